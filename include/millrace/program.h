@@ -1,0 +1,127 @@
+// The native API: a Program runs inside a worker's loop and asks it for things through Net. No locks, no threads: every
+// call comes from the worker's own thread, and a Program never blocks.
+//
+//   class Echo : public millrace::Program {
+//     void start(millrace::Net& net) override { (void)net.listen({millrace::IpAddr::any_v4(), 7}); }
+//     void event(millrace::Net& net, const millrace::Event& e) override { ... }
+//   };
+//
+// docs/NATIVE_API.md is the guide; its examples are compiled by the tests.
+#pragma once
+
+#include <span>
+
+#include "millrace/event.h"
+#include "millrace/request.h"
+
+namespace millrace {
+
+/// The door to a worker. Implemented by the runtime's loop and by the simulator.
+class Door {
+ public:
+  virtual ~Door() = default;
+  virtual Result<Reply> request(const Request& request) = 0;
+  /// The instant of the current loop turn.
+  [[nodiscard]] virtual Instant now() const = 0;
+  /// The program's tick() is called once at or after `when`; a later call replaces an earlier one.
+  virtual void wake_at(Instant when) = 0;
+  /// Ends the loop after this turn; `status` becomes the process's exit status.
+  virtual void stop(int status) = 0;
+};
+
+/// What a piece of zero-copy receive looks like. `end` is true when the peer has closed and nothing is queued.
+struct Borrowed {
+  std::span<const std::byte> data;
+  uint64_t token = 0;
+  bool end = false;
+};
+
+/// Thin, typed calls over Door. Errors are those of the socket: kWouldBlock where POSIX says EAGAIN, and so on.
+class Net {
+ public:
+  explicit Net(Door& door) : door_(door) {}
+
+  [[nodiscard]] Instant now() const { return door_.now(); }
+  void wake_at(Instant when) { door_.wake_at(when); }
+  void stop(int status = 0) { door_.stop(status); }
+
+  /// Opens a listener. `user` comes back in its kAcceptable events. kAddressInUse, kAddressNotHere, kTooMany.
+  Result<Handle> listen(const Endpoint& local, uint64_t user = 0, const SocketOptions& options = {},
+                        uint32_t backlog = 1024) {
+    return handle_of(door_.request(req::Listen{local, backlog, user, options}));
+  }
+  /// Takes a waiting connection; `user` comes back in its events. kWouldBlock when none waits.
+  Result<Handle> accept(Handle listener, uint64_t user = 0) {
+    return handle_of(door_.request(req::Accept{listener, user}));
+  }
+  /// Starts an active open; kConnected or kError follows as an event. kNetUnreachable, kAddressInUse, kTooMany.
+  Result<Handle> connect(const Endpoint& remote, uint64_t user = 0, const SocketOptions& options = {},
+                         const Endpoint& local = {}) {
+    return handle_of(door_.request(req::Connect{remote, local, user, options}));
+  }
+  /// Bytes taken, from 1 to data.size(); kWouldBlock when the send buffer is full (kWritable follows).
+  Result<size_t> write(Handle h, std::span<const std::byte> data, bool more = false) {
+    return bytes_of(door_.request(req::Send{h, data, more}));
+  }
+  /// Bytes read; 0 at the end of the peer's data; kWouldBlock when nothing is there yet (kReadable follows).
+  Result<size_t> read(Handle h, std::span<std::byte> into) {
+    return bytes_of(door_.request(req::Receive{h, into, false}));
+  }
+  /// Borrows the oldest received piece without a copy; valid until release(). The receive window stays charged.
+  Result<Borrowed> borrow(Handle h) {
+    auto reply = door_.request(req::Borrow{h});
+    if (!reply) return fail(reply.error());
+    return Borrowed{reply->view, reply->token, reply->token == 0};
+  }
+  void release(const Borrowed& piece) { (void)door_.request(req::Release{piece.token}); }
+  /// A buffer to fill and send() without a copy; empty result kNoBuffers when the pool is exhausted.
+  Result<std::span<std::byte>> lend(uint32_t bytes) {
+    auto reply = door_.request(req::LendBuffer{bytes});
+    if (!reply) return fail(reply.error());
+    return std::span<std::byte>{reply->buffer, bytes};
+  }
+  /// Queues `bytes` of a lent buffer; see req::SendLent for its lifetime.
+  Result<size_t> write_lent(Handle h, std::byte* buffer, uint32_t bytes, uint64_t cookie = 0) {
+    return bytes_of(door_.request(req::SendLent{h, buffer, bytes, cookie}));
+  }
+  void drop_lent(std::byte* buffer) { (void)door_.request(req::DropLent{buffer}); }
+  /// Sends FIN after what is queued; reading goes on.
+  Result<void> shutdown(Handle h) { return void_of(door_.request(req::Shutdown{h})); }
+  void close(Handle h) { (void)door_.request(req::Close{h}); }
+  void abort(Handle h) { (void)door_.request(req::Abort{h}); }
+  Result<void> set_user(Handle h, uint64_t user) { return void_of(door_.request(req::SetUser{h, user})); }
+  Result<void> set_options(Handle h, const SocketOptions& o) { return void_of(door_.request(req::SetOptions{h, o})); }
+  /// Any other request.
+  Result<Reply> request(const Request& r) { return door_.request(r); }
+
+ private:
+  static Result<Handle> handle_of(const Result<Reply>& r) {
+    if (!r) return fail(r.error());
+    return r->handle;
+  }
+  static Result<size_t> bytes_of(const Result<Reply>& r) {
+    if (!r) return fail(r.error());
+    return r->bytes;
+  }
+  static Result<void> void_of(const Result<Reply>& r) {
+    if (!r) return fail(r.error());
+    return {};
+  }
+  Door& door_;
+};
+
+/// A program on the native API. Every function runs on the worker's thread.
+class Program {
+ public:
+  virtual ~Program() = default;
+  /// Once, when interfaces and addresses are up.
+  virtual void start(Net& net) = 0;
+  /// For each event, in order.
+  virtual void event(Net& net, const Event& event) = 0;
+  /// At the instant asked for with Net::wake_at.
+  virtual void tick(Net&) {}
+  /// Once, when the loop ends (a signal, or Net::stop).
+  virtual void stop(Net&) {}
+};
+
+}  // namespace millrace

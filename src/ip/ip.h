@@ -1,0 +1,209 @@
+// Ip: addresses, routes, neighbours, IPv4 and IPv6 input and output, ICMP of one worker. It owns the per-interface
+// queues of frames that are ready for the device. Upper layers see parsed datagrams, next hops and errors.
+//
+// Read first: RFC 1122 section 3, RFC 8200, RFC 4443, RFC 4861, RFC 826.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/counters.h"
+#include "base/rng.h"
+#include "link/netif.h"
+#include "millrace/address.h"
+#include "millrace/result.h"
+#include "millrace/time.h"
+#include "pkt/packet.h"
+#include "pkt/pool.h"
+
+namespace millrace::ip {
+
+/// Names a next hop (an interface and a neighbour on it). Stable while the worker lives; 0 is none. A few per worker,
+/// whatever the number of connections.
+enum class HopId : uint32_t { kNone = 0 };
+
+/// Answer of a route look-up.
+struct Route {
+  HopId hop = HopId::kNone;
+  IfIndex interface = IfIndex::kNone;
+  IpAddr source;      ///< the address to send from
+  uint16_t mtu = 0;   ///< of the interface
+};
+
+/// A transport datagram that arrived for us. `packet` is owned by whoever holds the struct.
+struct Datagram {
+  pkt::Packet* packet = nullptr;  ///< data() is at the transport header; Ethernet and IP padding are cut off
+  IpAddr source;
+  IpAddr destination;
+  uint8_t protocol = 0;
+  uint8_t ttl = 0;
+  uint8_t traffic_class = 0;      ///< DSCP and ECN bits
+  IfIndex interface = IfIndex::kNone;
+};
+
+/// A validated ICMP error about a datagram that we sent, or a next hop that does not answer.
+struct PathError {
+  enum class Kind : uint8_t {
+    kNetUnreachable,
+    kHostUnreachable,
+    kProtocolUnreachable,
+    kPortUnreachable,
+    kAdminProhibited,
+    kTimeExceeded,
+    kParameterProblem,
+    kPacketTooBig,      ///< `mtu` says how much fits
+    kNeighbourFailed,   ///< ARP or ND gave up; the quoted datagram was waiting for it
+  };
+  Kind kind = Kind::kNetUnreachable;
+  uint16_t mtu = 0;
+  uint8_t protocol = 0;
+  IpAddr source;       ///< of the quoted datagram: our address
+  IpAddr destination;  ///< of the quoted datagram: the peer
+  uint16_t source_port = 0;
+  uint16_t destination_port = 0;
+  uint32_t sequence = 0;  ///< TCP sequence number quoted
+};
+
+struct Config {
+  pkt::PacketCache* packets = nullptr;
+  uint64_t seed = 0;
+  uint32_t max_neighbours = 4'096;
+  uint32_t max_routes = 65'536;
+  uint32_t pending_per_neighbour = 16;   ///< packets kept while a neighbour is being resolved (RFC 1122 2.3.2.2)
+  uint32_t icmp_errors_per_second = 100; ///< one worker's budget (RFC 1812 4.3.2.8, RFC 4443 2.4 f)
+  uint32_t icmp_echo_per_second = 100'000;
+  uint32_t transmit_queue = 4'096;       ///< frames waiting per interface before new ones are dropped
+};
+
+/// Where a packet filter or a capture may look; empty = free.
+enum class HookPoint : uint8_t { kInput, kOutput };
+enum class HookVerdict : uint8_t { kAccept, kDrop };
+/// Sees the packet at its IP header.
+using Hook = HookVerdict (*)(void* context, IfIndex interface, pkt::Packet& packet);
+
+class Ip {
+ public:
+  explicit Ip(const Config& config);
+  ~Ip();
+
+  // Operators. Errors: kNotFound (no such interface, address, route), kAlreadyExists, kInvalid, kTooMany.
+  Result<IfIndex> add_interface(const link::NetifConfig& config);
+  Result<void> set_link(IfIndex interface, bool up, Instant now);
+  Result<void> add_address(IfIndex interface, const Prefix& prefix, Instant now);
+  Result<void> remove_address(IfIndex interface, const IpAddr& addr, Instant now);
+  Result<void> add_route(const Prefix& prefix, IfIndex interface, const IpAddr& gateway, uint32_t table, uint32_t metric);
+  Result<void> remove_route(const Prefix& prefix, IfIndex interface, uint32_t table);
+  Result<void> add_neighbour(IfIndex interface, const IpAddr& addr, const MacAddr& mac);
+  void set_hook(HookPoint point, Hook hook, void* context);
+
+  /// Takes a frame that the caller's fast path did not claim. A datagram for an upper layer comes back and is the
+  /// caller's; everything else (ARP, ICMP, drops) is dealt with inside.
+  [[nodiscard]] std::optional<Datagram> input(IfIndex interface, pkt::Packet* frame, Instant now);
+
+  /// Errors for upper layers since the last call that cleared the list.
+  [[nodiscard]] std::vector<PathError>& errors() { return errors_; }
+
+  /// Route and source address for `destination`; `source` is kept if it is specified (and must be ours).
+  /// kNetUnreachable, kAddressNotHere.
+  [[nodiscard]] Result<Route> route(const IpAddr& destination, const IpAddr& source, uint32_t table);
+  /// Changes whenever a route, an address or a link changes: a cached Route of an older epoch must be looked up again.
+  [[nodiscard]] uint16_t epoch() const { return epoch_; }
+  /// Whether `addr` is one of ours and may be a connection's local address.
+  [[nodiscard]] bool is_local(const IpAddr& addr) const;
+  [[nodiscard]] const link::NetifConfig& interface(IfIndex interface) const;
+  [[nodiscard]] size_t interface_count() const;
+
+  /// Writes the Ethernet header in front of `packet` (at its IP header) if the next hop is usable now, and returns
+  /// true: the packet is a frame for the hop's interface. Otherwise takes the packet into the next hop's pending queue
+  /// (or drops it, counted) and returns false.
+  bool frame(HopId hop, pkt::Packet* packet, Instant now) {
+    const HopCache& cache = hops_[static_cast<uint32_t>(hop)];
+    if (__builtin_expect(cache.usable_until > now, 1)) {
+      std::byte* header = packet->push(cache.header_length);
+      __builtin_memcpy(header, cache.header, 14);
+      return true;
+    }
+    return frame_slow(hop, packet, now);
+  }
+  /// TCP made forward progress through this hop: it is reachable (RFC 4861 7.3.1).
+  void confirm(HopId hop, Instant now) {
+    HopCache& cache = hops_[static_cast<uint32_t>(hop)];
+    if (cache.confirm_after < now) confirm_slow(hop, now);
+  }
+  [[nodiscard]] IfIndex hop_interface(HopId hop) const { return hops_[static_cast<uint32_t>(hop)].interface; }
+
+  /// What send() needs beside the route.
+  struct SendArgs {
+    IpAddr source;
+    IpAddr destination;
+    uint8_t protocol = 0;
+    uint8_t ttl = 64;
+    uint8_t traffic_class = 0;
+    Route route;
+  };
+  /// Adds the IP header to a transport datagram (taken; checksum already complete or left to the device by flags),
+  /// frames it and queues it on the interface. For everything but the bulk of TCP.
+  void send(const SendArgs& args, pkt::Packet* packet, Instant now);
+
+  /// Queues a frame that is ready for the device; drops it, counted, when the queue is full.
+  void transmit(IfIndex interface, pkt::Packet* frame);
+  /// Frames waiting on an interface, oldest first; the caller owns what it gets.
+  size_t drain(IfIndex interface, std::span<pkt::Packet*> out);
+  [[nodiscard]] bool has_output(IfIndex interface) const;
+
+  void advance(Instant now);
+  [[nodiscard]] Instant next_deadline() const;
+
+  /// Human-readable lines for tools and tests.
+  struct NeighbourInfo {
+    IfIndex interface;
+    IpAddr addr;
+    MacAddr mac;
+    std::string state;
+  };
+  [[nodiscard]] std::vector<NeighbourInfo> neighbours() const;
+  struct RouteInfo {
+    Prefix prefix;
+    IfIndex interface;
+    IpAddr gateway;
+    uint32_t table;
+    uint32_t metric;
+  };
+  [[nodiscard]] std::vector<RouteInfo> routes() const;
+  struct AddressInfo {
+    IfIndex interface;
+    Prefix prefix;
+  };
+  [[nodiscard]] std::vector<AddressInfo> addresses() const;
+  struct CounterLine {
+    base::CounterInfo info;
+    uint64_t value;
+  };
+  [[nodiscard]] std::vector<CounterLine> counters() const;
+  /// Every pending and queued packet is freed.
+  void clear();
+
+ private:
+  /// What frame() reads: 32 bytes a hop.
+  struct HopCache {
+    Instant usable_until{INT64_MIN};
+    Instant confirm_after{INT64_MIN};
+    std::byte header[14];  ///< destination, source, ethertype
+    uint8_t header_length = 14;
+    IfIndex interface = IfIndex::kNone;
+  };
+  bool frame_slow(HopId hop, pkt::Packet* packet, Instant now);
+  void confirm_slow(HopId hop, Instant now);
+
+  std::vector<HopCache> hops_;
+  std::vector<PathError> errors_;
+  uint16_t epoch_ = 1;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace millrace::ip

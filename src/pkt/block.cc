@@ -1,0 +1,69 @@
+#include "pkt/block.h"
+
+#include <algorithm>
+#include <new>
+
+namespace millrace::pkt {
+namespace {
+
+constexpr size_t kRegionBytes = size_t{2} << 20;
+
+}  // namespace
+
+Block* BlockPool::allocate(uint32_t bytes) {
+  size_t which = 0;
+  while (which + 1 < kClassBytes.size() && kClassBytes[which] - sizeof(Block) < bytes) ++which;
+  Class& c = classes_[which];
+  Block* block = c.free;
+  if (block != nullptr) {
+    c.free = block->next;
+  } else {
+    if (c.fresh == c.fresh_end && !grow(which)) return nullptr;
+    block = new (c.fresh) Block();
+    block->data = c.fresh + sizeof(Block);
+    block->iova = reinterpret_cast<uint64_t>(block->data) + c.io_offset;
+    block->capacity = kClassBytes[which] - static_cast<uint32_t>(sizeof(Block));
+    block->pool = this;
+    block->ext.release = &BlockPool::release_trampoline;
+    block->ext.opaque = block;
+    c.fresh += kClassBytes[which];
+  }
+  block->ext.refs = 1;
+  block->next = nullptr;
+  block->len = 0;
+  block->cookie = 0;
+  ++in_use_;
+  in_use_bytes_ += kClassBytes[which];
+  return block;
+}
+
+bool BlockPool::grow(size_t which) {
+  if (left_ < kRegionBytes) return false;
+  const base::Region region = memory_.allocate(kRegionBytes);
+  if (region.base == nullptr) return false;
+  left_ -= kRegionBytes;
+  Class& c = classes_[which];
+  c.fresh = region.base;
+  c.fresh_end = region.base + kRegionBytes / kClassBytes[which] * kClassBytes[which];
+  c.io_offset = region.io_base - reinterpret_cast<uint64_t>(region.base);
+  return true;
+}
+
+void BlockPool::release_trampoline(void*, void* opaque) {
+  auto* block = static_cast<Block*>(opaque);
+  block->pool->put_back(block);
+}
+
+void BlockPool::put_back(Block* block) {
+  const uint32_t bytes = block->capacity + static_cast<uint32_t>(sizeof(Block));
+  const auto which = static_cast<size_t>(
+      std::find(kClassBytes.begin(), kClassBytes.end(), bytes) - kClassBytes.begin());
+  MR_ASSERT(which < kClassBytes.size());
+  --in_use_;
+  in_use_bytes_ -= bytes;
+  if (block->cookie != 0) released_.push_back({block->cookie, block->owner_index, block->owner_gen});
+  block->next = classes_[which].free;
+  classes_[which].free = block;
+}
+
+}  // namespace millrace::pkt

@@ -1,0 +1,84 @@
+// Payload blocks: counted, immutable once queued, in memory that devices can read. A send copies into blocks (or
+// brings its own memory under a Block header); every transmission refers to them; the last reference, which may be a
+// device's, gives the block back.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "base/memory.h"
+#include "pkt/packet.h"
+
+namespace millrace::pkt {
+
+class BlockPool;
+
+struct alignas(64) Block {
+  ExtInfo ext;             ///< ext.refs counts this header's users: the send queue and reference segments
+  Block* next = nullptr;   ///< for the queue that holds it
+  std::byte* data = nullptr;
+  uint64_t iova = 0;       ///< address of `data` as devices see it
+  uint32_t capacity = 0;
+  uint32_t len = 0;        ///< bytes filled; only ever grows
+  BlockPool* pool = nullptr;
+  /// What the program asked to hear when the block comes back (zero-copy send); 0 = nothing.
+  uint64_t cookie = 0;
+  uint32_t owner_index = 0;  ///< handle of the socket that is told
+  uint32_t owner_gen = 0;
+};
+static_assert(sizeof(Block) == 128);
+
+/// A lent block came back.
+struct ReleasedBlock {
+  uint64_t cookie = 0;
+  uint32_t owner_index = 0;
+  uint32_t owner_gen = 0;
+};
+
+/// Blocks of four sizes, carved from regions of a MemorySource. One worker's; not thread-safe.
+class BlockPool {
+ public:
+  static constexpr std::array<uint32_t, 4> kClassBytes = {256, 2048, 16384, 65536};  // header included
+
+  /// At most `limit_bytes` are taken from `memory`.
+  BlockPool(base::MemorySource& memory, size_t limit_bytes) : memory_(memory), left_(limit_bytes) {}
+  BlockPool(const BlockPool&) = delete;
+  BlockPool& operator=(const BlockPool&) = delete;
+
+  /// A block with one reference and room for `bytes`, or for as much as the largest class holds; nullptr if memory is
+  /// exhausted.
+  [[nodiscard]] Block* allocate(uint32_t bytes);
+  /// Drops one reference.
+  static void unref(Block* block) {
+    if (--block->ext.refs == 0) block->ext.release(block->data, block);
+  }
+
+  [[nodiscard]] uint64_t in_use() const { return in_use_; }
+  [[nodiscard]] uint64_t in_use_bytes() const { return in_use_bytes_; }
+
+  /// Blocks with a cookie that came back since the caller last emptied this list.
+  [[nodiscard]] std::vector<ReleasedBlock>& released() { return released_; }
+
+  static constexpr uint32_t max_payload() { return kClassBytes.back() - sizeof(Block); }
+
+ private:
+  static void release_trampoline(void* addr, void* opaque);
+  bool grow(size_t which);
+  void put_back(Block* block);
+
+  struct Class {
+    Block* free = nullptr;
+    std::byte* fresh = nullptr;  // uncarved rest of the newest region
+    std::byte* fresh_end = nullptr;
+    uint64_t io_offset = 0;  // iova minus address, in that region
+  };
+  base::MemorySource& memory_;
+  size_t left_;
+  std::array<Class, kClassBytes.size()> classes_;
+  std::vector<ReleasedBlock> released_;
+  uint64_t in_use_ = 0;
+  uint64_t in_use_bytes_ = 0;
+};
+
+}  // namespace millrace::pkt

@@ -1,0 +1,114 @@
+// Worker: one shard of the stack and its only doors. Packets, requests and time are all that comes in; frames and
+// events are all that goes out. Single-threaded by construction; knows no clock, thread, device or system call.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/memory.h"
+#include "base/siphash.h"
+#include "base/trace.h"
+#include "link/netif.h"
+#include "millrace/event.h"
+#include "millrace/request.h"
+#include "millrace/result.h"
+#include "millrace/time.h"
+#include "pkt/packet.h"
+#include "pkt/pool.h"
+#include "tcp/settings.h"
+
+namespace millrace::stack {
+
+/// What a worker is made from. Pools and memory outlive it.
+struct WorkerConfig {
+  pkt::PacketPool* frames = nullptr;      ///< packets with room; also the pool of everything passed to input()
+  pkt::PacketPool* references = nullptr;  ///< header-only packets
+  base::MemorySource* memory = nullptr;   ///< slabs, tables, payload blocks
+  uint64_t seed = 0;                      ///< all randomness and all secrets come from it
+  uint32_t max_connections = 65'536;
+  uint32_t max_half_open = 16'384;
+  uint32_t max_time_wait = 65'536;
+  size_t block_bytes = size_t{256} << 20; ///< limit for payload blocks
+  tcp::Settings tcp{};
+  Instant start{};
+};
+
+/// One line of the live socket list.
+struct SocketInfo {
+  Handle handle;
+  Endpoint local;
+  Endpoint remote;
+  std::string state;         ///< "LISTEN", "ESTABLISHED", ...
+  uint32_t receive_queue = 0;  ///< bytes unread; for a listener, connections waiting
+  uint32_t send_queue = 0;     ///< bytes not acknowledged
+  uint32_t cwnd = 0;
+  uint32_t srtt_us = 0;
+  uint64_t retransmits = 0;
+};
+
+struct CounterValue {
+  std::string name;  ///< dotted, e.g. "tcp.drop.bad_checksum"
+  std::string text;
+  uint64_t value = 0;
+};
+
+class Impl;
+
+class Worker {
+ public:
+  explicit Worker(const WorkerConfig& config);
+  ~Worker();
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  /// Adds an interface (before or between bursts). kTooMany when the table of 64 is full.
+  Result<IfIndex> add_interface(const link::NetifConfig& config);
+
+  // The doors.
+
+  /// Takes every packet of `burst` (Ethernet frames as the device gave them).
+  void input(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
+  /// What programs and operators ask.
+  Result<Reply> request(const Request& request, Instant now);
+  /// Runs due timers and deferred work.
+  void advance(Instant now);
+  /// Frames to transmit, at most out.size(); the caller owns what it gets. Call until it returns less than asked.
+  size_t output(IfIndex interface, std::span<pkt::Packet*> out, Instant now);
+  /// Events since the last clear_events(), in order.
+  [[nodiscard]] std::span<const Event> events() const;
+  void clear_events();
+  /// When advance() next has something to do. A worker with frames to send says so by wants_output().
+  [[nodiscard]] std::optional<Instant> next_deadline();
+  /// Whether output() on some interface would give frames.
+  [[nodiscard]] bool wants_output() const;
+
+  /// The pump of docs/ARCHITECTURE.md: called between the chunks of a long send; it may call output() and input() of
+  /// this worker with a fresh now, which it returns. It must not call request() or touch events.
+  using Pump = std::function<Instant()>;
+  void set_pump(Pump pump);
+
+  // Observation; off the busy path.
+  [[nodiscard]] std::vector<SocketInfo> sockets();
+  [[nodiscard]] std::vector<CounterValue> counters() const;
+  [[nodiscard]] base::TraceRing& trace();
+  /// Sees every frame in and out (direction, frame) while set; for captures. Chains included.
+  enum class Direction : uint8_t { kIn, kOut };
+  using Tap = std::function<void(Direction, IfIndex, const pkt::Packet&, Instant)>;
+  void set_tap(Tap tap);
+  /// Internal consistency of every connection and table; the text of the first violation, or empty.
+  [[nodiscard]] std::string check();
+  /// Packets and blocks held inside, for leak checks.
+  [[nodiscard]] size_t blocks_in_use() const;
+
+  [[nodiscard]] Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace millrace::stack
