@@ -3,6 +3,7 @@ option(MILLRACE_WITH_DPDK "Build the DPDK driver" ON)
 option(MILLRACE_TESTS "Build the tests" ON)
 option(MILLRACE_BENCH "Build the benchmarks" ON)
 option(MILLRACE_FUZZ "Build the fuzzers (clang only)" OFF)
+option(MILLRACE_PLANTED "Compile the planted bugs of base/planted.h behind their switches (tests only)" OFF)
 set(MILLRACE_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined")
 set(MILLRACE_ARCH "x86-64-v2" CACHE STRING "Value of -march")
 
@@ -30,6 +31,10 @@ if(MILLRACE_SANITIZE)
   if(MILLRACE_SANITIZE MATCHES "undefined")
     target_compile_options(millrace_flags INTERFACE -fno-sanitize=vptr)
   endif()
+endif()
+
+if(MILLRACE_PLANTED)
+  target_compile_definitions(millrace_flags INTERFACE MILLRACE_PLANTED)
 endif()
 
 find_program(MILLRACE_CCACHE ccache)
