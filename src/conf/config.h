@@ -1,0 +1,60 @@
+// Everything that a user can configure, as one value. The same struct is filled from a TOML file and from command-line
+// flags; nothing is applied before all of it has been read and checked.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "conf/settings.h"
+#include "millrace/address.h"
+#include "tcp/settings.h"
+
+namespace millrace::conf {
+
+/// One `[interface.NAME]` table or one `--interface` flag.
+struct Interface {
+  std::string name;
+  std::string driver = "tap";
+  std::string device;                     ///< what the driver opens; empty: the driver's default. tap: name of the
+                                          ///< kernel's TAP; dpdk: a PCI address or vdev arguments
+  std::optional<MacAddr> mac{};           ///< empty: the device's own, or one derived from the name
+  std::vector<Prefix> addresses{};        ///< the stack's addresses
+  std::vector<Prefix> kernel_addresses{}; ///< tap: what the kernel's side gets
+  std::vector<IpAddr> gateways{};         ///< default routes, at most one a family
+  uint16_t mtu = 0;                       ///< 0: the device's own
+  uint16_t queues = 1;
+  bool tso = true;                        ///< use the device's TCP segmentation if it has any
+  bool checksum = true;                   ///< use the device's checksums if it has any
+};
+
+/// One `[[route]]` entry.
+struct Route {
+  Prefix prefix;
+  std::string interface;
+  IpAddr gateway{};  ///< unspecified: on link
+  uint32_t table = 0;
+  uint32_t metric = 0;
+};
+
+/// The `[dpdk]` table.
+struct Dpdk {
+  std::vector<std::string> eal{};  ///< extra EAL arguments, as rte_eal_init takes them
+};
+
+struct Config {
+  std::vector<Interface> interfaces{};
+  std::vector<Route> routes{};
+  tcp::Settings tcp{};
+  WorkerSettings worker{};
+  LoopSettings loop{};
+  Dpdk dpdk{};
+  std::optional<uint32_t> cpu{};  ///< pin the worker's thread
+  std::string capture{};          ///< pcapng file; empty: none
+  std::string control{};          ///< UNIX socket for observation; empty: the default place; "none": off
+  std::string user{};             ///< become this user once devices are open
+  bool force = false;             ///< take over an interface even if it carries the default route
+};
+
+}  // namespace millrace::conf
