@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The habits of this project that a program can check: the length of files and lines, a comment at the top of each header
-and source, no work left as a mark, nothing that names the machine it was written on, links in the documents that lead
+"""The habits of this project that a program can check: the length of files and lines, a comment at the top of each
+header and source, no work left as a mark, nothing that names the machine it was written on, links in the documents that lead
 somewhere, and every document below docs/ reachable from README.md."""
 import os
 import re
@@ -25,7 +25,8 @@ def tracked(root):
 
 def check_text(root, path, text, problems):
     # A header's comment speaks for the .cc of the same name.
-    beside = path.endswith(".cc") and os.path.exists(os.path.join(root, path[:-3] + ".h"))
+    headers = (path[:-3] + ".h", os.path.join("include/millrace", os.path.basename(path)[:-3] + ".h"))
+    beside = path.endswith(".cc") and any(os.path.exists(os.path.join(root, h)) for h in headers)
     lines = text.splitlines()
     code = path.endswith(tree.SOURCE_SUFFIXES)
     if len(lines) > MAX_LINES:
