@@ -22,6 +22,7 @@ struct Interface {
   std::optional<MacAddr> mac{};           ///< empty: the device's own, or one derived from the name
   std::vector<Prefix> addresses{};        ///< the stack's addresses
   std::vector<Prefix> kernel_addresses{}; ///< tap: what the kernel's side gets
+  bool configure_kernel = true;           ///< tap: whether to touch the addresses of the kernel's side
   std::vector<IpAddr> gateways{};         ///< default routes, at most one a family
   uint16_t mtu = 0;                       ///< 0: the device's own
   uint16_t queues = 1;

@@ -1,0 +1,183 @@
+#include "conf/keys.h"
+
+#include <charconv>
+
+namespace millrace::conf {
+namespace {
+
+Expected want(std::string text) { return text; }
+
+Expected read_switch(const Value& value, bool& into) {
+  if (value.kind == Value::Kind::kSwitch) {
+    into = value.on;
+    return {};
+  }
+  if (value.from_flag && (value.text == "true" || value.text == "on")) {
+    into = true;
+    return {};
+  }
+  if (value.from_flag && (value.text == "false" || value.text == "off")) {
+    into = false;
+    return {};
+  }
+  return want("true or false");
+}
+
+Expected read_text(const Value& value, std::string& into) {
+  if (value.kind != Value::Kind::kText || value.text.empty()) return want("a text that is not empty");
+  into = value.text;
+  return {};
+}
+
+// Applies `one` to the value, or to each item of a list. From a flag, items add to what earlier flags gave.
+template <class T, class One>
+Expected read_list(const Value& value, std::vector<T>& into, const char* expected, One&& one) {
+  std::vector<T> items;
+  if (value.from_flag) items = into;
+  const std::span<const Value> values = value.kind == Value::Kind::kList ? std::span<const Value>(value.items)
+                                                                         : std::span<const Value>(&value, 1);
+  for (const Value& item : values) {
+    if (item.kind != Value::Kind::kText) return want(expected);
+    auto parsed = one(item.text);
+    if (!parsed) return want(expected);
+    items.push_back(*parsed);
+  }
+  into = std::move(items);
+  return {};
+}
+
+std::optional<Prefix> interface_address(const std::string& text) {
+  auto prefix = Prefix::parse(text);
+  if (!prefix || text.find('/') == std::string::npos) return {};
+  const IpAddr& addr = prefix->addr;
+  if (addr.is_unspecified() || addr.is_multicast() || addr.is_limited_broadcast()) return {};
+  return prefix;
+}
+
+std::optional<IpAddr> gateway_address(const std::string& text) {
+  auto addr = IpAddr::parse(text);
+  if (!addr || addr->is_unspecified() || addr->is_multicast() || addr->is_limited_broadcast()) return {};
+  return addr;
+}
+
+constexpr const char* kAddressForm = "an address with a prefix length, such as \"198.18.0.2/24\", or a list of them";
+
+template <class Number, class T, Number T::*field, int64_t least, int64_t greatest>
+Expected number_into(const Value& value, T& into) {
+  int64_t number = 0;
+  if (auto problem = read_number(value, least, greatest, number)) return problem;
+  into.*field = static_cast<Number>(number);
+  return {};
+}
+
+constexpr KeyRow<Config> kTop[] = {
+    {"cpu", "number", "not pinned", "CPU that the worker's thread is pinned to",
+     [](const Value& v, Config& c) -> Expected {
+       int64_t cpu = 0;
+       if (auto problem = read_number(v, 0, 4'095, cpu)) return problem;
+       c.cpu = static_cast<uint32_t>(cpu);
+       return {};
+     }},
+    {"capture", "text", "none", "pcapng file that every frame in and out is written to",
+     [](const Value& v, Config& c) { return read_text(v, c.capture); }},
+    {"control", "text", "/run/millrace/INTERFACE.sock", "UNIX socket that the `millrace` command asks; \"none\" = off",
+     [](const Value& v, Config& c) { return read_text(v, c.control); }},
+    {"user", "text", "unchanged", "user to become once devices are open",
+     [](const Value& v, Config& c) { return read_text(v, c.user); }},
+    {"force", "switch", "false", "take over an interface even if it carries the default route",
+     [](const Value& v, Config& c) { return read_switch(v, c.force); }},
+};
+
+constexpr KeyRow<Interface> kInterface[] = {
+    {"driver", "text", "\"tap\"", "what opens the device: \"tap\" or \"dpdk\"",
+     [](const Value& v, Interface& i) { return read_text(v, i.driver); }},
+    {"address", "address/length or list", "198.18.0.2/24 and fd00:6d72::2/64 on a TAP", "the stack's addresses",
+     [](const Value& v, Interface& i) { return read_list(v, i.addresses, kAddressForm, interface_address); }},
+    {"kernel_address", "address/length or list", "198.18.0.1/24 and fd00:6d72::1/64 on a TAP",
+     "TAP: addresses that the kernel's side gets; \"none\" = leave them alone",
+     [](const Value& v, Interface& i) -> Expected {
+       if (v.kind == Value::Kind::kText && v.text == "none") {
+         i.kernel_addresses.clear();
+         i.configure_kernel = false;
+         return {};
+       }
+       return read_list(v, i.kernel_addresses, kAddressForm, interface_address);
+     }},
+    {"gateway", "address or list", "none", "next hop of everything else; at most one of each family",
+     [](const Value& v, Interface& i) {
+       return read_list(v, i.gateways, "a unicast address, such as \"198.18.0.1\", or a list of them", gateway_address);
+     }},
+    {"mtu", "number", "the device's", "largest IP packet, 1280 to 9216",
+     number_into<uint16_t, Interface, &Interface::mtu, 1'280, 9'216>},
+    {"mac", "text", "the device's", "Ethernet address of the stack",
+     [](const Value& v, Interface& i) -> Expected {
+       auto mac = v.kind == Value::Kind::kText ? MacAddr::parse(v.text) : std::nullopt;
+       if (!mac || mac->is_group() || *mac == MacAddr{}) {
+         return want("the Ethernet address of one host, such as \"02:00:00:00:00:02\"");
+       }
+       i.mac = mac;
+       return {};
+     }},
+    {"queues", "number", "1", "queue pairs of the device", number_into<uint16_t, Interface, &Interface::queues, 1, 1>},
+    {"tso", "switch", "true", "let the device cut large segments if it can",
+     [](const Value& v, Interface& i) { return read_switch(v, i.tso); }},
+    {"checksum", "switch", "true", "let the device compute checksums if it can",
+     [](const Value& v, Interface& i) { return read_switch(v, i.checksum); }},
+    {"device", "text", "the interface's name",
+     "tap: name of the kernel's TAP; dpdk: PCI address or vdev arguments (the last key of a flag)",
+     [](const Value& v, Interface& i) { return read_text(v, i.device); }},
+};
+
+constexpr KeyRow<Route> kRoute[] = {
+    {"prefix", "address/length", "required", "destinations",
+     [](const Value& v, Route& r) -> Expected {
+       auto prefix = v.kind == Value::Kind::kText ? Prefix::parse(v.text) : std::nullopt;
+       if (!prefix) return want("a prefix, such as \"10.0.0.0/8\"");
+       r.prefix = *prefix;
+       return {};
+     }},
+    {"interface", "text", "required", "interface to send through",
+     [](const Value& v, Route& r) { return read_text(v, r.interface); }},
+    {"gateway", "address", "on link", "next hop",
+     [](const Value& v, Route& r) -> Expected {
+       auto addr = v.kind == Value::Kind::kText ? gateway_address(v.text) : std::nullopt;
+       if (!addr) return want("a unicast address, such as \"198.18.0.1\"");
+       r.gateway = *addr;
+       return {};
+     }},
+    {"table", "number", "0", "routing table", number_into<uint32_t, Route, &Route::table, 0, UINT32_MAX>},
+    {"metric", "number", "0", "the lowest wins among equal prefixes",
+     number_into<uint32_t, Route, &Route::metric, 0, UINT32_MAX>},
+};
+
+constexpr KeyRow<Dpdk> kDpdk[] = {
+    {"eal", "text or list", "none", "extra arguments of the DPDK environment, such as [\"--no-huge\", \"-m\", \"512\"]",
+     [](const Value& v, Dpdk& d) {
+       return read_list(v, d.eal, "a text or a list of texts",
+                        [](const std::string& text) { return std::optional<std::string>(text); });
+     }},
+};
+
+}  // namespace
+
+std::span<const KeyRow<Config>> top_rows() { return kTop; }
+std::span<const KeyRow<Interface>> interface_rows() { return kInterface; }
+std::span<const KeyRow<Route>> route_rows() { return kRoute; }
+std::span<const KeyRow<Dpdk>> dpdk_rows() { return kDpdk; }
+
+Expected read_number(const Value& value, int64_t least, int64_t greatest, int64_t& into) {
+  const std::string range =
+      least == greatest ? std::to_string(least) : std::to_string(least) + " to " + std::to_string(greatest);
+  int64_t number = value.number;
+  bool is_number = value.kind == Value::Kind::kNumber;
+  if (value.from_flag && value.kind == Value::Kind::kText) {
+    const char* end = value.text.data() + value.text.size();
+    auto [stop, error] = std::from_chars(value.text.data(), end, number);
+    is_number = error == std::errc{} && stop == end;
+  }
+  if (!is_number || number < least || number > greatest) return "a whole number from " + range;
+  into = number;
+  return {};
+}
+
+}  // namespace millrace::conf
