@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The habits of this project that a program can check: the length of files and lines, a comment at the top of each
-header and source, no work left as a mark, nothing that names the machine it was written on, links in the documents that lead
-somewhere, and every document below docs/ reachable from README.md."""
+header and source, no work left as a mark, nothing that names the machine it was written on, links in the documents that
+lead somewhere, and every document below docs/ reachable from README.md."""
 import os
 import re
 import subprocess
