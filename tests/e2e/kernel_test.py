@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The checks of basics.py with the kernel in the stack's place: shows that a failure of theirs elsewhere is the stack's."""
+"""The checks of basics.py with the kernel in the stack's place: where they fail elsewhere, the stack is to blame."""
 import os
 import sys
 

@@ -160,9 +160,9 @@ class Server:
 
 
 class World:
-    def __init__(self, verbose=False):
+    def __init__(self):
         self.dir = tempfile.mkdtemp(prefix="world-", dir=os.environ.get("MILLRACE_SCRATCH"))
-        self.servers, self.namespaces, self.verbose, self._count = [], [], verbose, 0
+        self.servers, self.namespaces, self._count = [], [], 0
 
     def __enter__(self):
         return self
@@ -229,8 +229,6 @@ class World:
     def run(self, *words, ns=None, user=None, check=True, timeout=120, input=None, env=None):
         """Runs to its end; returns the CompletedProcess with text output."""
         command = self.command(words, ns, user)
-        if self.verbose:
-            print("  $", " ".join(map(str, words)), flush=True)
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, input=input,
                                   errors="replace", env=dict(os.environ, **(env or {})))
@@ -243,8 +241,6 @@ class World:
     def start(self, *words, ns=None, user=None):
         """Starts a process and returns at once."""
         command = self.command(words, ns, user)
-        if self.verbose:
-            print("  $", " ".join(map(str, words)), "&", flush=True)
         self._count += 1
         log = self.path(f"{self._count}-{os.path.basename(str(words[0]))}.log")
         with open(log, "w") as out:
