@@ -1,0 +1,106 @@
+// The runtime's view of DPDK: one EAL, two pools, one memory source, and a port an interface.
+#include <fmt/core.h>
+#include <net/if.h>
+
+#include <filesystem>
+
+#include "drivers/dpdk/dpdk.h"
+#include "drivers/dpdk/eal.h"
+#include "drivers/dpdk/memory.h"
+#include "drivers/dpdk/pool.h"
+#include "drivers/dpdk/port.h"
+#include "drivers/dpdk/stale_socket.h"
+
+namespace millrace::drivers::dpdk {
+namespace {
+
+using runtime::failure;
+using runtime::Outcome;
+
+/// What can be known to be wrong before DPDK starts.
+Outcome<void> check_device(const conf::Config& config, const DeviceSpec& spec) {
+  if (const std::string kernel = spec.kernel_interface(); !kernel.empty()) {
+    if (if_nametoindex(kernel.c_str()) == 0) {
+      return failure(fmt::format("no network interface {} here", kernel), "ip link shows those of this namespace");
+    }
+    return runtime::refuse_default_route(kernel, config.force);
+  }
+  if (spec.is_vhost()) {
+    if (spec.arg("iface").empty()) return failure(fmt::format("{} needs iface=PATH of its socket", spec.name));
+    if (spec.arg("client") != "1") return clear_stale_socket(std::string(spec.arg("iface")));
+  }
+  if (spec.is_virtio()) {
+    const std::string path(spec.arg("path"));
+    if (path.empty()) return failure(fmt::format("{} needs path=PATH of a vhost-user socket", spec.name));
+    if (spec.arg("server") == "1") return clear_stale_socket(path);
+    if (!std::filesystem::exists(path)) {
+      return failure(fmt::format("no vhost-user socket {}", path),
+                     "start the side that makes it first (net_vhost, a virtual switch or QEMU)");
+    }
+  }
+  if (spec.is_memif() && spec.arg("role") == "server" && spec.arg("socket-abstract") == "no" && !spec.arg("socket").empty()) {
+    return clear_stale_socket(std::string(spec.arg("socket")));
+  }
+  if (spec.pci && !std::filesystem::exists("/sys/bus/pci/devices/" + spec.name)) {
+    return failure(fmt::format("no PCI device {}", spec.name), "dpdk-devbind.py --status-dev net shows those of this machine");
+  }
+  return {};
+}
+
+class DpdkDriver final : public runtime::Driver {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "dpdk"; }
+
+  Outcome<void> prepare(const conf::Config& config, std::span<const conf::Interface> interfaces) override {
+    std::vector<DeviceSpec> specs;
+    for (const conf::Interface& interface : interfaces) {
+      auto spec = parse_spec(interface.device);
+      if (!spec) return in(interface, spec.error());
+      if (interface.queues != 1) return failure(fmt::format("interface {}: one queue is supported", interface.name));
+      if (auto ok = check_device(config, *spec); !ok) return in(interface, ok.error());
+      const size_t rings = size_t{spec->rx_ring} + spec->tx_ring + 512;
+      if (static_cast<size_t>(config.worker.frames) < rings) {
+        return failure(fmt::format("interface {}: rings of {} and {} need worker.frames of at least {}", interface.name,
+                                   spec->rx_ring, spec->tx_ring, rings));
+      }
+      specs.push_back(std::move(*spec));
+    }
+    if (auto ok = eal_.start(config, specs); !ok) return ok;
+    auto frames = MempoolPool::make("millrace_frames", static_cast<size_t>(config.worker.frames), pkt::kFrameRoom);
+    if (!frames) return tl::unexpected(frames.error());
+    frames_ = std::move(*frames);
+    auto references = MempoolPool::make("millrace_refs", static_cast<size_t>(config.worker.references), 0);
+    if (!references) return tl::unexpected(references.error());
+    references_ = std::move(*references);
+    memory_ = std::make_unique<DpdkMemory>();
+    return {};
+  }
+
+  [[nodiscard]] runtime::Resources resources() override { return {frames_.get(), references_.get(), memory_.get()}; }
+
+  Outcome<std::unique_ptr<runtime::Device>> open(const conf::Config&, const conf::Interface& interface,
+                                                 const runtime::Resources&) override {
+    auto spec = parse_spec(interface.device);
+    if (!spec) return in(interface, spec.error());
+    auto port = Port::open(*spec, interface, *frames_);
+    if (!port) return in(interface, port.error());
+    return std::move(*port);
+  }
+
+ private:
+  static tl::unexpected<runtime::Failure> in(const conf::Interface& interface, const runtime::Failure& f) {
+    return failure(fmt::format("interface {}: {}", interface.name, f.what), f.hint);
+  }
+
+  // Destroyed in reverse: memory and pools before the EAL.
+  Eal eal_;
+  std::unique_ptr<MempoolPool> frames_;
+  std::unique_ptr<MempoolPool> references_;
+  std::unique_ptr<DpdkMemory> memory_;
+};
+
+}  // namespace
+
+void register_driver(runtime::DriverRegistry& registry) { registry.add(std::make_unique<DpdkDriver>()); }
+
+}  // namespace millrace::drivers::dpdk

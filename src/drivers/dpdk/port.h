@@ -1,0 +1,76 @@
+// Port: one queue pair of one DPDK port as a runtime Device. A received rte_mbuf is a Packet as it stands (layout.cc
+// proves it), and so is a sent one; nothing is copied or translated here.
+#pragma once
+
+#include <rte_ethdev.h>
+
+#include <array>
+
+#include "drivers/dpdk/limits.h"
+#include "drivers/dpdk/pool.h"
+#include "drivers/dpdk/spec.h"
+#include "runtime/device.h"
+
+namespace millrace::drivers::dpdk {
+
+class Port final : public runtime::Device {
+ public:
+  /// Attaches, configures and starts the device. For a vhost port it then waits for the guest, whose features are part
+  /// of the limits.
+  static runtime::Outcome<std::unique_ptr<Port>> open(const DeviceSpec& spec, const conf::Interface& interface,
+                                                      MempoolPool& frames);
+  ~Port() override;
+  Port(const Port&) = delete;
+  Port& operator=(const Port&) = delete;
+
+  [[nodiscard]] const std::string& name() const override { return name_; }
+  [[nodiscard]] MacAddr mac() const override { return mac_; }
+  [[nodiscard]] const link::DeviceLimits& limits() const override { return limits_; }
+  size_t receive(std::span<pkt::Packet*> out) override {
+    if (stashed_ != 0) [[unlikely]] return unstash(out);
+    return rte_eth_rx_burst(id_, 0, reinterpret_cast<rte_mbuf**>(out.data()), static_cast<uint16_t>(out.size()));
+  }
+  size_t transmit(std::span<pkt::Packet* const> frames) override;
+  [[nodiscard]] int wait_fd() const override { return wait_fd_; }
+  bool arm_wait() override;
+  void disarm_wait() override;
+  void housekeeping(Instant now) override;
+  [[nodiscard]] bool link_up() const override;
+  [[nodiscard]] runtime::DeviceCounters counters() const override;
+
+ private:
+  enum class Prepare : uint8_t { kNever, kTso, kAlways };
+
+  Port(const DeviceSpec& spec, const conf::Interface& interface) : spec_(spec), name_(interface.name) {}
+  runtime::Outcome<void> attach();
+  runtime::Outcome<void> bring_up(const conf::Interface& interface, MempoolPool& frames);
+  runtime::Outcome<void> start(const conf::Interface& interface, const rte_eth_dev_info& info, const Offloads& offloads,
+                               MempoolPool& frames, bool interrupts);
+  int set_queues(MempoolPool& frames, const rte_eth_dev_info& info);
+  void set_limits(const conf::Interface& interface, const rte_eth_dev_info& info, const Offloads& offloads);
+  void set_mac(const conf::Interface& interface);
+  void find_wait_fd();
+  [[nodiscard]] runtime::Outcome<void> wait_for_guest() const;
+  /// Prepares frames for the device; returns how many are good. A frame after them is bad.
+  size_t prepare(rte_mbuf** frames, size_t count);
+  void drop(rte_mbuf* frame);
+  size_t unstash(std::span<pkt::Packet*> out);
+
+  static constexpr uint16_t kStash = 32;
+  DeviceSpec spec_;
+  std::string name_;
+  uint16_t id_ = UINT16_MAX;
+  Prepare prepare_ = Prepare::kAlways;
+  bool attached_ = false;
+  bool configured_ = false;
+  bool rx_interrupts_ = false;
+  bool cleanup_works_ = true;
+  int wait_fd_ = -1;
+  uint16_t stashed_ = 0;  // frames that arm_wait() found, for the next receive()
+  std::array<rte_mbuf*, kStash> stash_{};
+  uint64_t refused_ = 0;
+  MacAddr mac_{};
+  link::DeviceLimits limits_{};
+};
+
+}  // namespace millrace::drivers::dpdk
