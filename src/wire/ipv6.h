@@ -1,7 +1,7 @@
 // IPv6 fixed header (RFC 8200 3) and the walk over extension headers (RFC 8200 4, RFC 8504 5.3).
 //
 // A checked view has version 6, its payload within the bytes given, and no IPv4-mapped address on the wire, which
-// IpAddr could not tell from IPv4 (RFC 4942 2.2 wants those dropped).
+// IpAddr could not tell from IPv4 (RFC 4942 2.2).
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// The datagram that an ICMP or ICMPv6 error quotes (RFC 792, RFC 1812 4.3.2.3, RFC 4443 2.4 c): enough of it to find the
+// The datagram that an ICMP or ICMPv6 error quotes (RFC 792, RFC 1812 4.3.2.3, RFC 4443 2.4 c): enough to find the
 // socket that sent it. It may be cut short anywhere behind its IP header.
 #pragma once
 
