@@ -1,0 +1,83 @@
+#include "sim/link.h"
+
+#include "sim/frame_view.h"
+
+namespace millrace::sim {
+namespace {
+constexpr uint32_t kMillion = 1'000'000;
+constexpr uint64_t kWireOverhead = 24;  // preamble, check sequence, gap
+}  // namespace
+
+bool Link::lose() {
+  const LinkFaults& f = config_.faults;
+  if (!up_) {
+    ++stats_.lost_in_partition;
+    return true;
+  }
+  if (f.burst_enter != 0) {
+    bad_ = bad_ ? !rng_.chance(f.burst_leave, kMillion) : rng_.chance(f.burst_enter, kMillion);
+    if (bad_ && rng_.chance(f.burst_loss, kMillion)) {
+      ++stats_.lost_in_burst;
+      return true;
+    }
+  }
+  if (f.loss != 0 && rng_.chance(f.loss, kMillion)) {
+    ++stats_.lost;
+    return true;
+  }
+  return false;
+}
+
+// Flips up to 15 bits inside one 16-bit word, which the Internet checksum always notices. Only IP frames: ARP has no
+// checksum, on a real wire the frame check sequence guards it.
+void Link::corrupt(Frame& frame) {
+  if (frame.bytes.size() < 34) return;
+  const uint16_t type = load16(&frame.bytes[12]);
+  if (type != kEthIpv4 && type != kEthIpv6) return;
+  const size_t word = 14 + 2 * rng_.below((frame.bytes.size() - 14) / 2);
+  const uint16_t before = load16(&frame.bytes[word]);
+  const auto after = static_cast<uint16_t>(before ^ (1u << rng_.below(16)) ^ (rng_.chance(1, 4) ? 1u << rng_.below(15) : 0));
+  if (after == before || (before == 0 && after == 0xffff) || (before == 0xffff && after == 0)) return;
+  store16(&frame.bytes[word], after);
+  ++stats_.corrupted;
+}
+
+void Link::deliver_at(Instant when, Frame* frame) {
+  heap_.at(when, [this, frame] {
+    ++stats_.delivered;
+    sink_(frame);
+  });
+}
+
+void Link::send(Frame* frame) {
+  ++stats_.sent;
+  const Instant now = heap_.now();
+  const Instant start = std::max(now, busy_until_);
+  const auto bits = static_cast<__int128>((frame->bytes.size() + kWireOverhead) * 8);
+  const auto serial_ns = static_cast<int64_t>(bits * 1'000'000'000 / config_.bits_per_second);
+  const auto queued = static_cast<__int128>((start - now).ns()) * config_.bits_per_second / 8'000'000'000;
+  if (queued > config_.queue_bytes) {
+    ++stats_.lost_in_queue;
+    frames_.drop(frame);
+    return;
+  }
+  busy_until_ = start + Duration(serial_ns);
+  if (lose()) {
+    frames_.drop(frame);
+    return;
+  }
+  const LinkFaults& f = config_.faults;
+  Instant arrival = busy_until_ + config_.delay;
+  if (f.duplicate != 0 && rng_.chance(f.duplicate, kMillion)) {
+    ++stats_.duplicated;
+    deliver_at(arrival + Duration(static_cast<int64_t>(rng_.below(2'000'000))), frames_.copy(*frame));
+  }
+  if (f.corrupt != 0 && rng_.chance(f.corrupt, kMillion)) corrupt(*frame);
+  if (f.reorder != 0 && rng_.chance(f.reorder, kMillion)) {
+    ++stats_.reordered;
+    arrival = arrival + Duration(static_cast<int64_t>(rng_.between(1'000, static_cast<uint64_t>(f.reorder_by.ns()))));
+  }
+  deliver_at(arrival, frame);
+}
+
+}  // namespace millrace::sim
