@@ -97,9 +97,8 @@ def _scratch():
 
 def _prepare():
     """First steps inside: mounts that show this world only, loopback, a TAP device node if /dev lacks one."""
-    os.makedirs("/run/netns", exist_ok=True)
-    commands = [["mount", "-t", "tmpfs", "none", "/run/netns"], ["mount", "-t", "sysfs", "none", "/sys"],
-                ["ip", "link", "set", "lo", "up"]]
+    commands = [["mount", "-t", "tmpfs", "-o", "mode=755", "none", "/run"], ["mkdir", "/run/netns"],
+                ["mount", "-t", "sysfs", "none", "/sys"], ["ip", "link", "set", "lo", "up"]]
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0 and "sysfs" not in command:
