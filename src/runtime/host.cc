@@ -1,0 +1,299 @@
+#include "runtime/host.h"
+
+#include <fmt/format.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sched.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <map>
+
+#include "base/assert.h"
+#include "conf/parse.h"
+
+namespace millrace::runtime {
+namespace {
+
+constexpr Duration kCaptureFlush = milliseconds(200);
+constexpr uint16_t kLoopbackMtu = 65'535;
+constexpr uint32_t kPanicRecords = 64;
+
+stack::Worker* panic_worker = nullptr;
+
+// Our own bug: the story before it, then the process stops.
+void print_trace_ring(const char* expression, const char* file, int line) {
+  std::fprintf(stderr, "millrace: assertion failed at %s:%d: %s\n", file, line, expression);
+  stack::Worker* worker = std::exchange(panic_worker, nullptr);
+  if (worker == nullptr) return;
+  const std::string records = base::TraceRing::format(worker->trace().newest(kPanicRecords));
+  std::fprintf(stderr, "the newest records of the trace ring:\n%s", records.c_str());
+}
+
+uint64_t random_seed() {
+  uint64_t seed = 0;
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) seed = Clock::cycles();
+  return seed;
+}
+
+std::string family_list(const conf::Interface& interface) {
+  std::string out;
+  for (const Prefix& prefix : interface.addresses) out += ", " + prefix.to_string();
+  return out;
+}
+
+tl::unexpected<Failure> pass(const Failure& cause) { return tl::unexpected<Failure>(cause); }
+
+}  // namespace
+
+Host::Host(const conf::Config& config, const HostOptions& options, Waker waker)
+    : config_(config), options_(options), waker_(std::move(waker)) {}
+
+Host::~Host() {
+  panic_worker = nullptr;
+  base::set_panic_hook(nullptr);
+  if (worker_ != nullptr) worker_->set_tap({});
+}
+
+Outcome<std::unique_ptr<Host>> Host::open(const conf::Config& config, const DriverRegistry& drivers,
+                                          const HostOptions& options) {
+  auto waker = Waker::make();
+  if (!waker) return pass(waker.error());
+  std::unique_ptr<Host> host(new Host(config, options, std::move(*waker)));
+  if (auto done = host->set_up(drivers); !done) return pass(done.error());
+  return host;
+}
+
+Outcome<void> Host::set_up(const DriverRegistry& drivers) {
+  using Step = Outcome<void> (Host::*)();
+  if (auto done = pin(); !done) return done;
+  if (auto done = make_pools(drivers); !done) return done;
+  if (auto done = open_devices(drivers); !done) return done;
+  for (const Step step : {&Host::make_worker, &Host::add_interfaces, &Host::add_loopback, &Host::add_routes,
+                          &Host::start_capture, &Host::start_control, &Host::drop_privileges}) {
+    if (auto done = (this->*step)(); !done) return done;
+  }
+  loop_->set_chores([this](Instant now) { chores(now); });
+  return {};
+}
+
+Outcome<void> Host::pin() {
+  if (!config_.cpu) return {};
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (*config_.cpu < CPU_SETSIZE) CPU_SET(*config_.cpu, &set);
+  if (sched_setaffinity(0, sizeof set, &set) == 0) return {};
+  return failure(fmt::format("cannot run on CPU {}: {}", *config_.cpu, std::strerror(errno)),
+                 "see which there are with: taskset -pc $$");
+}
+
+Outcome<void> Host::make_pools(const DriverRegistry& drivers) {
+  std::map<std::string, std::vector<conf::Interface>> by_driver;
+  for (const conf::Interface& interface : config_.interfaces) by_driver[interface.driver].push_back(interface);
+  for (const auto& [name, interfaces] : by_driver) {
+    Driver* driver = drivers.find(name);
+    if (driver == nullptr) {
+      std::string known;
+      for (const auto& other : drivers.all()) known += (known.empty() ? "" : ", ") + std::string(other->name());
+      return failure(fmt::format("interface {} wants the driver '{}', which this program does not have",
+                                 interfaces.front().name, name),
+                     fmt::format("it has: {}", known));
+    }
+    if (auto done = driver->prepare(config_, interfaces); !done) return done;
+    if (driver->resources().frames != nullptr) resources_ = driver->resources();
+  }
+  if (resources_.frames != nullptr) return {};
+  frames_ = std::make_unique<RegionPacketPool>(memory_, static_cast<size_t>(config_.worker.frames));
+  references_ = std::make_unique<RegionPacketPool>(memory_, static_cast<size_t>(config_.worker.references), 0);
+  if (frames_->capacity() == 0 || references_->capacity() == 0) {
+    return failure(fmt::format("no memory for {} packets and {} references", config_.worker.frames,
+                               config_.worker.references),
+                   "lower worker.frames and worker.references");
+  }
+  resources_ = {frames_.get(), references_.get(), &memory_};
+  return {};
+}
+
+Outcome<void> Host::open_devices(const DriverRegistry& drivers) {
+  for (const conf::Interface& interface : config_.interfaces) {
+    auto device = drivers.find(interface.driver)->open(config_, interface, resources_);
+    if (!device) return pass(device.error());
+    devices_.push_back(std::move(*device));
+  }
+  return {};
+}
+
+Outcome<void> Host::make_worker() {
+  const auto whole = [](int64_t value) { return static_cast<uint32_t>(value); };
+  stack::WorkerConfig worker;
+  worker.frames = resources_.frames;
+  worker.references = resources_.references;
+  worker.memory = resources_.memory;
+  worker.seed = config_.worker.seed != 0 ? static_cast<uint64_t>(config_.worker.seed) : random_seed();
+  worker.max_connections = whole(config_.worker.max_connections);
+  worker.max_half_open = whole(config_.worker.max_half_open);
+  worker.max_time_wait = whole(config_.worker.max_time_wait);
+  worker.block_bytes = static_cast<size_t>(config_.worker.block_mib) << 20;
+  worker.tcp = config_.tcp;
+  worker.start = clock_.now();
+  worker_ = std::make_unique<stack::Worker>(worker);
+  panic_worker = worker_.get();
+  base::set_panic_hook(print_trace_ring);
+  loop_ = std::make_unique<Loop>(*worker_, clock_, config_.loop, waker_);
+  return {};
+}
+
+Outcome<void> Host::add_interfaces() {
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    const conf::Interface& interface = config_.interfaces[i];
+    Device& device = *devices_[i];
+    link::NetifConfig netif;
+    netif.name = interface.name;
+    netif.mac = device.mac();
+    netif.limits = device.limits();
+    if (!interface.checksum) netif.limits.tx_checksum_v4 = netif.limits.tx_checksum_v6 = netif.limits.tx_ip_checksum = false;
+    if (!interface.tso || !interface.checksum) {
+      netif.limits.tso_v4 = netif.limits.tso_v6 = false;
+      netif.limits.max_tso_bytes = 0;
+    }
+    const auto index = worker_->add_interface(netif);
+    if (!index) return failure(fmt::format("cannot add interface {}: {}", interface.name, describe(index.error())));
+    for (const Prefix& prefix : interface.addresses) {
+      const auto added = worker_->request(req::AddAddress{*index, prefix}, clock_.now());
+      if (!added) {
+        return failure(fmt::format("cannot give {} the address {}: {}", interface.name, prefix.to_string(),
+                                   describe(added.error())));
+      }
+    }
+    loop_->attach(device, *index);
+    ports_.push_back({&device, *index, &interface});
+    if (!options_.quiet) {
+      fmt::print(stderr, "{}: {}, {}, MTU {}{}\n", interface.name, interface.driver, netif.mac.to_string(),
+                 netif.limits.mtu, family_list(interface));
+    }
+  }
+  return {};
+}
+
+Outcome<void> Host::add_loopback() {
+  link::NetifConfig netif;
+  netif.name = "lo";
+  netif.kind = link::LinkKind::kLoopback;
+  netif.limits.mtu = kLoopbackMtu;
+  netif.limits.max_segments = 64;
+  netif.limits.tx_checksum_v4 = true;
+  netif.limits.tx_checksum_v6 = true;
+  const auto index = worker_->add_interface(netif);
+  if (!index) return failure(fmt::format("cannot add the loopback interface: {}", describe(index.error())));
+  for (const char* address : {"127.0.0.1/8", "::1/128"}) {
+    const auto added = worker_->request(req::AddAddress{*index, *Prefix::parse(address)}, clock_.now());
+    if (!added) return failure(fmt::format("cannot add the address {}: {}", address, describe(added.error())));
+  }
+  loop_->attach_loopback(*index);
+  ports_.push_back({nullptr, *index, nullptr});
+  return {};
+}
+
+Outcome<void> Host::add_routes() {
+  const auto add = [&](const req::AddRoute& route) -> Outcome<void> {
+    const auto added = worker_->request(route, clock_.now());
+    if (added) return {};
+    return failure(fmt::format("cannot add the route to {} through {}: {}", route.prefix.to_string(),
+                               route.gateway.to_string(), describe(added.error())));
+  };
+  for (const ObservedPort& port : ports_) {
+    if (port.config == nullptr) continue;
+    for (const IpAddr& gateway : port.config->gateways) {
+      const Prefix all{gateway.is_v4() ? IpAddr::any_v4() : IpAddr(), 0};
+      if (auto done = add({all, port.interface, gateway}); !done) return done;
+    }
+    for (const conf::Route& route : config_.routes) {
+      if (route.interface != port.config->name) continue;
+      if (auto done = add({route.prefix, port.interface, route.gateway, route.table, route.metric}); !done) return done;
+    }
+  }
+  return {};
+}
+
+Outcome<void> Host::start_capture() {
+  if (config_.capture.empty()) return {};
+  auto capture = Capture::open(config_.capture, static_cast<uint32_t>(config_.loop.snap_bytes));
+  if (!capture) return pass(capture.error());
+  capture_.emplace(std::move(*capture));
+  for (const ObservedPort& port : ports_) {
+    capture_->add_interface(port.device != nullptr ? port.device->name() : "lo");
+    captured_.push_back(port.interface);
+  }
+  timespec wall{};
+  clock_gettime(CLOCK_REALTIME, &wall);
+  unix_offset_ns_ = int64_t{wall.tv_sec} * 1'000'000'000 + wall.tv_nsec - clock_.now().ns();
+  worker_->set_tap([this](stack::Worker::Direction direction, IfIndex interface, const pkt::Packet& frame, Instant now) {
+    for (uint32_t i = 0; i < captured_.size(); ++i) {
+      if (captured_[i] != interface) continue;
+      capture_->add_frame(i, direction == stack::Worker::Direction::kIn ? FrameDirection::kIn : FrameDirection::kOut,
+                          static_cast<uint64_t>(now.ns() + unix_offset_ns_), frame);
+    }
+  });
+  return {};
+}
+
+Outcome<void> Host::start_control() {
+  if (config_.control == "none") return {};
+  const bool chosen = !config_.control.empty();
+  const std::string path = chosen ? config_.control : default_control_path(config_.interfaces.front().name);
+  if (path.empty()) return {};
+  auto server = ControlServer::listen(path, waker_);
+  if (!server && chosen) return pass(server.error());
+  if (server) control_ = std::move(*server);
+  return {};
+}
+
+Outcome<void> Host::drop_privileges() {
+  if (config_.user.empty()) return {};
+  const passwd* user = getpwnam(config_.user.c_str());
+  if (user == nullptr) return failure(fmt::format("there is no user '{}'", config_.user));
+  if (initgroups(user->pw_name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0) {
+    return failure(fmt::format("cannot become user '{}': {}", config_.user, std::strerror(errno)),
+                   "only root may change the user");
+  }
+  return {};
+}
+
+Observed Host::observed() { return {*worker_, loop_->stages(), clock_.cycles_per_ns(), ports_}; }
+
+void Host::chores(Instant now) {
+  if (control_ != nullptr) {
+    control_->serve([this](std::string_view question) { return answer(question, observed()); });
+  }
+  if (Signals::take_dump()) {
+    fmt::print(stderr, "{}\n{}\n{}", answer("sockets", observed()), answer("counters", observed()),
+               answer("stages", observed()));
+  }
+  if (capture_ && capture_flush_at_ <= now) {
+    capture_->flush();
+    capture_flush_at_ = now + kCaptureFlush;
+  }
+  if (config_.loop.stats_s != 0 && stats_at_ <= now) {
+    const Duration every = seconds(config_.loop.stats_s);
+    if (stats_at_ != Instant{}) {
+      fmt::print(stderr, "{}\n", stats_line(stats_before_, loop_->stages(), now - (stats_at_ - every),
+                                            worker_->sockets().size(), clock_.cycles_per_ns()));
+    }
+    stats_before_ = loop_->stages();
+    stats_at_ = now + every;
+  }
+}
+
+int Host::run(Program& program) {
+  const Signals signals(waker_, options_.dump_on_signal);
+  loop_->set_interrupt([] { return Signals::stops() != 0; });
+  const int status = loop_->run(program);
+  if (capture_) capture_->flush();
+  return status;
+}
+
+}  // namespace millrace::runtime

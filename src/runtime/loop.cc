@@ -1,0 +1,313 @@
+#include "runtime/loop.h"
+
+#include <poll.h>
+#include <time.h>
+
+#include <algorithm>
+
+namespace millrace::runtime {
+namespace {
+
+// Timers may fire this much late while the loop is busy; asking the wheel costs more than an empty turn.
+constexpr Duration kTimerGrain = microseconds(50);
+constexpr Duration kChoresEvery = milliseconds(1);
+constexpr Duration kLongestSleep = seconds(1);
+constexpr Duration kLinger = milliseconds(500);
+constexpr Duration kLingerLook = milliseconds(10);
+constexpr int kLoopbackRounds = 16;
+
+}  // namespace
+
+// Charges the cycles between calls to a stage.
+class Loop::StageTimer {
+ public:
+  StageTimer(Stages& stages, uint64_t start) : stages_(stages), start_(start), last_(start) {}
+  void done(Stage stage) {
+    const uint64_t now = Clock::cycles();
+    stages_.of(stage) += now - last_;
+    last_ = now;
+  }
+  [[nodiscard]] uint64_t since_start() { return Clock::cycles() - start_; }
+
+ private:
+  Stages& stages_;
+  uint64_t start_;
+  uint64_t last_;
+};
+
+Loop::Loop(stack::Worker& worker, Clock& clock, const conf::LoopSettings& settings, const Waker& waker)
+    : worker_(worker),
+      clock_(clock),
+      settings_(settings),
+      waker_(waker),
+      burst_(static_cast<size_t>(settings.burst)),
+      now_(clock.now()) {
+  worker_.set_pump([this] { return pump(); });
+}
+
+Loop::~Loop() { worker_.set_pump({}); }
+
+void Loop::attach(Device& device, IfIndex interface) {
+  auto port = std::make_unique<Port>();
+  port->device = &device;
+  port->interface = interface;
+  can_sleep_ = can_sleep_ && device.wait_fd() >= 0;
+  ports_.push_back(std::move(port));
+}
+
+void Loop::attach_loopback(IfIndex interface) {
+  auto port = std::make_unique<Port>();
+  port->interface = interface;
+  ports_.push_back(std::move(port));
+}
+
+void Loop::stop(int status) {
+  stopping_ = true;
+  status_ = status;
+}
+
+size_t Loop::receive_and_input(StageTimer& timer) {
+  size_t count = 0;
+  for (const auto& port : ports_) {
+    if (port->device == nullptr) continue;
+    const size_t n = port->device->receive(burst_);
+    if (n == 0) continue;
+    timer.done(Stage::kReceive);
+    worker_.input(port->interface, {burst_.data(), n}, now_);
+    timer.done(Stage::kInput);
+    count += n;
+  }
+  stages_.rx_frames += count;
+  return count;
+}
+
+size_t Loop::run_program(Program& program) {
+  size_t done = 0;
+  // The program's requests may add events: look at the list afresh each time.
+  while (next_event_ < worker_.events().size() && done < static_cast<size_t>(settings_.event_budget)) {
+    const Event event = worker_.events()[next_event_++];
+    program.event(net_, event);
+    ++done;
+  }
+  if (next_event_ != 0 && next_event_ == worker_.events().size()) {
+    worker_.clear_events();
+    next_event_ = 0;
+  }
+  stages_.events += done;
+  if (wake_at_ <= now_) {
+    wake_at_ = kNever;
+    program.tick(net_);
+    ++stages_.ticks;
+    ++done;
+  }
+  return done;
+}
+
+void Loop::run_timers() {
+  worker_.advance(now_);
+  timers_at_ = now_ + kTimerGrain;
+}
+
+size_t Loop::send_port(Port& port, StageTimer& timer) {
+  size_t count = 0;
+  for (bool more = true; more;) {
+    if (port.waiting == 0) {
+      port.waiting_from = 0;
+      port.waiting = worker_.output(port.interface, port.frames, now_);
+      timer.done(Stage::kOutput);
+      if (port.waiting == 0) break;
+      more = port.waiting == port.frames.size();
+    }
+    const size_t taken = port.device->transmit({port.frames.data() + port.waiting_from, port.waiting});
+    timer.done(Stage::kTransmit);
+    port.waiting_from += taken;
+    port.waiting -= taken;
+    count += taken;
+    if (port.waiting != 0) {
+      ++stages_.held_back;
+      break;
+    }
+  }
+  stages_.tx_frames += count;
+  return count;
+}
+
+size_t Loop::send_loopback(Port& port) {
+  size_t count = 0;
+  for (int round = 0; round < kLoopbackRounds; ++round) {
+    const size_t n = worker_.output(port.interface, port.frames, now_);
+    for (size_t i = 0; i < n; ++i) {
+      pkt::Packet& frame = *port.frames[i];
+      frame.flags = (frame.flags & pkt::kExternal) | pkt::kRxL4ChecksumNone;
+      frame.tx_offload = 0;
+    }
+    if (n != 0) worker_.input(port.interface, {port.frames.data(), n}, now_);
+    count += n;
+    if (n == 0) break;
+  }
+  return count;
+}
+
+size_t Loop::send(StageTimer& timer) {
+  size_t count = 0;
+  for (const auto& port : ports_) {
+    if (port->device != nullptr) {
+      if (port->waiting != 0 || worker_.wants_output()) count += send_port(*port, timer);
+    } else if (worker_.wants_output()) {
+      count += send_loopback(*port);
+      timer.done(Stage::kOutput);
+    }
+  }
+  return count;
+}
+
+bool Loop::turn(Program& program) {
+  const uint64_t start = Clock::cycles();
+  now_ = clock_.at(start);
+  ++stages_.turns;
+  StageTimer timer(stages_, start);
+
+  size_t work = receive_and_input(timer);
+  if (next_event_ < worker_.events().size() || wake_at_ <= now_) {
+    work += run_program(program);
+    timer.done(Stage::kProgram);
+  }
+  if (timers_at_ <= now_) {
+    run_timers();
+    timer.done(Stage::kTimers);
+  }
+  work += send(timer);
+  if (work != 0) {
+    ++stages_.busy_turns;
+  } else {
+    stages_.empty_cycles += timer.since_start();
+  }
+  if (chores_at_ <= now_) do_chores();
+  return work != 0;
+}
+
+Instant Loop::pump() {
+  if (pumping_) return now_;
+  pumping_ = true;
+  ++stages_.pumps;
+  Stages unused;  // a pump runs inside a request, which is charged to the program
+  StageTimer timer(unused, Clock::cycles());
+  send(timer);
+  now_ = clock_.now();
+  receive_and_input(timer);
+  pumping_ = false;
+  return now_;
+}
+
+void Loop::do_chores() {
+  chores_at_ = now_ + kChoresEvery;
+  clock_.refine();
+  for (const auto& port : ports_) {
+    if (port->device != nullptr) port->device->housekeeping(now_);
+  }
+  if (chores_) chores_(now_);
+}
+
+void Loop::idle() {
+  if (idle_since_ == kNever) {
+    idle_since_ = now_;
+    return;
+  }
+  if ((now_ - idle_since_).us() < settings_.spin_us) {
+    _mm_pause();
+    return;
+  }
+  if (!can_sleep_ && settings_.nap_us == 0) return;
+  if (worker_.wants_output()) return;
+  Instant until = std::min(wake_at_, now_ + kLongestSleep);
+  if (const auto deadline = worker_.next_deadline()) until = std::min(until, *deadline);
+  if (!can_sleep_) until = std::min(until, now_ + microseconds(settings_.nap_us));
+  if (until > now_) {
+    do_chores();
+    sleep(until - now_);
+  }
+  timers_at_ = now_;  // after a sleep, look at once
+}
+
+void Loop::sleep(Duration longest) {
+  std::vector<pollfd> waits{{waker_.fd(), POLLIN, 0}};
+  bool armed = true;
+  for (const auto& port : ports_) {
+    if (port->device == nullptr) continue;
+    armed = port->device->arm_wait() && armed && port->waiting == 0;
+    if (port->device->wait_fd() >= 0) waits.push_back({port->device->wait_fd(), POLLIN, 0});
+  }
+  if (armed && !(interrupt_ && interrupt_())) {
+    const uint64_t before = Clock::cycles();
+    const timespec timeout{longest.ns() / 1'000'000'000, longest.ns() % 1'000'000'000};
+    if (ppoll(waits.data(), waits.size(), &timeout, nullptr) > 0 && (waits[0].revents & POLLIN) != 0) waker_.drain();
+    ++stages_.sleeps;
+    stages_.slept_ns += static_cast<uint64_t>((clock_.now() - clock_.at(before)).ns());
+  }
+  for (const auto& port : ports_) {
+    if (port->device != nullptr) port->device->disarm_wait();
+  }
+}
+
+int Loop::run(Program& program) {
+  now_ = clock_.now();
+  program.start(net_);
+  while (!stopping_) {
+    if (turn(program)) {
+      idle_since_ = kNever;
+    } else {
+      idle();
+    }
+    if (interrupt_ && interrupt_()) stop(0);
+  }
+  program.stop(net_);
+  linger();
+  abort_rest();
+  return status_;
+}
+
+namespace {
+
+// Takes no part in anything: for the turns after the program has ended.
+class Nobody final : public Program {
+ public:
+  void start(Net&) override {}
+  void event(Net&, const Event&) override {}
+};
+
+bool has_unsent(stack::Worker& worker) {
+  for (const stack::SocketInfo& socket : worker.sockets()) {
+    if (socket.state != "LISTEN" && socket.send_queue != 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void Loop::linger() {
+  Nobody nobody;
+  wake_at_ = kNever;
+  now_ = clock_.now();
+  const Instant end = now_ + kLinger;
+  Instant look_at = now_;
+  while (now_ < end) {
+    const bool busy = turn(nobody);
+    if (!busy && now_ >= look_at) {
+      if (!has_unsent(worker_)) break;
+      look_at = now_ + kLingerLook;
+    }
+    if (!busy && can_sleep_) sleep(milliseconds(1));
+  }
+}
+
+void Loop::abort_rest() {
+  Nobody nobody;
+  for (const stack::SocketInfo& socket : worker_.sockets()) {
+    if (socket.handle.valid()) (void)worker_.request(req::Abort{socket.handle}, now_);
+  }
+  const Instant end = clock_.now() + kLingerLook;
+  while (turn(nobody) && now_ < end) {
+  }
+}
+
+}  // namespace millrace::runtime

@@ -1,0 +1,95 @@
+// The poll loop of one worker. A turn: take a burst from each device, feed it to the worker, run the program's events
+// within a budget, run due timers, take what is to be sent and give it to the devices. Without work it spins for a
+// while, then sleeps on the devices' descriptors until a frame, a deadline or a wake-up. On devices that are polled in
+// user space a busy turn makes no system call.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "conf/config.h"
+#include "millrace/program.h"
+#include "runtime/clock.h"
+#include "runtime/device.h"
+#include "runtime/stages.h"
+#include "runtime/wake.h"
+#include "stack/worker.h"
+
+namespace millrace::runtime {
+
+class Loop final : public Door {
+ public:
+  /// Everything is borrowed and outlives the loop.
+  Loop(stack::Worker& worker, Clock& clock, const conf::LoopSettings& settings, const Waker& waker);
+  ~Loop() override;
+
+  void attach(Device& device, IfIndex interface);
+  /// Frames that leave through `interface` come back in at it.
+  void attach_loopback(IfIndex interface);
+  /// Called about once a millisecond when busy and before each sleep, with the loop's own idea of time.
+  void set_chores(std::function<void(Instant)> chores) { chores_ = std::move(chores); }
+  /// Whether to end, asked every turn.
+  void set_interrupt(std::function<bool()> interrupt) { interrupt_ = std::move(interrupt); }
+
+  /// Runs until the program or an interrupt stops it, then lets queued data leave (half a second at most) and resets
+  /// what is still open. Returns the status of Net::stop(), or 0.
+  int run(Program& program);
+  /// One turn; returns whether there was anything to do.
+  bool turn(Program& program);
+
+  Result<Reply> request(const Request& request) override { return worker_.request(request, now_); }
+  [[nodiscard]] Instant now() const override { return now_; }
+  void wake_at(Instant when) override { wake_at_ = when; }
+  void stop(int status) override;
+
+  [[nodiscard]] const Stages& stages() const { return stages_; }
+
+ private:
+  static constexpr size_t kTransmitBurst = 64;
+  struct Port {
+    Device* device = nullptr;  // nullptr: loopback
+    IfIndex interface = IfIndex::kNone;
+    size_t waiting_from = 0;   // frames that the device had no room for
+    size_t waiting = 0;
+    std::array<pkt::Packet*, kTransmitBurst> frames{};
+  };
+  class StageTimer;
+
+  size_t receive_and_input(StageTimer& timer);
+  size_t run_program(Program& program);
+  void run_timers();
+  size_t send(StageTimer& timer);
+  size_t send_port(Port& port, StageTimer& timer);
+  size_t send_loopback(Port& port);
+  Instant pump();
+  void do_chores();
+  void idle();
+  void sleep(Duration longest);
+  void linger();
+  void abort_rest();
+
+  stack::Worker& worker_;
+  Clock& clock_;
+  conf::LoopSettings settings_;
+  const Waker& waker_;
+  Net net_{*this};
+  std::vector<std::unique_ptr<Port>> ports_;
+  std::vector<pkt::Packet*> burst_;
+  std::function<void(Instant)> chores_;
+  std::function<bool()> interrupt_;
+  bool can_sleep_ = true;  // every device has a descriptor to wait on
+
+  Instant now_;
+  Instant wake_at_ = kNever;
+  Instant timers_at_{};    // when to look at the worker's timers again
+  Instant chores_at_{};
+  Instant idle_since_ = kNever;
+  size_t next_event_ = 0;
+  bool stopping_ = false;
+  bool pumping_ = false;
+  int status_ = 0;
+  Stages stages_;
+};
+
+}  // namespace millrace::runtime
