@@ -13,13 +13,6 @@ namespace {
 
 constexpr uint32_t kTraceRecords = 256;
 
-std::string interface_name(const Observed& observed, IfIndex index) {
-  for (const ObservedPort& port : observed.ports) {
-    if (port.interface == index) return port.device != nullptr ? port.device->name() : "lo";
-  }
-  return fmt::format("if{}", static_cast<unsigned>(index));
-}
-
 Table sockets(const Observed& observed) {
   Table table({"state", "local", "remote", "recv-q", "send-q", "cwnd", "srtt_us", "retransmits", "id"});
   for (const stack::SocketInfo& s : observed.worker.sockets()) {
