@@ -22,8 +22,9 @@
 
 namespace millrace::ip {
 
-/// Names a next hop (an interface and a neighbour on it). Stable while the worker lives; 0 is none. A few per worker,
-/// whatever the number of connections.
+/// Names a next hop (an interface and a neighbour on it); 0 is none. A few per worker, whatever the number of
+/// connections. Valid while Ip::epoch() stands: when the table of hops is full, those without a neighbour are given up
+/// and the epoch moves on.
 enum class HopId : uint32_t { kNone = 0 };
 
 /// Answer of a route look-up.
@@ -74,6 +75,7 @@ struct Config {
   uint32_t max_neighbours = 4'096;
   uint32_t max_routes = 65'536;
   uint32_t pending_per_neighbour = 16;   ///< packets kept while a neighbour is being resolved (RFC 1122 2.3.2.2)
+  uint32_t pending_total = 1'024;        ///< the same for all neighbours together
   uint32_t icmp_errors_per_second = 100; ///< one worker's budget (RFC 1812 4.3.2.8, RFC 4443 2.4 f)
   uint32_t icmp_echo_per_second = 100'000;
   uint32_t transmit_queue = 4'096;       ///< frames waiting per interface before new ones are dropped
@@ -98,7 +100,11 @@ class Ip {
   Result<void> add_route(const Prefix& prefix, IfIndex interface, const IpAddr& gateway, uint32_t table, uint32_t metric);
   Result<void> remove_route(const Prefix& prefix, IfIndex interface, uint32_t table);
   Result<void> add_neighbour(IfIndex interface, const IpAddr& addr, const MacAddr& mac);
+  Result<void> remove_neighbour(IfIndex interface, const IpAddr& addr);
+  /// A null hook empties the position. Every datagram passes the output hook: while one is set, frame() takes its slow
+  /// path. A caller with a fast path of its own in front of input() must not use it while has_hook(kInput).
   void set_hook(HookPoint point, Hook hook, void* context);
+  [[nodiscard]] bool has_hook(HookPoint point) const;
 
   /// Takes a frame that the caller's fast path did not claim. A datagram for an upper layer comes back and is the
   /// caller's; everything else (ARP, ICMP, drops) is dealt with inside.
@@ -123,8 +129,8 @@ class Ip {
   bool frame(HopId hop, pkt::Packet* packet, Instant now) {
     const HopCache& cache = hops_[static_cast<uint32_t>(hop)];
     if (__builtin_expect(cache.usable_until > now, 1)) {
-      std::byte* header = packet->push(cache.header_length);
-      __builtin_memcpy(header, cache.header, 14);
+      std::byte* header = packet->push(sizeof cache.header);
+      __builtin_memcpy(header, cache.header, sizeof cache.header);
       return true;
     }
     return frame_slow(hop, packet, now);
@@ -184,6 +190,16 @@ class Ip {
     uint64_t value;
   };
   [[nodiscard]] std::vector<CounterLine> counters() const;
+  /// Where the frames given to input() went: frames == delivered + consumed + dropped.
+  struct Ledger {
+    uint64_t frames = 0;
+    uint64_t delivered = 0;
+    uint64_t consumed = 0;
+    uint64_t dropped = 0;
+  };
+  [[nodiscard]] Ledger ledger() const;
+  /// Packets held inside: waiting for neighbours and for devices.
+  [[nodiscard]] size_t packets_held() const;
   /// Every pending and queued packet is freed.
   void clear();
 
@@ -193,13 +209,13 @@ class Ip {
     Instant usable_until{INT64_MIN};
     Instant confirm_after{INT64_MIN};
     std::byte header[14];  ///< destination, source, ethertype
-    uint8_t header_length = 14;
     IfIndex interface = IfIndex::kNone;
   };
+  static_assert(sizeof(HopCache) == 32);
   bool frame_slow(HopId hop, pkt::Packet* packet, Instant now);
   void confirm_slow(HopId hop, Instant now);
 
-  std::vector<HopCache> hops_;
+  std::vector<HopCache> hops_;  // [0] is none
   std::vector<PathError> errors_;
   uint16_t epoch_ = 1;
   struct State;

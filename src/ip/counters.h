@@ -1,0 +1,92 @@
+// What became of every packet. An incoming frame ends in exactly one of: delivered to an upper layer, consumed (ARP,
+// ICMP and neighbour discovery done with it), or one of the input drops. Output drops are counted apart.
+#pragma once
+
+#include "base/counters.h"
+
+namespace millrace::ip {
+
+#define MILLRACE_IP_INPUT_DROPS(X)                                                                           \
+  X(kEthNoInterface, "eth.drop.no_interface", "frames of an unknown interface")                              \
+  X(kEthLinkDown, "eth.drop.link_down", "frames received while the interface is down")                       \
+  X(kEthRunt, "eth.drop.runt", "frames shorter than an Ethernet header")                                     \
+  X(kEthNotOurs, "eth.drop.not_ours", "frames to another station or group")                                  \
+  X(kEthBadSource, "eth.drop.bad_source", "frames whose source address is a group")                          \
+  X(kEthVlan, "eth.drop.vlan", "frames with a VLAN tag")                                                     \
+  X(kEthUnknownType, "eth.drop.unknown_type", "frames of a protocol other than IPv4, IPv6 and ARP")          \
+  X(kIpBadHeader, "ip.drop.bad_header", "datagrams with a malformed header")                                 \
+  X(kIpTruncated, "ip.drop.truncated", "datagrams shorter than their header says")                           \
+  X(kIpScattered, "ip.drop.scattered", "datagrams whose headers could not be brought into one piece")        \
+  X(kIpBadChecksum, "ip.drop.bad_checksum", "IPv4 datagrams with a wrong header checksum")                   \
+  X(kIpMartianSource, "ip.drop.martian_source", "datagrams from an impossible source address")               \
+  X(kIpNotForUs, "ip.drop.not_for_us", "datagrams to another host")                                          \
+  X(kIpBroadcast, "ip.drop.broadcast", "IPv4 broadcasts")                                                    \
+  X(kIpMulticast, "ip.drop.multicast", "datagrams to a group that nobody joined")                            \
+  X(kIpLinkBroadcast, "ip.drop.link_broadcast", "unicast datagrams in a broadcast or multicast frame")       \
+  X(kIpFragment, "ip.drop.fragment", "fragments")                                                            \
+  X(kIpSourceRoute, "ip.drop.source_route", "IPv4 datagrams with a source route")                            \
+  X(kIpBadOptions, "ip.drop.bad_options", "datagrams with malformed or refused options or extension headers") \
+  X(kIpUnknownProtocol, "ip.drop.unknown_protocol", "datagrams of a protocol that we do not have")           \
+  X(kIpNoPort, "ip.drop.no_port", "UDP datagrams, for which no socket exists")                               \
+  X(kIpHookIn, "ip.drop.hook_input", "datagrams refused by the input hook")                                  \
+  X(kArpBad, "arp.drop.malformed", "ARP packets that are short or not for IPv4 over Ethernet")               \
+  X(kArpBadOperation, "arp.drop.bad_operation", "ARP packets that are neither request nor reply")            \
+  X(kArpBadSender, "arp.drop.bad_sender", "ARP packets from an impossible sender")                           \
+  X(kArpConflict, "arp.drop.conflict", "ARP packets of another station that claims our address")             \
+  X(kArpNotOurs, "arp.drop.not_ours", "ARP packets about others")                                            \
+  X(kIcmpTruncated, "icmp.drop.truncated", "ICMP messages too short for their type")                         \
+  X(kIcmpBadChecksum, "icmp.drop.bad_checksum", "ICMP messages with a wrong checksum")                       \
+  X(kIcmpUnknownType, "icmp.drop.unknown_type", "ICMP messages of a type that we do not handle")             \
+  X(kIcmpEchoLimited, "icmp.drop.echo_limited", "echo requests beyond the rate limit")                       \
+  X(kIcmpEchoReply, "icmp.drop.echo_reply", "echo replies, for which nobody waits")                          \
+  X(kIcmpBadQuote, "icmp.drop.bad_quote", "ICMP errors whose quoted datagram cannot be read")                \
+  X(kIcmpNotOurs, "icmp.drop.not_ours", "ICMP errors about a datagram that we cannot have sent")             \
+  X(kIcmpBadMtu, "icmp.drop.bad_mtu", "packet-too-big messages with an impossible size")                     \
+  X(kIcmpErrorQueue, "icmp.drop.error_queue_full", "ICMP errors beyond what upper layers take in one burst") \
+  X(kNdInvalid, "nd.drop.invalid", "neighbour discovery messages that fail the checks of RFC 4861")          \
+  X(kNdNotOurs, "nd.drop.not_ours", "solicitations for another host's address")                              \
+  X(kNdUnknownNeighbour, "nd.drop.unknown_neighbour", "advertisements of neighbours that nobody asked for")  \
+  X(kNdConflict, "nd.drop.conflict", "messages of another station that claims our address")                  \
+  X(kNdRouter, "nd.drop.router", "router solicitations, advertisements and redirects")
+
+#define MILLRACE_IP_OTHER_COUNTERS(X)                                                                        \
+  X(kInFrames, "eth.in.frames", "frames received")                                                           \
+  X(kInV4, "ip.in.v4", "IPv4 datagrams received")                                                            \
+  X(kInV6, "ip.in.v6", "IPv6 datagrams received")                                                            \
+  X(kDelivered, "ip.in.delivered", "datagrams handed to an upper layer")                                     \
+  X(kConsumed, "ip.in.consumed", "frames that ended in ARP, ICMP or neighbour discovery")                    \
+  X(kSent, "ip.out.datagrams", "datagrams sent by the slow path")                                            \
+  X(kFrames, "eth.out.frames", "frames queued for a device")                                                 \
+  X(kArpRequestsIn, "arp.in.requests", "ARP requests received")                                              \
+  X(kArpRepliesIn, "arp.in.replies", "ARP replies received")                                                 \
+  X(kArpRequestsOut, "arp.out.requests", "ARP requests sent")                                                \
+  X(kArpRepliesOut, "arp.out.replies", "ARP replies sent")                                                   \
+  X(kIcmpEchoIn, "icmp.in.echo_requests", "echo requests received")                                          \
+  X(kIcmpEchoOut, "icmp.out.echo_replies", "echo replies sent")                                              \
+  X(kIcmpErrorsIn, "icmp.in.errors", "ICMP errors passed to upper layers")                                   \
+  X(kIcmpErrorsOut, "icmp.out.errors", "ICMP errors sent")                                                   \
+  X(kIcmpErrorsLimited, "icmp.out.errors_limited", "ICMP errors not sent because of the rate limit")         \
+  X(kIcmpErrorsForbidden, "icmp.out.errors_forbidden", "ICMP errors not sent because RFC 1122 or 4443 says so") \
+  X(kNdSolicitsIn, "nd.in.solicitations", "neighbour solicitations received")                                \
+  X(kNdAdvertsIn, "nd.in.advertisements", "neighbour advertisements received")                               \
+  X(kNdSolicitsOut, "nd.out.solicitations", "neighbour solicitations sent")                                  \
+  X(kNdAdvertsOut, "nd.out.advertisements", "neighbour advertisements sent")                                 \
+  X(kHopsRecycled, "ip.hops_recycled", "next hops given up to make room")                                    \
+  X(kOutNoHop, "ip.drop.no_hop", "datagrams to send without a next hop")                                     \
+  X(kOutLinkDown, "ip.drop.link_down", "datagrams to send through an interface that is down")                \
+  X(kOutNeighbourFull, "ip.drop.neighbour_table_full", "datagrams to a neighbour that the table has no room for") \
+  X(kOutUnresolved, "ip.drop.unresolved", "datagrams to a neighbour that did not answer")                    \
+  X(kOutQueueFull, "ip.drop.transmit_queue_full", "frames that the interface's queue had no room for")       \
+  X(kOutNoPacket, "ip.drop.no_packet", "packets not sent because the pool was empty")                        \
+  X(kOutTooBig, "ip.drop.too_big", "datagrams larger than the interface's MTU")                              \
+  X(kOutSegments, "ip.drop.too_many_segments", "frames with more pieces than the device takes")              \
+  X(kOutNoRoute, "ip.drop.no_route", "replies without a route back")                                         \
+  X(kOutHook, "ip.drop.hook_output", "datagrams refused by the output hook")
+
+#define MILLRACE_IP_COUNTERS(X) MILLRACE_IP_INPUT_DROPS(X) MILLRACE_IP_OTHER_COUNTERS(X)
+MILLRACE_COUNTERS(IpCounter, kIpCounterInfo, MILLRACE_IP_COUNTERS)
+
+/// The input drops are the counters in front of this one.
+inline constexpr IpCounter kInputDropsEnd = IpCounter::kInFrames;
+
+}  // namespace millrace::ip

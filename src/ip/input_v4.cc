@@ -1,0 +1,108 @@
+// IPv4 input (RFC 791, RFC 1122 3.2.1, 3.2.1.3 for addresses). We are a host: nothing is forwarded.
+#include "ip/state.h"
+#include "wire/ipv4.h"
+
+namespace millrace::ip {
+namespace {
+
+bool checksum_bad(const pkt::Packet& packet, const wire::Ipv4View& view) {
+  const uint64_t flags = packet.flags & (pkt::kRxIpChecksumGood | pkt::kRxIpChecksumBad);
+  // Both bits: the header was not summed by its sender but never left the machine.
+  if ((flags & pkt::kRxIpChecksumGood) != 0) return false;
+  return flags != 0 || !view.checksum_ok();
+}
+
+// RFC 1122 3.2.1.3: addresses that no host sends from. "This network" is for DHCP, which we do not serve.
+bool is_impossible_source(uint32_t addr) {
+  const uint32_t first = addr >> 24;
+  return first == 0 || first >= 224;
+}
+
+}  // namespace
+
+std::optional<Datagram> Ip::State::input_v4(Arrival a) {
+  counters.add(IpCounter::kInV4);
+  pkt::Packet& packet = *a.packet;
+  const auto refuse = [&](IpCounter why) {
+    drop(a.packet, why);
+    return std::nullopt;
+  };
+  if (packet.total < wire::kIpv4MinSize) return refuse(IpCounter::kIpTruncated);
+  if (!gather(packets, packet, wire::kIpv4MinSize)) return refuse(IpCounter::kIpScattered);
+  const uint32_t header = (wire::load_u8(packet.data()) & 0x0fU) * 4;
+  if (header > packet.total) return refuse(IpCounter::kIpBadHeader);
+  if (!gather(packets, packet, header)) return refuse(IpCounter::kIpScattered);
+  const auto view = wire::Ipv4View::check_quoted(packet.bytes());
+  if (!view) return refuse(IpCounter::kIpBadHeader);
+  if (checksum_bad(packet, *view)) return refuse(IpCounter::kIpBadChecksum);  // RFC 1122 3.2.1.2 MUST
+  if (view->total_length() > packet.total) return refuse(IpCounter::kIpTruncated);
+  trim(packets, packet, view->total_length());
+  a.source = view->source();
+  a.destination = view->destination();
+  a.protocol = view->protocol();
+  a.ttl = view->ttl();
+  a.traffic_class = view->traffic_class();
+  a.header = header;
+  a.length = view->total_length();
+  if (!accept_addresses_v4(a)) return std::nullopt;
+  if (!pass_hook(HookPoint::kInput, a.nif.index, packet)) return refuse(IpCounter::kIpHookIn);
+  if (view->is_fragment()) return refuse(IpCounter::kIpFragment);
+  if (header > wire::kIpv4MinSize && !accept_options_v4(a)) return std::nullopt;
+  return upper_v4(a);
+}
+
+// False: the packet is dropped and counted.
+bool Ip::State::accept_addresses_v4(Arrival& a) {
+  const auto refuse = [&](IpCounter why) {
+    drop(a.packet, why);
+    return false;
+  };
+  const bool ours = addresses.contains(a.destination);
+  if (!ours) {
+    if (a.destination.is_multicast()) return refuse(IpCounter::kIpMulticast);
+    if (a.destination.is_limited_broadcast() || addresses.is_broadcast(a.destination)) {
+      return refuse(IpCounter::kIpBroadcast);
+    }
+    return refuse(IpCounter::kIpNotForUs);
+  }
+  if (a.nif.is_loopback()) return true;
+  if (a.destination.is_loopback()) return refuse(IpCounter::kIpNotForUs);  // RFC 1122 3.2.1.3 (g)
+  if (is_impossible_source(a.source.v4_value()) || a.source.is_loopback() || addresses.contains(a.source) ||
+      addresses.is_broadcast(a.source)) {
+    return refuse(IpCounter::kIpMartianSource);
+  }
+  if (a.to == FrameTo::kGroup) return refuse(IpCounter::kIpLinkBroadcast);  // RFC 1122 3.3.6 SHOULD
+  return true;
+}
+
+// Options are skipped (RFC 1122 3.2.1.8); source routes are refused, malformed ones reported.
+bool Ip::State::accept_options_v4(Arrival& a) {
+  const auto view = *wire::Ipv4View::check_quoted(a.packet->bytes());
+  wire::Ipv4OptionWalker walker(view);
+  while (const auto option = walker.next()) {
+    if (option->kind != wire::kIpv4OptionLooseRoute && option->kind != wire::kIpv4OptionStrictRoute) continue;
+    drop(a.packet, IpCounter::kIpSourceRoute);
+    return false;
+  }
+  if (!walker.malformed()) return true;
+  send_error_v4(a, wire::Icmpv4Header::parameter_problem(0, walker.position()));
+  drop(a.packet, IpCounter::kIpBadOptions);
+  return false;
+}
+
+std::optional<Datagram> Ip::State::upper_v4(Arrival& a) {
+  switch (a.protocol) {
+    case wire::kProtocolTcp: return deliver(a);
+    case wire::kProtocolIcmp: input_icmp_v4(a); return std::nullopt;
+    case wire::kProtocolUdp:  // RFC 1122 3.2.2.1 SHOULD
+      send_error_v4(a, wire::Icmpv4Header::unreachable(wire::Icmpv4Unreachable::kPort));
+      drop(a.packet, IpCounter::kIpNoPort);
+      return std::nullopt;
+    default:
+      send_error_v4(a, wire::Icmpv4Header::unreachable(wire::Icmpv4Unreachable::kProtocol));
+      drop(a.packet, IpCounter::kIpUnknownProtocol);
+      return std::nullopt;
+  }
+}
+
+}  // namespace millrace::ip

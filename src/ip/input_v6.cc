@@ -1,0 +1,122 @@
+// IPv6 input (RFC 8200, RFC 4291 for addresses). We are a host: nothing is forwarded.
+#include "ip/state.h"
+#include "wire/ipv6.h"
+#include "wire/nd.h"
+
+namespace millrace::ip {
+namespace {
+
+const IpAddr kAllNodes({0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+
+// Extension headers are looked at in the head segment only; longer chains of headers are not for us.
+constexpr uint32_t kHeadersInOnePiece = 256;
+
+bool is_solicited_node(const IpAddr& group) {
+  constexpr uint8_t prefix[13] = {0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff};
+  return std::memcmp(group.bytes().data(), prefix, sizeof prefix) == 0;
+}
+
+}  // namespace
+
+std::optional<Datagram> Ip::State::input_v6(Arrival a) {
+  counters.add(IpCounter::kInV6);
+  pkt::Packet& packet = *a.packet;
+  const auto refuse = [&](IpCounter why) {
+    drop(a.packet, why);
+    return std::nullopt;
+  };
+  if (packet.total < wire::kIpv6Size) return refuse(IpCounter::kIpTruncated);
+  if (!gather(packets, packet, wire::kIpv6Size)) return refuse(IpCounter::kIpScattered);
+  const auto view = wire::Ipv6View::check_quoted(packet.bytes());
+  if (!view) return refuse(IpCounter::kIpBadHeader);
+  if (view->total_length() > packet.total) return refuse(IpCounter::kIpTruncated);
+  trim(packets, packet, view->total_length());
+  a.source = view->source();
+  a.destination = view->destination();
+  a.ttl = view->hop_limit();
+  a.traffic_class = view->traffic_class();
+  a.length = view->total_length();
+  if (!accept_addresses_v6(a)) return std::nullopt;
+  if (!pass_hook(HookPoint::kInput, a.nif.index, packet)) return refuse(IpCounter::kIpHookIn);
+  if (!find_upper_v6(a)) return std::nullopt;
+  return upper_v6(a);
+}
+
+// False: the packet is dropped and counted.
+bool Ip::State::accept_addresses_v6(Arrival& a) {
+  const auto refuse = [&](IpCounter why) {
+    drop(a.packet, why);
+    return false;
+  };
+  if (a.destination.is_multicast()) {
+    const auto& b = a.destination.bytes();
+    const uint32_t low24 = uint32_t{b[13]} << 16 | uint32_t{b[14]} << 8 | b[15];
+    const bool joined = a.destination == kAllNodes ||
+                        (is_solicited_node(a.destination) && addresses.has_low24(a.nif.index, low24));
+    if (!joined) return refuse(IpCounter::kIpMulticast);
+  } else {
+    const Address* own = addresses.find(a.destination);
+    if (own == nullptr) return refuse(IpCounter::kIpNotForUs);
+    if (a.destination.is_link_local() && own->interface != a.nif.index) return refuse(IpCounter::kIpNotForUs);
+  }
+  if (a.nif.is_loopback()) return true;
+  if (a.destination.is_loopback()) return refuse(IpCounter::kIpNotForUs);  // RFC 4291 2.5.3 MUST
+  // The unspecified source is for duplicate address detection, which input_nd looks at (RFC 4861 7.1.1).
+  if (a.source.is_multicast() || a.source.is_loopback() || addresses.contains(a.source) ||
+      (a.source.is_unspecified() && !a.destination.is_multicast())) {
+    return refuse(IpCounter::kIpMartianSource);
+  }
+  if (a.to == FrameTo::kGroup && !a.destination.is_multicast()) return refuse(IpCounter::kIpLinkBroadcast);
+  return true;
+}
+
+// Walks the extension headers. False: the packet is dropped and counted.
+bool Ip::State::find_upper_v6(Arrival& a) {
+  using Status = wire::Ipv6Upper::Status;
+  if (a.packet->next != nullptr) {
+    (void)gather(packets, *a.packet, std::min(a.packet->total, kHeadersInOnePiece));
+  }
+  const wire::Bytes head = a.packet->bytes();
+  const auto view = *wire::Ipv6View::check_quoted(head);
+  const bool whole = a.packet->next == nullptr;
+  const wire::Ipv6Upper upper = whole ? wire::find_upper(view) : wire::find_quoted_upper(view, head);
+  const auto refuse = [&](IpCounter why) {
+    drop(a.packet, why);
+    return false;
+  };
+  switch (upper.status) {
+    case Status::kUpper: break;
+    case Status::kFragment: return refuse(IpCounter::kIpFragment);
+    case Status::kTruncated: return refuse(whole ? IpCounter::kIpTruncated : IpCounter::kIpScattered);
+    case Status::kDiscard: return refuse(IpCounter::kIpBadOptions);
+    case Status::kParameterProblem:
+      if (upper.reply) send_error_v6(a, wire::Icmpv6Header::parameter_problem(upper.code, upper.pointer));
+      return refuse(IpCounter::kIpBadOptions);
+  }
+  a.protocol = upper.protocol;
+  a.header = upper.offset;
+  if (a.protocol == wire::kProtocolTcp || a.protocol == wire::kProtocolIcmpv6) return true;
+  if (a.protocol == wire::kProtocolUdp) {
+    send_error_v6(a, wire::Icmpv6Header::unreachable(wire::Icmpv6Unreachable::kPort));  // RFC 4443 3.1 SHOULD
+    return refuse(IpCounter::kIpNoPort);
+  }
+  if (a.protocol != wire::kProtocolNoNext) {
+    // RFC 8200 4: unrecognized next header, at the byte that names it.
+    send_error_v6(a, wire::Icmpv6Header::parameter_problem(wire::kIcmpv6UnrecognizedNextHeader, upper.next_header_at));
+  }
+  return refuse(IpCounter::kIpUnknownProtocol);
+}
+
+std::optional<Datagram> Ip::State::upper_v6(Arrival& a) {
+  if (a.protocol == wire::kProtocolIcmpv6) {
+    input_icmp_v6(a);
+    return std::nullopt;
+  }
+  if (a.destination.is_multicast() || a.source.is_unspecified()) {
+    drop(a.packet, IpCounter::kIpMulticast);  // RFC 9293 3.9.2.3 MUST-57
+    return std::nullopt;
+  }
+  return deliver(a);
+}
+
+}  // namespace millrace::ip

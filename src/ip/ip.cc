@@ -1,0 +1,274 @@
+// The public face of Ip: interfaces, addresses, routes and neighbours as operators see them. The rest is forwarded to
+// State, which lives in the files of its concepts.
+#include "ip/ip.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "ip/state.h"
+
+namespace millrace::ip {
+namespace {
+
+uint32_t max_hops(const Config& config) { return 2 * config.max_neighbours + 2; }
+
+base::SipKey hop_key(uint64_t seed) {
+  base::Rng rng(seed ^ 0x686f7073);
+  return {rng.next(), rng.next()};
+}
+
+// RFC 4291 appendix A: fe80::/64 and the modified EUI-64 of the MAC address.
+IpAddr link_local_of(const MacAddr& mac) {
+  const auto& m = mac.bytes;
+  return IpAddr({0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2), m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]});
+}
+
+}  // namespace
+
+Ip::State::State(Ip& owner, const Config& c)
+    : ip(owner),
+      config(c),
+      packets(*c.packets),
+      routes(c.max_routes),
+      neighbours({c.max_neighbours, c.pending_per_neighbour, c.pending_total}, {}, c.seed),
+      hops(1),
+      hop_index(max_hops(c), hop_key(c.seed)),
+      error_limit(c.icmp_errors_per_second, std::max(1U, c.icmp_errors_per_second / 10)),
+      echo_limit(c.icmp_echo_per_second, std::max(1U, c.icmp_echo_per_second / 10)) {
+  netifs.reserve(kMaxInterfaces);
+}
+
+Netif* Ip::State::find(IfIndex interface) {
+  const size_t i = static_cast<size_t>(interface) - 1;
+  return i < netifs.size() ? &netifs[i] : nullptr;
+}
+const Netif* Ip::State::find(IfIndex interface) const { return const_cast<State*>(this)->find(interface); }
+
+Ip::Ip(const Config& config) {
+  MR_ASSERT(config.packets != nullptr && config.max_neighbours > 0);
+  hops_.reserve(size_t{max_hops(config)} + 1);
+  hops_.emplace_back();
+  state_ = std::make_unique<State>(*this, config);
+}
+
+Ip::~Ip() { clear(); }
+
+void Ip::clear() {
+  State& s = *state_;
+  s.neighbours.for_each([&](neigh::EntryId id, neigh::Entry&) {
+    while (pkt::Packet* packet = s.neighbours.dequeue(id)) s.packets.free(packet);
+  });
+  for (Netif& nif : s.netifs) {
+    pkt::Packet* frame = nullptr;
+    while (nif.queue.pop({&frame, 1}) == 1) s.packets.free(frame);
+  }
+  errors_.clear();
+}
+
+Result<IfIndex> Ip::add_interface(const link::NetifConfig& config) {
+  State& s = *state_;
+  if (s.netifs.size() >= kMaxInterfaces) return fail(Error::kTooMany);
+  if (std::ranges::any_of(s.netifs, [&](const Netif& n) { return n.config.name == config.name; })) {
+    return fail(Error::kAlreadyExists);
+  }
+  const bool ethernet = config.kind == link::LinkKind::kEthernet;
+  if (ethernet && config.mac.is_group()) return fail(Error::kInvalid);
+  const auto index = static_cast<IfIndex>(s.netifs.size() + 1);
+  s.netifs.push_back({config, index, true, link::TxQueue(s.config.transmit_queue)});
+  s.refresh_topology();
+  if (ethernet) {
+    // RFC 4862 5.3. Several interfaces may share a MAC address; the first keeps the link-local address.
+    const Prefix prefix{link_local_of(config.mac), 64};
+    if (s.addresses.find(prefix.addr) == nullptr) s.addresses.add(index, prefix);
+  }
+  return index;
+}
+
+Result<void> Ip::set_link(IfIndex interface, bool up, Instant) {
+  State& s = *state_;
+  Netif* nif = s.find(interface);
+  if (nif == nullptr) return fail(Error::kNotFound);
+  if (nif->up == up) return {};
+  nif->up = up;
+  if (!up) {
+    s.forget_neighbours(interface, false);
+    pkt::Packet* frame = nullptr;
+    while (nif->queue.pop({&frame, 1}) == 1) s.drop_out(frame, IpCounter::kOutLinkDown);
+  }
+  s.refresh_topology();
+  if (up && !nif->is_loopback()) {
+    for (const Address& a : s.addresses.all()) {
+      if (a.interface == interface) s.announce(*nif, a.prefix.addr);
+    }
+  }
+  return {};
+}
+
+Result<void> Ip::add_address(IfIndex interface, const Prefix& prefix, Instant) {
+  State& s = *state_;
+  Netif* nif = s.find(interface);
+  if (nif == nullptr) return fail(Error::kNotFound);
+  const IpAddr& addr = prefix.addr;
+  if (addr.is_unspecified() || addr.is_multicast() || addr.is_limited_broadcast()) return fail(Error::kInvalid);
+  if (prefix.length > (addr.is_v4() ? 32 : 128)) return fail(Error::kInvalid);
+  if (addr.is_loopback() && !nif->is_loopback()) return fail(Error::kInvalid);
+  if (s.addresses.find(addr) != nullptr) return fail(Error::kAlreadyExists);
+  if (!nif->is_loopback() && !(addr.is_v6() && addr.is_link_local())) {
+    // The connected route; another address of the same prefix may have brought it already.
+    const auto added = s.routes.add(prefix, {interface, {}, 0}, 0);
+    if (!added && added.error() != Error::kAlreadyExists) return fail(added.error());
+  }
+  s.addresses.add(interface, prefix);
+  // A station that we knew under this address is none any more.
+  for (const Netif& n : s.netifs) (void)remove_neighbour(n.index, addr);
+  s.bump_epoch();
+  if (nif->up && !nif->is_loopback()) s.announce(*nif, addr);
+  return {};
+}
+
+Result<void> Ip::remove_address(IfIndex interface, const IpAddr& addr, Instant) {
+  State& s = *state_;
+  const Address* found = s.addresses.find(addr);
+  if (found == nullptr || found->interface != interface) return fail(Error::kNotFound);
+  const Prefix prefix = found->prefix;
+  s.addresses.remove(interface, addr);
+  const bool shared = std::ranges::any_of(s.addresses.all(), [&](const Address& a) {
+    return a.interface == interface && a.prefix.length == prefix.length && prefix.contains(a.prefix.addr);
+  });
+  if (!shared) (void)s.routes.remove(prefix, interface, 0);
+  s.bump_epoch();
+  return {};
+}
+
+Result<void> Ip::add_route(const Prefix& prefix, IfIndex interface, const IpAddr& gateway, uint32_t table,
+                           uint32_t metric) {
+  State& s = *state_;
+  const Netif* nif = s.find(interface);
+  if (nif == nullptr) return fail(Error::kNotFound);
+  if (nif->is_loopback() || prefix.addr.is_multicast()) return fail(Error::kInvalid);
+  if (gateway.is_multicast() || (!gateway.is_unspecified() && s.addresses.contains(gateway))) {
+    return fail(Error::kInvalid);
+  }
+  const auto added = s.routes.add(prefix, {interface, gateway, metric}, table);
+  if (added) s.bump_epoch();
+  return added;
+}
+
+Result<void> Ip::remove_route(const Prefix& prefix, IfIndex interface, uint32_t table) {
+  const auto removed = state_->routes.remove(prefix, interface, table);
+  if (removed) state_->bump_epoch();
+  return removed;
+}
+
+Result<void> Ip::add_neighbour(IfIndex interface, const IpAddr& addr, const MacAddr& mac) {
+  State& s = *state_;
+  const Netif* nif = s.find(interface);
+  if (nif == nullptr) return fail(Error::kNotFound);
+  if (nif->is_loopback() || mac.is_group() || addr.is_unspecified() || addr.is_multicast() ||
+      s.addresses.contains(addr)) {
+    return fail(Error::kInvalid);
+  }
+  const neigh::EntryId id = s.neighbours.obtain(interface, addr);
+  if (!id.valid()) return fail(Error::kTooMany);
+  s.act(id, s.neighbours.set_static(id, mac), Instant{});
+  return {};
+}
+
+Result<void> Ip::remove_neighbour(IfIndex interface, const IpAddr& addr) {
+  State& s = *state_;
+  const neigh::EntryId id = s.neighbours.find(interface, addr);
+  if (!id.valid()) return fail(Error::kNotFound);
+  s.drop_pending(id, IpCounter::kOutUnresolved);
+  const uint32_t hop = s.neighbours.get(id)->tag;
+  s.neighbours.remove(id);
+  if (hop != 0) hops_[hop].usable_until = Instant{INT64_MIN};
+  return {};
+}
+
+void Ip::set_hook(HookPoint point, Hook hook, void* context) {
+  state_->hooks[static_cast<size_t>(point)] = {hook, context};
+  // Every hop goes the slow way once, and from there on if the output hook is set.
+  for (HopCache& cache : hops_) cache.usable_until = Instant{INT64_MIN};
+}
+bool Ip::has_hook(HookPoint point) const { return state_->hooks[static_cast<size_t>(point)].hook != nullptr; }
+
+std::optional<Datagram> Ip::input(IfIndex interface, pkt::Packet* frame, Instant now) {
+  return state_->input(interface, frame, now);
+}
+Result<Route> Ip::route(const IpAddr& destination, const IpAddr& source, uint32_t table) {
+  return state_->route(destination, source, table);
+}
+bool Ip::is_local(const IpAddr& addr) const { return state_->addresses.contains(addr); }
+const link::NetifConfig& Ip::interface(IfIndex interface) const {
+  const Netif* nif = state_->find(interface);
+  MR_ASSERT(nif != nullptr);
+  return nif->config;
+}
+size_t Ip::interface_count() const { return state_->netifs.size(); }
+bool Ip::frame_slow(HopId hop, pkt::Packet* packet, Instant now) {
+  return state_->frame_slow(static_cast<uint32_t>(hop), packet, now);
+}
+void Ip::confirm_slow(HopId hop, Instant now) { state_->confirm_slow(static_cast<uint32_t>(hop), now); }
+void Ip::send(const SendArgs& args, pkt::Packet* packet, Instant now) { state_->send(args, packet, now); }
+void Ip::transmit(IfIndex interface, pkt::Packet* frame) { state_->transmit(interface, frame); }
+size_t Ip::drain(IfIndex interface, std::span<pkt::Packet*> out) {
+  Netif* nif = state_->find(interface);
+  return nif == nullptr ? 0 : nif->queue.pop(out);
+}
+bool Ip::has_output(IfIndex interface) const {
+  const Netif* nif = state_->find(interface);
+  return nif != nullptr && !nif->queue.empty();
+}
+void Ip::advance(Instant now) {
+  State& s = *state_;
+  s.neighbours.advance(now, [&](neigh::EntryId id, const neigh::Step& step) { s.act(id, step, now); });
+}
+Instant Ip::next_deadline() const { return state_->neighbours.next_deadline(); }
+
+std::vector<Ip::NeighbourInfo> Ip::neighbours() const {
+  std::vector<NeighbourInfo> out;
+  state_->neighbours.for_each([&](neigh::EntryId, const neigh::Entry& e) {
+    out.push_back({e.interface, e.addr, e.reach.has_mac() ? e.reach.mac() : MacAddr{}, name_of(e.reach.state())});
+  });
+  return out;
+}
+
+std::vector<Ip::RouteInfo> Ip::routes() const {
+  std::vector<RouteInfo> out;
+  for (const auto& l : state_->routes.list()) {
+    out.push_back({l.prefix, l.hop.interface, l.hop.gateway, l.table, l.hop.metric});
+  }
+  return out;
+}
+
+std::vector<Ip::AddressInfo> Ip::addresses() const {
+  std::vector<AddressInfo> out;
+  for (const Address& a : state_->addresses.all()) out.push_back({a.interface, a.prefix});
+  return out;
+}
+
+std::vector<Ip::CounterLine> Ip::counters() const {
+  std::vector<CounterLine> out;
+  for (size_t i = 0; i < base::Counters<IpCounter>::size(); ++i) {
+    out.push_back({kIpCounterInfo[i], state_->counters.get(static_cast<IpCounter>(i))});
+  }
+  for (size_t i = 0; i < base::Counters<neigh::Counter>::size(); ++i) {
+    out.push_back({neigh::kCounterInfo[i], state_->neighbours.counters().get(static_cast<neigh::Counter>(i))});
+  }
+  return out;
+}
+
+Ip::Ledger Ip::ledger() const {
+  const auto& c = state_->counters;
+  Ledger out{c.get(IpCounter::kInFrames), c.get(IpCounter::kDelivered), c.get(IpCounter::kConsumed), 0};
+  for (size_t i = 0; i < static_cast<size_t>(kInputDropsEnd); ++i) out.dropped += c.get(static_cast<IpCounter>(i));
+  return out;
+}
+
+size_t Ip::packets_held() const {
+  size_t held = state_->neighbours.pending_total();
+  for (const Netif& nif : state_->netifs) held += nif.queue.size();
+  return held;
+}
+
+}  // namespace millrace::ip

@@ -1,0 +1,151 @@
+// Between the neighbour table, which knows but does not send, the hops, which frame() reads, and the link.
+#include <cstring>
+
+#include "base/assert.h"
+#include "ip/state.h"
+#include "wire/quoted.h"
+
+namespace millrace::ip {
+namespace {
+
+// A hop that is in use asks for confirmation at most this often.
+constexpr Duration kConfirmInterval = seconds(1);
+
+}  // namespace
+
+void Ip::State::fill_frame_header(std::byte* header, const Netif& nif, const IpAddr& next, const MacAddr& mac) const {
+  const auto type = next.is_v4() ? wire::EtherType::kIpv4 : wire::EtherType::kIpv6;
+  const wire::EthernetHeader ethernet{mac, nif.is_loopback() ? MacAddr{} : nif.config.mac, type};
+  ethernet.emit({header, wire::kEthernetSize});
+}
+
+bool Ip::State::frame_slow(uint32_t index, pkt::Packet* packet, Instant now) {
+  if (index == 0 || index >= hops.size() || hops[index].interface == IfIndex::kNone) {
+    drop_out(packet, IpCounter::kOutNoHop);
+    return false;
+  }
+  Hop& hop = hops[index];
+  HopCache& cache = ip.hops_[index];
+  const Netif& nif = *find(hop.interface);
+  if (!nif.up) {
+    drop_out(packet, IpCounter::kOutLinkDown);
+    return false;
+  }
+  if (!pass_hook(HookPoint::kOutput, hop.interface, *packet)) {
+    drop_out(packet, IpCounter::kOutHook);
+    return false;
+  }
+  if (nif.is_loopback()) {
+    if (!ip.has_hook(HookPoint::kOutput)) cache.usable_until = kNever;
+    std::memcpy(packet->push(sizeof cache.header), cache.header, sizeof cache.header);
+    return true;
+  }
+  neigh::Entry* entry = neighbours.get(hop.neighbour);
+  if (entry == nullptr) {
+    hop.neighbour = neighbours.obtain(hop.interface, hop.addr);
+    entry = neighbours.get(hop.neighbour);
+    if (entry == nullptr) {
+      drop_out(packet, IpCounter::kOutNeighbourFull);
+      return false;
+    }
+  }
+  entry->tag = index;
+  const neigh::EntryId id = hop.neighbour;
+  act(id, neighbours.use(id, now), now);
+  if (entry->reach.has_mac()) {
+    std::memcpy(packet->push(sizeof cache.header), cache.header, sizeof cache.header);
+    return true;
+  }
+  packets.free(neighbours.enqueue(id, packet));
+  return false;
+}
+
+void Ip::State::confirm_slow(uint32_t index, Instant now) {
+  if (index == 0 || index >= hops.size()) return;
+  if (const neigh::EntryId id = hops[index].neighbour; neighbours.get(id) != nullptr) {
+    neighbours.confirm(id, now);
+    act(id, {}, now);
+    return;
+  }
+  ip.hops_[index].confirm_after = kNever;  // nothing to confirm until the neighbour is known again
+}
+
+// Carries out what an event of the table asks for and shows the new state in the hop.
+void Ip::State::act(neigh::EntryId id, const neigh::Step& step, Instant now) {
+  const neigh::Entry& entry = *neighbours.get(id);
+  if (step.send != neigh::Solicit::kNone) solicit(entry, step.send);
+  if (step.resolved) {
+    if (entry.pending != 0) (void)neighbours.use(id, now);  // what waited is sent now: it counts as use
+    flush_pending(id);
+  }
+  if (step.failed) fail_pending(id);
+  sync_hop(entry, now);
+}
+
+void Ip::State::solicit(const neigh::Entry& entry, neigh::Solicit how) {
+  Netif& nif = *find(entry.interface);
+  const bool unicast = how == neigh::Solicit::kUnicast;
+  if (entry.addr.is_v6()) {
+    send_solicitation(nif, entry.addr, unicast ? &entry.reach.mac() : nullptr);
+    return;
+  }
+  const Address* source = addresses.select_source(nif.index, entry.addr, entry.addr);
+  send_arp(nif, 1, unicast ? entry.reach.mac() : kBroadcastMac, source != nullptr ? source->prefix.addr : IpAddr::any_v4(),
+           MacAddr{}, entry.addr);
+}
+
+void Ip::State::flush_pending(neigh::EntryId id) {
+  const neigh::Entry& entry = *neighbours.get(id);
+  const Netif& nif = *find(entry.interface);
+  while (pkt::Packet* packet = neighbours.dequeue(id)) {
+    fill_frame_header(packet->push(wire::kEthernetSize), nif, entry.addr, entry.reach.mac());
+    transmit(entry.interface, packet);
+  }
+}
+
+// Tells the upper layer about each datagram that waited in vain (RFC 1122 2.4, RFC 4861 7.2.2).
+void Ip::State::fail_pending(neigh::EntryId id) {
+  while (pkt::Packet* packet = neighbours.dequeue(id)) {
+    const wire::Bytes bytes(packet->data(), packet->len);
+    const bool v4 = (wire::load_u8(bytes.data()) >> 4) == 4;
+    const auto quoted = v4 ? wire::parse_quoted_v4(bytes) : wire::parse_quoted_v6(bytes);
+    if (quoted && quoted->protocol == wire::kProtocolTcp && quoted->has_sequence() && ip.errors_.size() < kMaxErrors) {
+      ip.errors_.push_back({PathError::Kind::kNeighbourFailed, 0, quoted->protocol, quoted->source, quoted->destination,
+                            quoted->source_port(), quoted->destination_port(), quoted->sequence()});
+    }
+    drop_out(packet, IpCounter::kOutUnresolved);
+  }
+}
+
+void Ip::State::drop_pending(neigh::EntryId id, IpCounter why) {
+  while (pkt::Packet* packet = neighbours.dequeue(id)) drop_out(packet, why);
+}
+
+void Ip::State::sync_hop(const neigh::Entry& entry, Instant now) {
+  if (entry.tag == 0) return;
+  HopCache& cache = ip.hops_[entry.tag];
+  const Netif& nif = *find(entry.interface);
+  cache.usable_until = Instant{INT64_MIN};
+  cache.confirm_after = kNever;
+  if (!entry.reach.has_mac()) return;
+  fill_frame_header(cache.header, nif, entry.addr, entry.reach.mac());
+  const neigh::State state = entry.reach.state();
+  if (state != neigh::State::kStatic) {
+    cache.confirm_after = state == neigh::State::kReachable ? now + kConfirmInterval : Instant{INT64_MIN};
+  }
+  // A stale neighbour must notice its first use, and with an output hook every packet goes the slow way.
+  if (state != neigh::State::kStale && nif.up && !ip.has_hook(HookPoint::kOutput)) {
+    cache.usable_until = entry.reach.deadline();
+  }
+}
+
+void Ip::State::forget_neighbours(IfIndex interface, bool static_too) {
+  neighbours.for_each([&](neigh::EntryId id, neigh::Entry& e) {
+    if (e.interface != interface) return;
+    drop_pending(id, IpCounter::kOutLinkDown);
+    if (e.reach.state() != neigh::State::kStatic || static_too) neighbours.remove(id);
+  });
+  invalidate_hops(interface);
+}
+
+}  // namespace millrace::ip

@@ -1,0 +1,84 @@
+// The way out of datagrams that take the slow path, and the queues of frames for the devices.
+#include <algorithm>
+
+#include "base/assert.h"
+#include "ip/header.h"
+#include "ip/state.h"
+
+namespace millrace::ip {
+namespace {
+
+// What a sender on the same worker knows to be intact need not be checked by the receiver.
+void turn_around(pkt::Packet& frame) {
+  uint64_t flags = (frame.flags & pkt::kExternal) | pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumNone;
+  if ((frame.flags & pkt::kTxTcpSeg) != 0) flags |= pkt::kRxMerged;
+  frame.flags = flags;
+}
+
+}  // namespace
+
+void Ip::State::drop_out(pkt::Packet* packet, IpCounter why) {
+  counters.add(why);
+  packets.free(packet);
+}
+
+pkt::Packet* Ip::State::new_packet() {
+  pkt::Packet* packet = packets.frame();
+  if (packet == nullptr) counters.add(IpCounter::kOutNoPacket);
+  return packet;
+}
+
+pkt::Packet* Ip::State::fit_segments(const Netif& nif, pkt::Packet* packet) {
+  if (packet->segs <= std::max<uint16_t>(1, nif.config.limits.max_segments)) return packet;
+  if (packet->total > pkt::kFrameRoom) {
+    drop_out(packet, IpCounter::kOutSegments);
+    return nullptr;
+  }
+  pkt::Packet* linear = new_packet();
+  if (linear != nullptr) {
+    std::byte* to = linear->append(static_cast<uint16_t>(packet->total));
+    (void)pkt::copy_out(*packet, 0, {to, packet->total});
+    linear->flags = packet->flags & ~pkt::kExternal;
+    linear->tx_offload = packet->tx_offload;
+  }
+  packets.free(packet);
+  return linear;
+}
+
+void Ip::State::send(const SendArgs& args, pkt::Packet* packet, Instant now) {
+  const Netif* nif = find(args.route.interface);
+  if (nif == nullptr) return drop_out(packet, IpCounter::kOutNoHop);
+  const link::DeviceLimits& limits = nif->config.limits;
+  const uint16_t header = ip_header_size(args.source);
+  const uint32_t payload = packet->total;
+  const bool segmented = (packet->flags & pkt::kTxTcpSeg) != 0;
+  if (payload + header > (segmented ? uint32_t{0xffff} : uint32_t{limits.mtu})) {
+    return drop_out(packet, IpCounter::kOutTooBig);
+  }
+  const bool v4 = args.source.is_v4();
+  // The device fills the header checksum in anyway when it cuts segments.
+  const bool device_sum = v4 && !nif->is_loopback() && limits.tx_ip_checksum;
+  write_ip_header(packet->push(header), args.source, args.destination, args.protocol, payload, args.ttl,
+                  args.traffic_class, !device_sum);
+  if (device_sum) packet->flags |= pkt::kTxIpChecksum;
+  if ((packet->flags & (pkt::kTxL4Mask | pkt::kTxTcpSeg | pkt::kTxIpChecksum)) != 0) {
+    packet->flags |= v4 ? pkt::kTxIpv4 : pkt::kTxIpv6;
+    packet->set_tx_lengths(wire::kEthernetSize, header, packet->l4_len(), packet->seg_size());
+  }
+  packet = fit_segments(*nif, packet);
+  if (packet == nullptr) return;
+  counters.add(IpCounter::kSent);
+  if (ip.frame(args.route.hop, packet, now)) transmit(args.route.interface, packet);
+}
+
+void Ip::State::transmit(IfIndex interface, pkt::Packet* frame) {
+  Netif* nif = find(interface);
+  MR_ASSERT(nif != nullptr);
+  if (!nif->up) return drop_out(frame, IpCounter::kOutLinkDown);
+  if (nif->queue.full()) return drop_out(frame, IpCounter::kOutQueueFull);
+  if (nif->is_loopback()) turn_around(*frame);
+  counters.add(IpCounter::kFrames);
+  nif->queue.push(frame);
+}
+
+}  // namespace millrace::ip

@@ -1,0 +1,125 @@
+// Which way a datagram goes and from which of our addresses (RFC 1122 3.3.1, RFC 4861 5.2); next hops by number.
+#include "base/assert.h"
+#include "ip/state.h"
+
+namespace millrace::ip {
+
+void Ip::State::refresh_topology() {
+  up_mask = 0;
+  loopback = IfIndex::kNone;
+  for (const Netif& nif : netifs) {
+    if (!nif.up) {
+      invalidate_hops(nif.index);
+    } else if (!nif.is_loopback()) {
+      up_mask |= route::interface_bit(nif.index);
+    } else if (loopback == IfIndex::kNone) {
+      loopback = nif.index;
+    }
+  }
+  bump_epoch();
+}
+
+void Ip::State::invalidate_hops(IfIndex interface) {
+  for (size_t i = 1; i < hops.size(); ++i) {
+    if (hops[i].interface == interface) ip.hops_[i].usable_until = Instant{INT64_MIN};
+  }
+}
+
+Result<Route> Ip::State::route(const IpAddr& destination, const IpAddr& source, uint32_t table) {
+  const bool given = !source.is_unspecified();
+  if (given && (source.is_v4() != destination.is_v4() || !addresses.contains(source))) {
+    return fail(Error::kAddressNotHere);
+  }
+  if (addresses.contains(destination)) return route_to_self(destination, source);
+  if (destination.is_unspecified() || destination.is_multicast() || destination.is_limited_broadcast() ||
+      destination.is_loopback() || addresses.is_broadcast(destination)) {
+    return fail(Error::kNetUnreachable);
+  }
+  const Netif* nif = nullptr;
+  IpAddr next = destination;
+  if (destination.is_v6() && destination.is_link_local()) {
+    nif = link_local_interface(source);
+  } else if (const route::NextHop* hop = routes.lookup(destination, table, up_mask)) {
+    nif = find(hop->interface);
+    if (!hop->gateway.is_unspecified()) next = hop->gateway;
+  }
+  if (nif == nullptr) return fail(Error::kNetUnreachable);
+  Route out{HopId::kNone, nif->index, source, nif->config.limits.mtu};
+  if (given) {
+    if (source.is_loopback()) return fail(Error::kAddressNotHere);
+  } else {
+    const Address* chosen = addresses.select_source(nif->index, next, destination);
+    if (chosen == nullptr) return fail(Error::kAddressNotHere);
+    out.source = chosen->prefix.addr;
+  }
+  out.hop = hop_for(*nif, next);
+  if (out.hop == HopId::kNone) return fail(Error::kTooMany);
+  return out;
+}
+
+// Packets to our own addresses never leave the worker.
+Result<Route> Ip::State::route_to_self(const IpAddr& destination, const IpAddr& source) {
+  const Netif* nif = find(loopback);
+  if (nif == nullptr) return fail(Error::kNetUnreachable);
+  Route out{HopId::kNone, loopback, source.is_unspecified() ? destination : source, nif->config.limits.mtu};
+  out.hop = hop_for(*nif, destination.is_v4() ? IpAddr::any_v4() : IpAddr());
+  if (out.hop == HopId::kNone) return fail(Error::kTooMany);
+  return out;
+}
+
+// A link-local destination names no interface: that of the source, if one is given, else the first that is up.
+const Netif* Ip::State::link_local_interface(const IpAddr& source) const {
+  const Address* owner = source.is_unspecified() ? nullptr : addresses.find(source);
+  for (const Netif& nif : netifs) {
+    if (!nif.up || nif.is_loopback()) continue;
+    if (owner == nullptr || owner->interface == nif.index) return &nif;
+  }
+  return nullptr;
+}
+
+HopId Ip::State::hop_for(const Netif& nif, const IpAddr& next) {
+  if (const uint32_t known = hop_index.find(nif.index, next); known != 0) return static_cast<HopId>(known);
+  uint32_t index;
+  if (free_hops.empty() && ip.hops_.size() == ip.hops_.capacity() && !recycle_hops()) return HopId::kNone;
+  if (!free_hops.empty()) {
+    index = free_hops.back();
+    free_hops.pop_back();
+  } else {
+    index = static_cast<uint32_t>(hops.size());
+    hops.emplace_back();
+    ip.hops_.emplace_back();
+  }
+  hops[index] = {nif.index, next, {}};
+  HopCache& cache = ip.hops_[index];
+  cache = HopCache{};
+  cache.interface = nif.index;
+  cache.confirm_after = kNever;
+  fill_frame_header(cache.header, nif, next, MacAddr{});
+  hop_index.insert(nif.index, next, index);
+  return static_cast<HopId>(index);
+}
+
+// Gives up the hops whose neighbour is gone or does not answer. Routes that hold their numbers are of an older epoch
+// from now on.
+bool Ip::State::recycle_hops() {
+  const size_t before = free_hops.size();
+  for (uint32_t i = 1; i < hops.size(); ++i) {
+    Hop& hop = hops[i];
+    const Netif* nif = find(hop.interface);
+    if (nif == nullptr || nif->is_loopback()) continue;
+    if (neigh::Entry* e = neighbours.get(hop.neighbour)) {
+      if (e->reach.state() != neigh::State::kFailed || e->pending != 0) continue;
+      e->tag = 0;
+    }
+    hop_index.erase(hop.interface, hop.addr);
+    hop = Hop{};
+    ip.hops_[i] = HopCache{};
+    free_hops.push_back(i);
+  }
+  counters.add(IpCounter::kHopsRecycled, free_hops.size() - before);
+  if (free_hops.size() == before) return false;
+  bump_epoch();
+  return true;
+}
+
+}  // namespace millrace::ip

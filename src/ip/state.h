@@ -1,0 +1,175 @@
+// The inside of Ip, shared by the files that implement it by concept: input*, icmp_*, nd, arp, routing, neighbours,
+// output. Not for other folders.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "ip/addresses.h"
+#include "ip/counters.h"
+#include "ip/ip.h"
+#include "ip/ratelimit.h"
+#include "ip/route/table.h"
+#include "ip/segments.h"
+#include "link/tx_queue.h"
+#include "neigh/table.h"
+#include "wire/bytes.h"
+#include "wire/ethernet.h"
+#include "wire/icmpv4.h"
+#include "wire/icmpv6.h"
+
+namespace millrace::ip {
+
+inline constexpr uint32_t kMaxInterfaces = 64;
+inline constexpr uint8_t kDefaultTtl = 64;
+/// Errors for upper layers kept until they are taken.
+inline constexpr size_t kMaxErrors = 1'024;
+
+struct Netif {
+  link::NetifConfig config;
+  IfIndex index = IfIndex::kNone;
+  bool up = true;
+  link::TxQueue queue;
+  [[nodiscard]] bool is_loopback() const { return config.kind == link::LinkKind::kLoopback; }
+};
+
+/// Beside HopCache: what a hop stands for.
+struct Hop {
+  IfIndex interface = IfIndex::kNone;
+  IpAddr addr;
+  neigh::EntryId neighbour;
+};
+
+/// How the frame that carried a datagram was addressed.
+enum class FrameTo : uint8_t { kUs, kGroup };
+
+/// A datagram on its way through input: the packet stands at the IP header.
+struct Arrival {
+  Netif& nif;
+  pkt::Packet* packet;
+  FrameTo to;
+  Instant now;
+  IpAddr source{};
+  IpAddr destination{};
+  uint8_t protocol = 0;
+  uint8_t ttl = 0;
+  uint8_t traffic_class = 0;
+  uint32_t header = 0;   ///< bytes in front of the transport header
+  uint32_t length = 0;   ///< of the whole datagram
+};
+
+struct Ip::State {
+  State(Ip& owner, const Config& config);
+
+  // input.cc: what every frame passes.
+  std::optional<Datagram> input(IfIndex interface, pkt::Packet* frame, Instant now);
+  bool accepts_station(const Netif& nif, const MacAddr& destination) const;
+  void drop(pkt::Packet* packet, IpCounter why);
+  void consume(pkt::Packet* packet);
+  bool pass_hook(HookPoint point, IfIndex interface, pkt::Packet& packet);
+  std::optional<Datagram> deliver(Arrival& a);
+
+  // input_v4.cc, input_v6.cc
+  std::optional<Datagram> input_v4(Arrival a);
+  std::optional<Datagram> upper_v4(Arrival& a);
+  bool accept_options_v4(Arrival& a);
+  bool accept_addresses_v4(Arrival& a);
+  std::optional<Datagram> input_v6(Arrival a);
+  std::optional<Datagram> upper_v6(Arrival& a);
+  bool accept_addresses_v6(Arrival& a);
+  bool find_upper_v6(Arrival& a);
+
+  // icmp_v4.cc
+  void input_icmp_v4(Arrival& a);
+  void echo_v4(Arrival& a);
+  void error_in_v4(Arrival& a, const wire::Icmpv4View& message);
+  void send_error_v4(const Arrival& about, const wire::Icmpv4Header& error);
+
+  // icmp_v6.cc
+  void input_icmp_v6(Arrival& a);
+  void echo_v6(Arrival& a);
+  void error_in_v6(Arrival& a, const wire::Icmpv6View& message);
+  void send_error_v6(const Arrival& about, const wire::Icmpv6Header& error);
+
+  // icmp.cc: what both families share.
+  /// The message (behind the IP header) in one piece, in place or copied into `room`.
+  static wire::Bytes message_of(const Arrival& a, wire::MutableBytes room);
+  void report(Arrival& a, const PathError& error);
+  void answer_echo(Arrival& a, std::byte reply_type, uint8_t protocol, const IpAddr& from);
+  /// Quotes as much of `about` as fits into a datagram of `limit` bytes, behind 8 bytes for the ICMP header.
+  pkt::Packet* quote(const Arrival& about, uint32_t limit);
+  void send_from(const IpAddr& source, const Arrival& about, uint8_t protocol, pkt::Packet* packet);
+
+  // arp.cc, nd.cc
+  void input_arp(Netif& nif, pkt::Packet* packet, Instant now);
+  void learn_arp(Netif& nif, const IpAddr& sender, const MacAddr& mac, bool about_us, bool reply, Instant now);
+  void send_arp(Netif& nif, uint16_t operation, const MacAddr& to, const IpAddr& sender, const MacAddr& target_mac,
+                const IpAddr& target);
+  void input_nd(Arrival& a, wire::Bytes message);
+  void input_solicitation(Arrival& a, wire::Bytes message);
+  void input_advertisement(Arrival& a, wire::Bytes message);
+  void send_solicitation(Netif& nif, const IpAddr& target, const MacAddr* unicast);
+  void send_advertisement(Netif& nif, const IpAddr& target, const IpAddr& to, const MacAddr& to_mac, bool solicited);
+  /// Wraps an ND message that lies in `packet` into IPv6 and Ethernet and queues it.
+  void send_nd(Netif& nif, pkt::Packet* packet, const IpAddr& source, const IpAddr& to, const MacAddr& to_mac);
+  void announce(Netif& nif, const IpAddr& addr);
+
+  // neighbours.cc: between neigh::Table, the hops and the link.
+  bool frame_slow(uint32_t hop, pkt::Packet* packet, Instant now);
+  void confirm_slow(uint32_t hop, Instant now);
+  void act(neigh::EntryId id, const neigh::Step& step, Instant now);
+  void solicit(const neigh::Entry& entry, neigh::Solicit how);
+  void flush_pending(neigh::EntryId id);
+  void fail_pending(neigh::EntryId id);
+  void drop_pending(neigh::EntryId id, IpCounter why);
+  void sync_hop(const neigh::Entry& entry, Instant now);
+  void fill_frame_header(std::byte* header, const Netif& nif, const IpAddr& next, const MacAddr& mac) const;
+  void forget_neighbours(IfIndex interface, bool static_too);
+
+  // routing.cc
+  Result<Route> route(const IpAddr& destination, const IpAddr& source, uint32_t table);
+  Result<Route> route_to_self(const IpAddr& destination, const IpAddr& source);
+  const Netif* link_local_interface(const IpAddr& source) const;
+  HopId hop_for(const Netif& nif, const IpAddr& next);
+  bool recycle_hops();
+  void invalidate_hops(IfIndex interface);
+  void refresh_topology();
+
+  // output.cc
+  void send(const SendArgs& args, pkt::Packet* packet, Instant now);
+  void transmit(IfIndex interface, pkt::Packet* frame);
+  /// A fresh frame, or nullptr (counted).
+  pkt::Packet* new_packet();
+  /// Brings the packet within the device's number of pieces; nullptr if it cannot be.
+  pkt::Packet* fit_segments(const Netif& nif, pkt::Packet* packet);
+  void drop_out(pkt::Packet* packet, IpCounter why);
+
+  [[nodiscard]] Netif* find(IfIndex interface);
+  [[nodiscard]] const Netif* find(IfIndex interface) const;
+  void bump_epoch() { ++ip.epoch_; }
+
+  Ip& ip;
+  Config config;
+  pkt::PacketCache& packets;
+  std::vector<Netif> netifs;  // IfIndex - 1
+  Addresses addresses;
+  route::Tables routes;
+  neigh::Table neighbours;
+  std::vector<Hop> hops;      // beside Ip::hops_
+  std::vector<uint32_t> free_hops;
+  neigh::AddrIndex hop_index;
+  uint64_t up_mask = 0;       // interfaces that are up, loopback left out
+  IfIndex loopback = IfIndex::kNone;  // the first loopback interface that is up
+  TokenBucket error_limit;
+  TokenBucket echo_limit;
+  base::Counters<IpCounter> counters;
+  struct HookSlot {
+    Hook hook = nullptr;
+    void* context = nullptr;
+  };
+  std::array<HookSlot, 2> hooks{};
+};
+
+}  // namespace millrace::ip
