@@ -144,6 +144,7 @@ struct App::State {
   DriverRegistry drivers;
   conf::Config config;
   Flags flags;
+  const Stages* stages = nullptr;
 
   State(std::string program, const std::string& description) : name(program), cli(description, std::move(program)) {}
 
@@ -177,6 +178,7 @@ App::~App() = default;
 CLI::App& App::cli() { return state_->cli; }
 DriverRegistry& App::drivers() { return state_->drivers; }
 conf::Config& App::config() { return state_->config; }
+const Stages* App::stages() const { return state_->stages; }
 
 int App::run(int argc, char** argv, const Factory& make) {
   try {
@@ -186,6 +188,7 @@ int App::run(int argc, char** argv, const Factory& make) {
   }
   const auto config = state_->configuration();
   if (!config) return state_->complain(config.error(), kBadUsage);
+  state_->config = *config;
   auto program = make();
   if (!program) return state_->complain(program.error(), kBadUsage);
   HostOptions options;
@@ -193,7 +196,10 @@ int App::run(int argc, char** argv, const Factory& make) {
   try {
     auto host = Host::open(*config, state_->drivers, options);
     if (!host) return state_->complain(host.error(), kFailed);
-    return (*host)->run(**program);
+    state_->stages = &(*host)->stages();
+    const int status = (*host)->run(**program);
+    state_->stages = nullptr;
+    return status;
   } catch (const std::exception& error) {
     return state_->complain(Failure{error.what(), {}}, kFailed);
   }
