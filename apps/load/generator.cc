@@ -15,10 +15,11 @@ constexpr uint32_t kNobody = std::numeric_limits<uint32_t>::max();
 
 }  // namespace
 
-Generator::Generator(const Options& options, Machine machine)
+Generator::Generator(const Options& options, Machine machine, Report& report)
     : options_(options),
       machine_(std::move(machine)),
       checker_(options.bytes, options.check_all),
+      report_(report),
       conns_(options.connections),
       buffer_(kReadBytes),
       bulk_(options.bytes >= kBulkBytes || (options.mode == Mode::kEcho && options.size >= kBulkBytes)) {
@@ -201,7 +202,7 @@ void Generator::end_of_phase(Net& net) {
     phase_ = Phase::kMeasure;
     phase_began_ = now;
     phase_ends_ = net.now() + options_.duration;
-    if (machine_.cycle_use) cycles_at_start_ = machine_.cycle_use();
+    if (machine_.busy_cycles) busy_at_start_ = machine_.busy_cycles();
     return;
   }
   finish(net, {});
@@ -213,10 +214,7 @@ void Generator::finish(Net& net, std::string failure) {
   if (phase_ == Phase::kDone) return;
   if (phase_ == Phase::kMeasure) {
     report_.seconds = static_cast<double>(now - phase_began_) / machine_.hz;
-    if (machine_.cycle_use) {
-      const CycleUse use = machine_.cycle_use();
-      report_.cycles = {use.busy - cycles_at_start_.busy, use.empty - cycles_at_start_.empty};
-    }
+    if (machine_.busy_cycles) report_.busy_cycles = machine_.busy_cycles() - busy_at_start_;
     count_unanswered(now);
     if (options_.rate > 0 && next_due_ < static_cast<double>(now)) {
       report_.late = static_cast<uint64_t>((static_cast<double>(now) - next_due_) / interval_);

@@ -23,19 +23,18 @@ namespace millrace::load {
 struct Machine {
   uint64_t (*cycles)() = apps::cycles_now;
   double hz = 1e9;                       ///< cycles a second
-  std::function<CycleUse()> cycle_use;   ///< of the whole process; may be empty
+  std::function<uint64_t()> busy_cycles; ///< of loop turns that did something, so far; may be empty
 };
 
 class Generator final : public Program {
  public:
-  Generator(const Options& options, Machine machine);
+  /// `report` outlives the program and is filled when the run ends.
+  Generator(const Options& options, Machine machine, Report& report);
 
   void start(Net& net) override;
   void event(Net& net, const Event& event) override;
   void tick(Net& net) override;
   void stop(Net& net) override;
-
-  [[nodiscard]] const Report& report() const { return report_; }
 
  private:
   enum class Phase : uint8_t { kOpening, kWarmup, kMeasure, kDone };
@@ -94,7 +93,7 @@ class Generator final : public Program {
   Options options_;
   Machine machine_;
   ResponseChecker checker_;
-  Report report_;
+  Report& report_;
   Phase phase_ = Phase::kOpening;
   std::vector<Conn> conns_;
   std::vector<uint64_t> times_;
@@ -119,7 +118,7 @@ class Generator final : public Program {
   uint64_t run_began_ = 0;
   Instant phase_ends_ = kNever;
   uint64_t last_progress_ = 0;
-  CycleUse cycles_at_start_;
+  uint64_t busy_at_start_ = 0;
 };
 
 }  // namespace millrace::load

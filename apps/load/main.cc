@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -102,18 +103,18 @@ int main(int argc, char** argv) {
   millrace::drivers::register_all(app.drivers());
   Flags flags;
   add_flags(app.cli(), flags);
-  Options options;
-  Generator* generator = nullptr;
-  std::unique_ptr<millrace::load::Report> report;
+  millrace::load::Report report;
   const int status = app.run(argc, argv, [&]() -> millrace::runtime::Outcome<std::unique_ptr<millrace::Program>> {
     if (auto good = check(flags, app.config()); !good) return tl::unexpected(good.error());
-    report = std::make_unique<millrace::load::Report>();
     millrace::load::Machine machine{.hz = millrace::apps::cycles_per_second()};
-    return std::make_unique<Generator>(flags.run, std::move(machine), *report);
+    machine.busy_cycles = [&app] {
+      const auto* stages = app.stages();
+      return stages == nullptr ? 0 : std::accumulate(stages->cycles.begin(), stages->cycles.end(), uint64_t{0});
+    };
+    return std::make_unique<Generator>(flags.run, std::move(machine), report);
   });
-  (void)generator;
-  if (report && (report->measured || !report->failure.empty())) {
-    fmt::print("{}", flags.run.json ? report->json(flags.run) : report->text(flags.run));
+  if (report.measured || !report.failure.empty()) {
+    fmt::print("{}", flags.run.json ? report.json(flags.run) : report.text(flags.run));
   }
   return status;
 }

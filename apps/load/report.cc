@@ -22,13 +22,13 @@ std::string describe(const Options& o) {
   return text;
 }
 
-double share(const CycleUse& use) {
-  const double all = static_cast<double>(use.busy + use.empty);
-  return all == 0 ? 0 : static_cast<double>(use.busy) / all;
+/// Part of the measured time that the generator's thread was busy.
+double share(const Report& r) {
+  return r.seconds == 0 ? 0 : static_cast<double>(r.busy_cycles) / (r.seconds * r.hz);
 }
 
 double per_request(const Report& r) {
-  return r.responses == 0 ? 0 : static_cast<double>(r.cycles.busy) / static_cast<double>(r.responses);
+  return r.responses == 0 ? 0 : static_cast<double>(r.busy_cycles) / static_cast<double>(r.responses);
 }
 
 }  // namespace
@@ -49,8 +49,8 @@ std::string Report::text(const Options& options) const {
                        static_cast<double>(connects) / seconds, us(connect_latency, 50), us(connect_latency, 99),
                        us(connect_latency, 100));
   }
-  if (cycles.busy != 0) {
-    out += fmt::format("  this generator: {:.0f} % of its CPU busy, {:.0f} TSC cycles/request\n", share(cycles) * 100,
+  if (busy_cycles != 0) {
+    out += fmt::format("  this generator: {:.0f} % of its CPU busy, {:.0f} TSC cycles/request\n", share(*this) * 100,
                        per_request(*this));
   }
   if (late != 0) out += fmt::format("  {} scheduled requests were never started: the rate is too high\n", late);
@@ -80,7 +80,7 @@ std::string Report::json(const Options& options) const {
     put("connect_us", connect_latency);
   }
   j["connect_seconds"] = connect_seconds;
-  j["busy_share"] = share(cycles);
+  j["busy_share"] = share(*this);
   j["cycles_per_request"] = per_request(*this);
   j["never_started"] = late;
   nlohmann::ordered_json kinds = nlohmann::ordered_json::object();

@@ -15,12 +15,6 @@ enum class ErrorKind : uint8_t { kConnect, kReset, kEnded, kSyntax, kStatus, kLe
 inline constexpr const char* kErrorNames[] = {"connect", "reset",  "ended early", "syntax",
                                               "status",  "length", "content",     "unanswered"};
 
-/// Where the cycles of the process went during the measurement. Zero where nobody counts them.
-struct CycleUse {
-  uint64_t busy = 0;   ///< of loop turns that did something
-  uint64_t empty = 0;  ///< of turns that found nothing
-};
-
 struct Report {
   bool measured = false;      ///< the measurement ran to its end
   std::string failure;        ///< why not
@@ -32,7 +26,7 @@ struct Report {
   apps::Histogram latency;
   apps::Histogram connect_latency;
   std::array<uint64_t, static_cast<size_t>(ErrorKind::kCount)> errors{};
-  CycleUse cycles;
+  uint64_t busy_cycles = 0;   ///< of the generator's loop turns that did something; 0: not counted
   double connect_seconds = 0; ///< until all connections were open
   uint64_t late = 0;          ///< requests that were due and could not be started at all
 

@@ -25,7 +25,7 @@ class GeneratorTest : public ::testing::Test {
     fake_now = static_cast<uint64_t>(since.ns());
   }
   void start() {
-    generator_ = std::make_unique<Generator>(options_, Machine{[] { return fake_now; }, 1e9, {}});
+    generator_ = std::make_unique<Generator>(options_, Machine{[] { return fake_now; }, 1e9, {}}, report_);
     Net net(door_);
     generator_->start(net);
   }
@@ -63,12 +63,13 @@ class GeneratorTest : public ::testing::Test {
       set_time(Duration((door_.now() + step).ns()));
     }
   }
-  uint64_t errors(ErrorKind kind) const { return generator_->report().errors[static_cast<size_t>(kind)]; }
-  const Report& report() const { return generator_->report(); }
+  uint64_t errors(ErrorKind kind) const { return report_.errors[static_cast<size_t>(kind)]; }
+  const Report& report() const { return report_; }
 
   inline static const std::string kGood = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
   Options options_;
   test::FakeDoor door_;
+  Report report_;
   std::unique_ptr<Generator> generator_;
 };
 
