@@ -27,7 +27,8 @@ bool Generator::open(Net& net, uint32_t i) {
   if (!handle) {
     ++report_.errors[static_cast<size_t>(ErrorKind::kConnect)];
     if (phase_ == Phase::kOpening) {
-      finish(net, std::string("connection ") + std::to_string(i + 1) + " cannot be opened: " + describe(handle.error()));
+      const std::string which = "connection " + std::to_string(i + 1);
+      finish(net, which + " cannot be opened: " + describe(handle.error()));
     }
     return false;
   }

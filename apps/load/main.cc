@@ -36,7 +36,7 @@ void add_flags(CLI::App& cli, Flags& f) {
       ->capture_default_str();
   cli.add_option("--pipeline", f.run.pipeline, "requests in flight on each connection")->check(CLI::Range(1u, 1000u))
       ->capture_default_str();
-  cli.add_option("--outstanding", f.run.outstanding, "most requests in flight in all, on random connections; 0: no limit")
+  cli.add_option("--outstanding", f.run.outstanding, "most requests in flight, on random connections; 0: no limit")
       ->capture_default_str();
   cli.add_option("--rate", f.run.rate, "requests a second, on schedule; 0: each response starts the next request")
       ->check(CLI::NonNegativeNumber)->capture_default_str();

@@ -11,8 +11,9 @@ namespace millrace::load {
 namespace {
 
 std::string describe(const Options& o) {
-  std::string text = fmt::format("{} {}, {} connection{}", o.target.to_string(), o.mode == Mode::kHttp ? "http" : "echo",
-                                 o.connections, o.connections == 1 ? "" : "s");
+  const char* mode = o.mode == Mode::kHttp ? "http" : "echo";
+  std::string text = fmt::format("{} {}, {} connection{}", o.target.to_string(), mode, o.connections,
+                                 o.connections == 1 ? "" : "s");
   if (o.mode == Mode::kEcho) text += fmt::format(", {} B", o.size);
   if (o.mode == Mode::kHttp) text += ", " + (o.bytes != 0 ? fmt::format("/bytes/{}", o.bytes) : o.path);
   if (o.pipeline > 1) text += fmt::format(", pipeline {}", o.pipeline);
