@@ -71,11 +71,7 @@ def check_file(root, mods, path, problems):
     text = open(os.path.join(root, path)).read()
     top = path.split(os.sep)[0]
     module = tree.module_of(mods, path)
-    if module is None and os.path.dirname(path) == os.path.join("src", "drivers"):
-        module = "drivers"  # the list of all drivers
-        allowed = set().union(*(tree.closure(mods, m) for m in mods if m.startswith("drivers/")))
-    else:
-        allowed = tree.closure(mods, module) if module else None
+    allowed = tree.closure(mods, module) if module else None
     if top == "src" and module is None:
         problems.append(f"{path}:1: lies in no module of CMakeLists.txt")
     if path.endswith(".h") and "#pragma once" not in text:
