@@ -36,7 +36,10 @@ std::optional<Forged> forge(Observer& observer, base::Rng& rng, const std::array
   spec.source_mac = macs[static_cast<size_t>(1 - flow.host[v])];
   spec.window = static_cast<uint16_t>(rng.next());
   spec.ack = seq_of(victim, victim.ack_seen);
-  if (flow.timestamps()) spec.options = timestamp_option(peer.tsval, victim.tsval);
+  if (flow.timestamps()) {
+    if (!victim.ts_seen || victim.tsecr == 0) return std::nullopt;
+    spec.options = timestamp_option(victim.tsecr, victim.tsval);  // passes PAWS and changes nothing
+  }
   // Beyond everything that the peer has sent, so that nothing on its way can make it the next expected.
   const int64_t beyond = peer.snd_max + 1;
   const int64_t room = victim.edge_sent - beyond;
@@ -53,7 +56,7 @@ std::optional<Forged> forge(Observer& observer, base::Rng& rng, const std::array
       spec.seq = seq_of(peer, beyond + static_cast<int64_t>(rng.below(static_cast<uint64_t>(room - 1))));
       break;
     case 2:
-      if (!flow.timestamps() || !victim.ts_seen || victim.tsecr < 200'000) return std::nullopt;
+      if (!flow.timestamps()) return std::nullopt;
       spec.seq = seq_of(peer, victim.prefix);
       spec.options = timestamp_option(victim.tsecr - static_cast<uint32_t>(rng.between(1'000, 100'000)), victim.tsval);
       spec.payload.assign(garbage, 0xee);

@@ -195,7 +195,14 @@ std::string Host::check_idle() {
   return {};
 }
 
+std::string Host::trace(uint32_t records) {
+  if (worker_ == nullptr) return "(the worker is gone)\n";
+  return base::TraceRing::format(worker().trace().newest(records));
+}
+
 std::string Host::check_pools() {
+  recording_ = worker_->recording();
+  nic_stats_ = nic_->stats();
   nic_.reset();
   worker_.reset();
   if (frames_.available() != frames_.capacity()) {

@@ -48,8 +48,10 @@ class Host final : public Door {
 
   [[nodiscard]] Net& net() { return net_; }
   [[nodiscard]] stack::Worker& worker() { return worker_->worker(); }
-  [[nodiscard]] const RecordingWorker& recorder() const { return *worker_; }
-  [[nodiscard]] Nic& nic() { return *nic_; }
+  [[nodiscard]] const Recording& recording() const { return worker_ != nullptr ? worker_->recording() : recording_; }
+  [[nodiscard]] NicStats nic_stats() const { return nic_ != nullptr ? nic_->stats() : nic_stats_; }
+  /// The newest records of the worker's trace ring, as text.
+  [[nodiscard]] std::string trace(uint32_t records);
   [[nodiscard]] const NicConfig& nic_config() const { return nic_->config(); }
   [[nodiscard]] uint64_t turns() const { return turns_; }
   [[nodiscard]] uint64_t pumps() const { return pumps_; }
@@ -92,6 +94,9 @@ class Host final : public Door {
   uint64_t turns_ = 0;
   uint64_t pumps_ = 0;
   uint64_t digest_ = 0;
+  // What stays to be looked at when worker and NIC are gone.
+  Recording recording_;
+  NicStats nic_stats_;
 };
 
 }  // namespace millrace::sim

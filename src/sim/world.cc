@@ -80,9 +80,10 @@ Outcome World::run() {
   return outcome;
 }
 
-// Heals when enough has moved; fails when nothing moves any more.
+// Heals when enough has moved.
 void World::watch() {
-  if (!healed_ && observer_.data_bytes_delivered() >= plan_.heal_after_bytes) heal();
+  if (healed_) return;
+  if (observer_.data_bytes_delivered() >= plan_.heal_after_bytes) heal();
   heap_.at(heap_.now() + milliseconds(10), [this] { watch(); });
 }
 
@@ -148,13 +149,10 @@ void World::settle() {
     hosts_[i]->run_soon();
   }
   const Instant until = heap_.now() + seconds(600);
+  const auto idle = [this] { return hosts_[0]->check_idle().empty() && hosts_[1]->check_idle().empty(); };
   while (failure_.empty() && heap_.next_at() <= until && steps_ < kStepLimit) {
-    ++steps_;
     heap_.step();
-    if (steps_ % 256 == 0 && hosts_[0]->check_idle().empty() && hosts_[1]->check_idle().empty() &&
-        heap_.now() + seconds(400) > until) {
-      break;
-    }
+    if (++steps_ % 64 == 0 && idle()) break;
   }
   for (size_t i = 0; i < 2 && failure_.empty(); ++i) {
     std::string left = hosts_[i]->check_idle();
@@ -225,8 +223,7 @@ uint32_t World::fault_kinds() const {
 std::string World::traces(uint32_t records) {
   std::string out;
   for (size_t i = 0; i < 2; ++i) {
-    if (hosts_[i] == nullptr) continue;
-    out += text("trace of host ", i, ":\n", base::TraceRing::format(hosts_[i]->worker().trace().newest(records)));
+    out += text("trace of host ", i, ":\n", hosts_[i]->trace(records));
   }
   return out;
 }
@@ -235,7 +232,7 @@ std::string World::statistics() {
   std::string out;
   for (size_t i = 0; i < 2; ++i) {
     const LinkStats& s = links_[i]->stats();
-    const NicStats& n = hosts_[i]->nic().stats();
+    const NicStats n = hosts_[i]->nic_stats();
     out += text("from host ", i, ": sent ", s.sent, " delivered ", s.delivered, " lost ", s.lost, "+", s.lost_in_burst,
                 "+", s.lost_in_queue, "+", s.lost_in_partition, " duplicated ", s.duplicated, " reordered ",
                 s.reordered, " corrupted ", s.corrupted, "; NIC tx ", n.tx_packets, "->", n.tx_frames, " rx ",

@@ -39,6 +39,7 @@ class World {
   Outcome run();
   [[nodiscard]] const Pcapng& capture() const { return capture_; }
   [[nodiscard]] Host& host(int i) { return *hosts_[static_cast<size_t>(i)]; }
+  [[nodiscard]] const Recording& recording(int i) const { return hosts_[static_cast<size_t>(i)]->recording(); }
   /// Trace rings of both workers, as text.
   [[nodiscard]] std::string traces(uint32_t records);
   [[nodiscard]] std::string statistics();
