@@ -37,6 +37,12 @@ if(MILLRACE_PLANTED)
   target_compile_definitions(millrace_flags INTERFACE MILLRACE_PLANTED)
 endif()
 
+# Fuzzers steer by the coverage of the libraries, not only of their own file.
+if(MILLRACE_FUZZ)
+  target_compile_options(millrace_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(millrace_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 find_program(MILLRACE_CCACHE ccache)
 if(MILLRACE_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${MILLRACE_CCACHE})

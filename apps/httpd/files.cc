@@ -47,7 +47,8 @@ bool below(const fs::path& root, const fs::path& file) {
 std::string percent_encode(const std::string& path) {
   std::string text;
   for (const char c : path) {
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("/-._~").find(c) != std::string_view::npos;
+    const bool plain =
+        std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("/-._~").find(c) != std::string_view::npos;
     text += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
   return text;
@@ -58,7 +59,9 @@ std::string percent_encode(const std::string& path) {
 std::string Site::load(const std::string& root, uint64_t limit) {
   std::error_code error;
   const fs::path top = fs::canonical(root, error);
-  if (error || !fs::is_directory(top)) return fmt::format("cannot serve '{}': it is not a directory that can be read", root);
+  if (error || !fs::is_directory(top)) {
+    return fmt::format("cannot serve '{}': it is not a directory that can be read", root);
+  }
   uint64_t bytes = 0;
   fs::recursive_directory_iterator walk(top, fs::directory_options::skip_permission_denied, error);
   for (; !error && walk != fs::recursive_directory_iterator(); walk.increment(error)) {
@@ -82,8 +85,9 @@ std::string Site::load(const std::string& root, uint64_t limit) {
       const std::string directory = path.substr(0, path.size() - file.filename().string().size());
       add(directory, resource);
       if (directory.size() > 1) {
+        const std::string location = fmt::format("Location: {}\r\n", percent_encode(directory));
         add(directory.substr(0, directory.size() - 1),
-            {.status = 301, .type = "text/plain", .headers = fmt::format("Location: {}\r\n", percent_encode(directory)), .body = "moved\n"});
+            {.status = 301, .type = "text/plain", .headers = location, .body = "moved\n"});
       }
     }
     add(path, std::move(resource));

@@ -90,7 +90,11 @@ constexpr KeyRow<Config> kTop[] = {
 
 constexpr KeyRow<Interface> kInterface[] = {
     {"driver", "text", "\"tap\"", "what opens the device: \"tap\" or \"dpdk\"",
-     [](const Value& v, Interface& i) { return read_text(v, i.driver); }},
+     [](const Value& v, Interface& i) -> Expected {
+       if (v.kind != Value::Kind::kText || (v.text != "tap" && v.text != "dpdk")) return want("\"tap\" or \"dpdk\"");
+       i.driver = v.text;
+       return {};
+     }},
     {"address", "address/length or list", "198.18.0.2/24 and fd00:6d72::2/64 on a TAP", "the stack's addresses",
      [](const Value& v, Interface& i) { return read_list(v, i.addresses, kAddressForm, interface_address); }},
     {"kernel_address", "address/length or list", "198.18.0.1/24 and fd00:6d72::1/64 on a TAP",

@@ -167,7 +167,9 @@ bool Reader::interfaces(const toml::node& node) {
 
 bool Reader::routes(const toml::node& node) {
   const toml::array* all = node.as_array();
-  if (all == nullptr) return fail_at(begin(node), "'route' is " + std::string(type_name(node)) + "; expected [[route]]");
+  if (all == nullptr) {
+    return fail_at(begin(node), "'route' is " + std::string(type_name(node)) + "; expected [[route]]");
+  }
   config_.routes.clear();
   for (const toml::node& entry : *all) {
     const toml::table* table = table_of(entry, "an item of 'route'");

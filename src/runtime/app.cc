@@ -110,24 +110,28 @@ Outcome<void> apply(const Flags& flags, const CLI::App& cli, conf::Config& confi
 }
 
 void add_flags(CLI::App& cli, Flags& flags) {
+  const auto add = [&](const char* name, auto& into, const char* text) {
+    CLI::Option* option = cli.add_option(name, into, text)->group("Interface and stack");
+    using Into = std::remove_reference_t<decltype(into)>;
+    if constexpr (std::is_same_v<Into, std::vector<std::string>>) option->expected(1)->take_all();
+  };
+  add("--config", flags.config_file, "TOML file (docs/CONFIGURATION.md)");
+  add("--interface", flags.interfaces, "NAME[,key=value...]: add or change an interface; repeatable");
+  add("--tap", flags.taps, "add the TAP interface NAME (default mr0)");
+  add("--vdev", flags.vdevs, "add a DPDK device: virtual device arguments or a PCI address");
+  add("--address", flags.addresses, "address of the stack, with prefix length; repeatable");
+  add("--gateway", flags.gateways, "next hop of everything else; repeatable");
+  add("--mtu", flags.mtu, "largest IP packet");
+  add("--mac", flags.mac, "Ethernet address of the stack");
+  add("--cpu", flags.cpu, "run on this CPU");
+  add("--capture", flags.capture, "write every frame to this pcapng file");
+  add("--stats", flags.stats, "print a line of statistics every so many seconds");
+  add("--spin-us", flags.spin, "microseconds without work before sleeping");
+  add("--set", flags.set, "tcp.KEY=VALUE, worker.KEY=VALUE or loop.KEY=VALUE; repeatable");
+  add("--eal", flags.eal, "more arguments for the DPDK environment");
+  add("--control", flags.control, "socket for the millrace command; none = off");
+  add("--user", flags.user, "become this user once devices are open");
   const char* group = "Interface and stack";
-  const auto one_each = [](CLI::Option* option) { option->expected(1)->take_all()->allow_extra_args(false); };
-  cli.add_option("--config", flags.config_file, "TOML file (docs/CONFIGURATION.md)")->group(group);
-  one_each(cli.add_option("--interface", flags.interfaces, "NAME[,key=value...]: add or change an interface")->group(group));
-  one_each(cli.add_option("--tap", flags.taps, "add the TAP interface NAME (default mr0)")->group(group));
-  one_each(cli.add_option("--vdev", flags.vdevs, "add a DPDK device: virtual device arguments or a PCI address")->group(group));
-  one_each(cli.add_option("--address", flags.addresses, "address of the stack, with prefix length; repeatable")->group(group));
-  one_each(cli.add_option("--gateway", flags.gateways, "next hop of everything else; repeatable")->group(group));
-  cli.add_option("--mtu", flags.mtu, "largest IP packet")->group(group);
-  cli.add_option("--mac", flags.mac, "Ethernet address of the stack")->group(group);
-  cli.add_option("--cpu", flags.cpu, "run on this CPU")->group(group);
-  cli.add_option("--capture", flags.capture, "write every frame to this pcapng file")->group(group);
-  cli.add_option("--stats", flags.stats, "print a line of statistics every so many seconds")->group(group);
-  cli.add_option("--spin-us", flags.spin, "microseconds without work before sleeping")->group(group);
-  one_each(cli.add_option("--set", flags.set, "tcp.KEY=VALUE, worker.KEY=VALUE or loop.KEY=VALUE")->group(group));
-  one_each(cli.add_option("--eal", flags.eal, "more arguments for the DPDK environment")->group(group));
-  cli.add_option("--control", flags.control, "socket for the millrace command; none = off")->group(group);
-  cli.add_option("--user", flags.user, "become this user once devices are open")->group(group);
   cli.add_flag("--force", flags.force, "take over an interface even if it carries the default route")->group(group);
   cli.add_flag("--dump-on-signal", flags.dump_on_signal, "SIGUSR1 prints sockets and counters")->group(group);
 }
@@ -140,6 +144,7 @@ struct App::State {
   DriverRegistry drivers;
   conf::Config config;
   Flags flags;
+  const Stages* stages = nullptr;
 
   State(std::string program, const std::string& description) : name(program), cli(description, std::move(program)) {}
 
@@ -173,6 +178,7 @@ App::~App() = default;
 CLI::App& App::cli() { return state_->cli; }
 DriverRegistry& App::drivers() { return state_->drivers; }
 conf::Config& App::config() { return state_->config; }
+const Stages* App::stages() const { return state_->stages; }
 
 int App::run(int argc, char** argv, const Factory& make) {
   try {
@@ -182,6 +188,7 @@ int App::run(int argc, char** argv, const Factory& make) {
   }
   const auto config = state_->configuration();
   if (!config) return state_->complain(config.error(), kBadUsage);
+  state_->config = *config;
   auto program = make();
   if (!program) return state_->complain(program.error(), kBadUsage);
   HostOptions options;
@@ -189,7 +196,10 @@ int App::run(int argc, char** argv, const Factory& make) {
   try {
     auto host = Host::open(*config, state_->drivers, options);
     if (!host) return state_->complain(host.error(), kFailed);
-    return (*host)->run(**program);
+    state_->stages = &(*host)->stages();
+    const int status = (*host)->run(**program);
+    state_->stages = nullptr;
+    return status;
   } catch (const std::exception& error) {
     return state_->complain(Failure{error.what(), {}}, kFailed);
   }

@@ -20,6 +20,7 @@
 #include "millrace/program.h"
 #include "runtime/device.h"
 #include "runtime/failure.h"
+#include "runtime/stages.h"
 
 namespace millrace::runtime {
 
@@ -34,8 +35,11 @@ class App {
   /// For the program's own options; bind them to variables that outlive run().
   [[nodiscard]] CLI::App& cli();
   [[nodiscard]] DriverRegistry& drivers();
-  /// The defaults of this program, changed before run(); file and flags override them.
+  /// The defaults of this program, changed before run(); file and flags override them. From the factory on, what is in
+  /// force.
   [[nodiscard]] conf::Config& config();
+  /// Where the loop's time goes; nullptr unless the program runs.
+  [[nodiscard]] const Stages* stages() const;
 
   /// Makes the program; called once, after options and configuration were read and before devices are opened. A
   /// std::unique_ptr to a Program, or runtime::failure(...) for options that make no sense together.

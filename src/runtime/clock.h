@@ -1,5 +1,5 @@
-// The machine's monotonic clock, read from the time-stamp counter: a few nanoseconds a reading and no system call. Where
-// the counter is not invariant, CLOCK_MONOTONIC serves.
+// The machine's monotonic clock, read from the time-stamp counter: a few nanoseconds a reading and no system call.
+// Where the counter is not invariant, CLOCK_MONOTONIC serves.
 #pragma once
 
 #include <x86intrin.h>

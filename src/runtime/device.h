@@ -51,7 +51,7 @@ class Device {
   virtual bool arm_wait() { return true; }
   /// Called after the sleep.
   virtual void disarm_wait() {}
-  /// Called now and then (about once a millisecond when busy, and before each sleep): reclaim sent buffers and the like.
+  /// Called now and then (about once a millisecond when busy, and before each sleep): reclaim sent buffers and so on.
   virtual void housekeeping(Instant) {}
   [[nodiscard]] virtual bool link_up() const { return true; }
   [[nodiscard]] virtual DeviceCounters counters() const { return {}; }

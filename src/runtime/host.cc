@@ -46,6 +46,21 @@ std::string family_list(const conf::Interface& interface) {
   return out;
 }
 
+// What is left of a device's abilities once the configuration has had its say.
+link::DeviceLimits allowed(link::DeviceLimits limits, const conf::Interface& interface) {
+  if (!interface.checksum) {
+    limits.tx_checksum_v4 = false;
+    limits.tx_checksum_v6 = false;
+    limits.tx_ip_checksum = false;
+  }
+  if (!interface.checksum || !interface.tso) {
+    limits.tso_v4 = false;
+    limits.tso_v6 = false;
+    limits.max_tso_bytes = 0;
+  }
+  return limits;
+}
+
 tl::unexpected<Failure> pass(const Failure& cause) { return tl::unexpected<Failure>(cause); }
 
 }  // namespace
@@ -154,12 +169,7 @@ Outcome<void> Host::add_interfaces() {
     link::NetifConfig netif;
     netif.name = interface.name;
     netif.mac = device.mac();
-    netif.limits = device.limits();
-    if (!interface.checksum) netif.limits.tx_checksum_v4 = netif.limits.tx_checksum_v6 = netif.limits.tx_ip_checksum = false;
-    if (!interface.tso || !interface.checksum) {
-      netif.limits.tso_v4 = netif.limits.tso_v6 = false;
-      netif.limits.max_tso_bytes = 0;
-    }
+    netif.limits = allowed(device.limits(), interface);
     const auto index = worker_->add_interface(netif);
     if (!index) return failure(fmt::format("cannot add interface {}: {}", interface.name, describe(index.error())));
     for (const Prefix& prefix : interface.addresses) {
@@ -231,11 +241,12 @@ Outcome<void> Host::start_capture() {
   timespec wall{};
   clock_gettime(CLOCK_REALTIME, &wall);
   unix_offset_ns_ = int64_t{wall.tv_sec} * 1'000'000'000 + wall.tv_nsec - clock_.now().ns();
-  worker_->set_tap([this](stack::Worker::Direction direction, IfIndex interface, const pkt::Packet& frame, Instant now) {
+  using Direction = stack::Worker::Direction;
+  worker_->set_tap([this](Direction direction, IfIndex interface, const pkt::Packet& frame, Instant now) {
+    const FrameDirection way = direction == Direction::kIn ? FrameDirection::kIn : FrameDirection::kOut;
     for (uint32_t i = 0; i < captured_.size(); ++i) {
       if (captured_[i] != interface) continue;
-      capture_->add_frame(i, direction == stack::Worker::Direction::kIn ? FrameDirection::kIn : FrameDirection::kOut,
-                          static_cast<uint64_t>(now.ns() + unix_offset_ns_), frame);
+      capture_->add_frame(i, way, static_cast<uint64_t>(now.ns() + unix_offset_ns_), frame);
     }
   });
   return {};

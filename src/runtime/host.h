@@ -35,6 +35,7 @@ class Host {
   Host& operator=(const Host&) = delete;
 
   int run(Program& program);
+  [[nodiscard]] const Stages& stages() const { return loop_->stages(); }
 
  private:
   Host(const conf::Config& config, const HostOptions& options, Waker waker);

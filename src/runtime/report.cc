@@ -87,7 +87,8 @@ std::string trace(const Observed& observed, std::string_view which) {
   if (which != "kept") {
     const auto [end, error] = std::from_chars(which.data(), which.data() + which.size(), conn);
     if (error != std::errc{} || end != which.data() + which.size()) {
-      return fmt::format("'{}' is no connection; expected a number from the id column of 'sockets', or 'kept'\n", which);
+      return fmt::format("'{}' is no connection; expected a number from the id column of 'sockets', or 'kept'\n",
+                         which);
     }
   }
   const auto records = observed.worker.trace().kept(conn);
@@ -147,7 +148,9 @@ std::string answer(std::string_view text, const Observed& observed) {
   if (question.subject == "sockets") return show(sockets(observed));
   if (question.subject == "counters") return show(counters(observed, question.argument == "all"));
   if (question.subject == "stages") {
-    if (question.json) return "{\"stages\": " + stages(observed).json() + ", \"loop\": " + loop_counts(observed).json() + "}\n";
+    if (question.json) {
+      return "{\"stages\": " + stages(observed).json() + ", \"loop\": " + loop_counts(observed).json() + "}\n";
+    }
     return stages(observed).text() + "\n" + loop_counts(observed).text();
   }
   if (question.subject == "trace") {

@@ -29,8 +29,8 @@ struct Datagram {
   IpAddr source;
   IpAddr destination;
   uint8_t protocol = 0;
-  Bytes bytes;          ///< transport header and payload, as far as present
-  size_t length = 0;    ///< of both, as the IP header says
+  Bytes bytes;        ///< transport header and payload, as far as present
+  size_t length = 0;  ///< of both, as the IP header says
 };
 
 std::string hosts(const Datagram& d) { return d.source.to_string() + " > " + d.destination.to_string() + ": "; }
@@ -251,8 +251,7 @@ std::string payload_text(EtherType type, Bytes payload) {
     case EtherType::kIpv4: return ipv4_text(payload);
     case EtherType::kIpv6: return ipv6_text(payload);
     case EtherType::kArp: return arp_text(payload);
-    default:
-      return "ethertype " + hex16(static_cast<uint16_t>(type)) + ", length " + number(payload.size());
+    default: return "ethertype " + hex16(static_cast<uint16_t>(type)) + ", length " + number(payload.size());
   }
 }
 

@@ -11,7 +11,7 @@ namespace millrace::wire {
 enum class EtherType : uint16_t {
   kIpv4 = 0x0800,
   kArp = 0x0806,
-  kVlan = 0x8100,         ///< 802.1Q customer tag
+  kVlan = 0x8100,  ///< 802.1Q customer tag
   kIpv6 = 0x86dd,
   kServiceVlan = 0x88a8,  ///< 802.1ad service tag
 };

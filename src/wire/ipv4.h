@@ -94,8 +94,8 @@ struct Ipv4Header {
   IpAddr destination;
 
   static Ipv4Header parse(const Ipv4View& v) {
-    return {v.traffic_class(), v.total_length(), v.id(),       v.dont_fragment(), v.more_fragments(),
-            v.fragment_offset(), v.ttl(),        v.protocol(), v.source(),        v.destination()};
+    return {v.traffic_class(),   v.total_length(), v.id(),       v.dont_fragment(), v.more_fragments(),
+            v.fragment_offset(), v.ttl(),          v.protocol(), v.source(),        v.destination()};
   }
   /// Writes kIpv4MinSize bytes, checksum included.
   void emit(MutableBytes out) const {
@@ -128,8 +128,8 @@ inline constexpr uint8_t kIpv4OptionRouterAlert = 148;
 
 struct Ipv4Option {
   uint8_t kind = 0;
-  Bytes data;           ///< behind kind and length
-  uint8_t position = 0; ///< of the kind byte, counted from the start of the IP header (for parameter problems)
+  Bytes data;            ///< behind kind and length
+  uint8_t position = 0;  ///< of the kind byte, counted from the start of the IP header (for parameter problems)
 };
 
 /// Walks options: `while (auto option = walker.next())`, then look at malformed().

@@ -123,7 +123,7 @@ struct Ipv6Upper {
   uint16_t next_header_at = 0;  ///< of the byte that named `protocol`: pointer for "unrecognized next header"
   uint32_t pointer = 0;
   Ipv6Fragment fragment;
-  uint16_t fragment_at = 0;     ///< of the fragment header, with kFragment
+  uint16_t fragment_at = 0;  ///< of the fragment header, with kFragment
 };
 
 /// Extension headers of one datagram, and options of one header, that are looked at before it is dropped.

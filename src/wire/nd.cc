@@ -58,8 +58,8 @@ std::optional<NdPrefix> NdOption::prefix() const {
   if (type() != NdOptionType::kPrefixInformation || bytes_.size() != 32) return std::nullopt;
   const std::byte* p = bytes_.data();
   const uint8_t flags = load_u8(p + 3);
-  NdPrefix out{{load_v6(p + 16), load_u8(p + 2)}, (flags & 0x80) != 0, (flags & 0x40) != 0, load_be32(p + 4),
-               load_be32(p + 8)};
+  NdPrefix out{
+      {load_v6(p + 16), load_u8(p + 2)}, (flags & 0x80) != 0, (flags & 0x40) != 0, load_be32(p + 4), load_be32(p + 8)};
   if (out.prefix.length > 128 || out.prefix.addr.is_v4()) return std::nullopt;
   return out;
 }

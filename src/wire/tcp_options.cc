@@ -43,16 +43,14 @@ bool parse_one(Kind kind, Bytes body, TcpOptions& out) {
       if (!body.empty()) return false;
       out.sack_permitted = true;
       return true;
-    case Kind::kSack:
-      return parse_sack(body, out);
+    case Kind::kSack: return parse_sack(body, out);
     case Kind::kTimestamps:
       if (body.size() != 8) return false;
       out.has_timestamps = true;
       out.ts_val = load_be32(body.data());
       out.ts_ecr = load_be32(body.data() + 4);
       return true;
-    case Kind::kFastOpen:
-      return parse_fast_open(body, out);
+    case Kind::kFastOpen: return parse_fast_open(body, out);
     default:
       ++out.unknown;  // RFC 9293 3.1 MUST-6: ignored
       return true;

@@ -43,8 +43,8 @@ struct TcpOptions {
   bool sack_permitted = false;
   bool has_timestamps = false;
   bool has_fast_open = false;
-  bool malformed = false;        ///< a length was impossible; the rest was not read
-  uint8_t wscale = 0;            ///< 0..14
+  bool malformed = false;  ///< a length was impossible; the rest was not read
+  uint8_t wscale = 0;      ///< 0..14
   uint8_t sack_count = 0;
   uint16_t mss = 0;
   uint8_t unknown = 0;           ///< options skipped because their kind is not ours

@@ -30,7 +30,8 @@ ALLOWED = [
 ALLOWED_IN = {
     "conf": [r"_ZNSt?\w*basic_[io]?stringstream\w*", r"_ZN?K?St\w*(stream|ios|locale|basic_stringbuf)\w*", r"_ZNSo\w+",
              r"_ZNSi\w+", r"_ZSt\w*(ostream|locale)\w*", r"_ZTTN?St\w+", r"_ZTVN?St\w+", r"strto(d|l|ll|ul|ull|ld)",
-             r"__cxa_guard_(acquire|release|abort)", r"__cxa_atexit", r"_ZN9__gnu_cxx\w+", r"__errno_location"],
+             r"__cxa_guard_(acquire|release|abort)", r"__cxa_atexit", r"_ZN9__gnu_cxx\w+", r"__errno_location",
+             r"__assert_fail", r"__libc_single_threaded"],
 }
 
 

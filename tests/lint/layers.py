@@ -10,7 +10,7 @@ import re
 import tree
 
 # Folders below src/ that programs may include; the rest of the core is reached through include/millrace/.
-PROGRAM_FOLDERS = {"base", "conf", "runtime", "drivers/tap", "drivers/dpdk", "sdk"}
+PROGRAM_FOLDERS = {"base", "conf", "runtime", "drivers", "drivers/tap", "drivers/dpdk", "sdk"}
 LIBRARY_HEADERS_OF_PUBLIC = {"tl/expected.hpp"}
 
 

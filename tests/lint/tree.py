@@ -24,6 +24,8 @@ def modules(root):
                 section = word
             elif section == "DEPS":
                 deps.append(word)
+        if words[0] in found:  # declared again for another configuration
+            deps = found.pop(words[0]).deps + deps
         found[words[0]] = Module(words[0], deps, kind == "core_module")
     return found
 

@@ -1,5 +1,6 @@
 // Large receive buffers: where the part of a merged frame that does not fit an ordinary frame buffer is read to,
-// without a copy. A buffer travels as external memory of a reference packet and comes back when its last reader is done.
+// without a copy. A buffer travels as external memory of a reference packet and comes back when its last reader is
+// done.
 #pragma once
 
 #include <cstddef>

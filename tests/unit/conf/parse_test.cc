@@ -94,6 +94,8 @@ TEST(ConfParse, NamesWrongTypesAndValues) {
   EXPECT_EQ(problem_of("[interface.mr0]\nmac = \"01:00:5e:00:00:01\"\n"),
             "site.toml:2:7: 'mac' in [interface.mr0] is \"01:00:5e:00:00:01\"; expected the Ethernet address of one "
             "host, such as \"02:00:00:00:00:02\"");
+  EXPECT_EQ(problem_of("[interface.mr0]\ndriver = \"tapp\"\n"),
+            "site.toml:2:10: 'driver' in [interface.mr0] is \"tapp\"; expected \"tap\" or \"dpdk\"");
   EXPECT_EQ(problem_of("force = 1\n"), "site.toml:1:9: 'force' in the top of the file is 1; expected true or false");
   EXPECT_EQ(problem_of("interface = 3\n"), "site.toml:1:13: 'interface' is a whole number; expected a table");
   EXPECT_EQ(problem_of("[interface.a_name_of_17_byt]\n"),
@@ -118,7 +120,8 @@ TEST(ConfParse, NamesContradictions) {
             "site.toml:2:11: address 10.0.0.2 is given twice");
   EXPECT_EQ(problem_of("[interface.mr0]\n[[route]]\nprefix = \"10.0.0.0/8\"\ninterface = \"mr1\"\n"),
             "site.toml:4:13: unknown interface 'mr1' in [[route]]; did you mean 'mr0'?");
-  EXPECT_EQ(problem_of("[interface.mr0]\n[[route]]\nprefix = \"10.0.0.0/8\"\n"), "site.toml:2:1: [[route]] has no 'interface'");
+  EXPECT_EQ(problem_of("[interface.mr0]\n[[route]]\nprefix = \"10.0.0.0/8\"\n"),
+            "site.toml:2:1: [[route]] has no 'interface'");
 }
 
 TEST(ConfParse, LeavesNothingHalfConfigured) {

@@ -8,9 +8,9 @@
 namespace millrace::wire {
 namespace {
 
-const auto kRequest = hex(
-    "00 01 08 00 06 04 00 01  02 00 00 00 00 01  c6 12 00 01"
-    "00 00 00 00 00 00  c6 12 00 02");
+const auto kRequest =
+    hex("00 01 08 00 06 04 00 01  02 00 00 00 00 01  c6 12 00 01"
+        "00 00 00 00 00 00  c6 12 00 02");
 
 TEST(Arp, ReadsItsFields) {
   const auto view = ArpView::check(kRequest);
@@ -39,8 +39,11 @@ TEST(Arp, EmitsWhatItParsed) {
   std::vector<std::byte> out(28);
   ArpMessage::parse(*ArpView::check(kRequest)).emit(out);
   EXPECT_EQ(out, kRequest);
-  const ArpMessage reply{ArpOperation::kReply, {{2, 0, 0, 0, 0, 2}}, IpAddr::v4(198, 18, 0, 2),
-                         {{2, 0, 0, 0, 0, 1}}, IpAddr::v4(198, 18, 0, 1)};
+  const ArpMessage reply{ArpOperation::kReply,
+                         {{2, 0, 0, 0, 0, 2}},
+                         IpAddr::v4(198, 18, 0, 2),
+                         {{2, 0, 0, 0, 0, 1}},
+                         IpAddr::v4(198, 18, 0, 1)};
   reply.emit(out);
   EXPECT_EQ(out, hex("00 01 08 00 06 04 00 02  02 00 00 00 00 02  c6 12 00 02  02 00 00 00 00 01  c6 12 00 01"));
   EXPECT_EQ(ArpMessage::parse(*ArpView::check(out)), reply);

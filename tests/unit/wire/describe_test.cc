@@ -38,29 +38,33 @@ TEST(Describe, ShowsNeighbourDiscovery) {
   EXPECT_EQ(describe(kNs),
             "IP6 fe80::1 > ff02::1:ff00:2: ICMP6, neighbor solicitation, who has fe80::2, lladdr 02:00:00:00:00:01, "
             "length 32");
-  EXPECT_EQ(describe(with(kNs, 14 + 40 + 25, 0)), "IP6 fe80::1 > ff02::1:ff00:2: ICMP6, [bad nd] type 135 code 0, length 32");
+  EXPECT_EQ(describe(with(kNs, 14 + 40 + 25, 0)),
+            "IP6 fe80::1 > ff02::1:ff00:2: ICMP6, [bad nd] type 135 code 0, length 32");
 }
 
 TEST(Describe, ShowsArpBehindAVlanTag) {
-  const auto frame = hex("ff ff ff ff ff ff 02 00 00 00 00 01 81 00 b0 64 08 06"
-                         "00 01 08 00 06 04 00 01 02 00 00 00 00 01 c6 12 00 01 00 00 00 00 00 00 c6 12 00 02");
+  const auto frame =
+      hex("ff ff ff ff ff ff 02 00 00 00 00 01 81 00 b0 64 08 06"
+          "00 01 08 00 06 04 00 01 02 00 00 00 00 01 c6 12 00 01 00 00 00 00 00 00 c6 12 00 02");
   EXPECT_EQ(describe(frame), "vlan 100, p 5, ARP, Request who-has 198.18.0.2 tell 198.18.0.1");
   EXPECT_EQ(describe(with(frame, 25, 2)), "vlan 100, p 5, ARP, Reply 198.18.0.1 is-at 02:00:00:00:00:01");
 }
 
 TEST(Describe, ShowsIcmpErrorsWithWhatTheyQuote) {
-  const auto packet = hex("45 00 00 38 00 00 00 00 40 01 ee 9d c6 12 00 01 c6 12 00 02"
-                          "03 04 00 00 00 00 05 78"
-                          "45 00 05 dc 00 01 40 00 40 06 00 00 c6 12 00 02 c6 12 00 01 00 50 ae 0c de ad be ef");
+  const auto packet =
+      hex("45 00 00 38 00 00 00 00 40 01 ee 9d c6 12 00 01 c6 12 00 02"
+          "03 04 00 00 00 00 05 78"
+          "45 00 05 dc 00 01 40 00 40 06 00 00 c6 12 00 02 c6 12 00 01 00 50 ae 0c de ad be ef");
   EXPECT_EQ(describe_ip(packet),
             "IP 198.18.0.1 > 198.18.0.2: ICMP need to frag (mtu 1400) "
             "(198.18.0.2.80 > 198.18.0.1.44556 proto 6), length 36");
 }
 
 TEST(Describe, ShowsFragmentsAndUdp) {
-  const auto udp = hex("60 00 00 00 00 10 2c 40"
-                       "fd 00 6d 72 00 00 00 00 00 00 00 00 00 00 00 02 fd 00 6d 72 00 00 00 00 00 00 00 00 00 00 00 01"
-                       "11 00 00 00 00 00 00 07 00 35 30 39 00 08 00 00");
+  const auto udp =
+      hex("60 00 00 00 00 10 2c 40"
+          "fd 00 6d 72 00 00 00 00 00 00 00 00 00 00 00 02 fd 00 6d 72 00 00 00 00 00 00 00 00 00 00 00 01"
+          "11 00 00 00 00 00 00 07 00 35 30 39 00 08 00 00");
   EXPECT_EQ(describe_ip(udp), "IP6 fd00:6d72::2.53 > fd00:6d72::1.12345: UDP, length 0");
   EXPECT_EQ(describe_ip(with(udp, 43, 1)), "IP6 frag (id 7 offset 0+) fd00:6d72::2 > fd00:6d72::1: proto 17, length 8");
 }

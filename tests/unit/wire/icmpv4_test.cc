@@ -74,9 +74,9 @@ TEST(Icmpv4, MakesEachMessage) {
   EXPECT_EQ(made(Icmpv4Header::parameter_problem(0, 20)), hex("0c 00 00 00 14 00 00 00"));
 }
 
-const auto kQuotedV4 = hex(
-    "45 00 05 dc 00 01 40 00 40 06 00 00 c6 12 00 02 c6 12 00 01"
-    "00 50 ae 0c de ad be ef");
+const auto kQuotedV4 =
+    hex("45 00 05 dc 00 01 40 00 40 06 00 00 c6 12 00 02 c6 12 00 01"
+        "00 50 ae 0c de ad be ef");
 
 TEST(Quoted, GivesTheTupleAndSequenceOverIpv4) {
   const auto quoted = parse_quoted_v4(kQuotedV4);
@@ -107,9 +107,9 @@ TEST(Quoted, FindsNoPortsInLaterFragments) {
   EXPECT_FALSE(quoted->has_ports());
 }
 
-const auto kQuotedV6 = hex(
-    "60 00 00 00 05 00 06 40"
-    "fd 00 6d 72 00 00 00 00 00 00 00 00 00 00 00 02 fd 00 6d 72 00 00 00 00 00 00 00 00 00 00 00 01");
+const auto kQuotedV6 =
+    hex("60 00 00 00 05 00 06 40"
+        "fd 00 6d 72 00 00 00 00 00 00 00 00 00 00 00 02 fd 00 6d 72 00 00 00 00 00 00 00 00 00 00 00 01");
 
 TEST(Quoted, GivesTheTupleAndSequenceOverIpv6) {
   const auto bytes = kQuotedV6 + hex("00 50 ae 0c de ad be ef");

@@ -180,12 +180,12 @@ TEST_P(Ipv4OptionForms, StopWhereTheyBreak) {
 
 INSTANTIATE_TEST_SUITE_P(All, Ipv4OptionForms,
                          testing::Values(OptionCase{"", 0, false, 20}, OptionCase{"01 01 01 01", 0, false, 24},
-                                         OptionCase{"00 94 00 00", 0, false, 24},   // nothing behind the end counts
+                                         OptionCase{"00 94 00 00", 0, false, 24},  // nothing behind the end counts
                                          OptionCase{"94 04 00 00", 1, false, 24},
-                                         OptionCase{"94 00 00 00", 0, true, 20},    // length 0
-                                         OptionCase{"94 01 00 00", 0, true, 20},    // length 1
-                                         OptionCase{"94 05 00 00", 0, true, 20},    // past the header
-                                         OptionCase{"01 01 01 94", 0, true, 23},    // no length byte
+                                         OptionCase{"94 00 00 00", 0, true, 20},  // length 0
+                                         OptionCase{"94 01 00 00", 0, true, 20},  // length 1
+                                         OptionCase{"94 05 00 00", 0, true, 20},  // past the header
+                                         OptionCase{"01 01 01 94", 0, true, 23},  // no length byte
                                          OptionCase{"94 04 00 00 07 ff 00 00", 1, true, 24}));
 
 }  // namespace

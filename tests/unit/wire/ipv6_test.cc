@@ -11,12 +11,12 @@ namespace {
 
 using Status = Ipv6Upper::Status;
 
-const auto kAddresses = hex(
-    "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 01"
-    "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 02");
-const auto kMulticastAddresses = hex(
-    "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 01"
-    "ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 01");
+const auto kAddresses =
+    hex("20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 01"
+        "20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 02");
+const auto kMulticastAddresses =
+    hex("20 01 0d b8 00 00 00 00 00 00 00 00 00 00 00 01"
+        "ff 02 00 00 00 00 00 00 00 00 00 00 00 00 00 01");
 
 std::vector<std::byte> datagram(int next_header, const std::vector<std::byte>& payload,
                                 const std::vector<std::byte>& addresses = kAddresses) {
@@ -104,10 +104,10 @@ TEST(Ipv6Walk, EndsAtOnceWithoutExtensionHeaders) {
 }
 
 TEST(Ipv6Walk, PassesAllKindsOfHeadersInOrder) {
-  const Ipv6Upper upper = walk(datagram(0, hex("2b 00 05 02 00 00 01 00"      // hop-by-hop: router alert, PadN
-                                               "3c 00 04 00 00 00 00 00"      // routing, nothing left
+  const Ipv6Upper upper = walk(datagram(0, hex("2b 00 05 02 00 00 01 00"  // hop-by-hop: router alert, PadN
+                                               "3c 00 04 00 00 00 00 00"  // routing, nothing left
                                                "2c 01 01 0c 00 00 00 00 00 00 00 00 00 00 00 00"  // destination options
-                                               "06 00 00 00 00 00 00 01"      // atomic fragment
+                                               "06 00 00 00 00 00 00 01"                          // atomic fragment
                                                "aa bb")));
   EXPECT_EQ(upper.status, Status::kUpper);
   EXPECT_EQ(upper.protocol, kProtocolTcp);
@@ -207,8 +207,10 @@ TEST(Ipv6Walk, RefusesHopByHopOptionsAnywhereButFirst) {
 TEST(Ipv6Walk, IsBoundedInHeaders) {
   for (const size_t headers : {kIpv6MaxExtensionHeaders, kIpv6MaxExtensionHeaders + 1}) {
     std::vector<std::byte> chain;
-    for (size_t i = 0; i < headers; ++i) chain = chain + hex(i + 1 < headers ? "3c" : "06") + hex("00 01 04 00 00 00 00");
-    EXPECT_EQ(walk(datagram(60, chain)).status, headers <= kIpv6MaxExtensionHeaders ? Status::kUpper : Status::kDiscard);
+    for (size_t i = 0; i < headers; ++i)
+      chain = chain + hex(i + 1 < headers ? "3c" : "06") + hex("00 01 04 00 00 00 00");
+    EXPECT_EQ(walk(datagram(60, chain)).status,
+              headers <= kIpv6MaxExtensionHeaders ? Status::kUpper : Status::kDiscard);
   }
 }
 

@@ -134,7 +134,8 @@ TEST(Nd, RoundTripsAdvertisements) {
 TEST(Nd, RoundTripsRouterSolicitations) {
   for (const auto& link : {std::optional<MacAddr>(), std::optional(kMac)}) {
     const RouterSolicitation message{link};
-    expect_round_trip(message, kLinkLocal, kAllNodes, [&](auto& out) { return message.emit(out, kLinkLocal, kAllNodes); });
+    expect_round_trip(message, kLinkLocal, kAllNodes,
+                      [&](auto& out) { return message.emit(out, kLinkLocal, kAllNodes); });
   }
 }
 

@@ -48,8 +48,7 @@ TEST(TcpOptions, ReadTheAlignedTimestampForm) {
 
 TEST(TcpOptions, ReadTimestampsAtAnyPlace) {
   for (const char* form : {"08 0a 11 22 33 44 55 66 77 88 01 01", "01 08 0a 11 22 33 44 55 66 77 88 01",
-                           "08 0a 11 22 33 44 55 66 77 88 00 00",
-                           "01 01 08 0a 11 22 33 44 55 66 77 88 01 01 01 01"}) {
+                           "08 0a 11 22 33 44 55 66 77 88 00 00", "01 01 08 0a 11 22 33 44 55 66 77 88 01 01 01 01"}) {
     const auto o = TcpOptions::parse(hex(form));
     EXPECT_TRUE(o.has_timestamps) << form;
     EXPECT_EQ(o.ts_val, 0x11223344u);
@@ -89,7 +88,8 @@ TEST(TcpOptions, LimitTheWindowScaleToFourteen) {  // RFC 7323 2.3
 }
 
 TEST(TcpOptions, SkipUnknownKinds) {  // RFC 9293 3.1 MUST-6
-  const auto o = TcpOptions::parse(hex("fd 04 ab cd  13 12 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  02 04 05 b4"));
+  const auto o =
+      TcpOptions::parse(hex("fd 04 ab cd  13 12 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  02 04 05 b4"));
   EXPECT_EQ(o.unknown, 2);
   EXPECT_TRUE(o.has_mss);
   EXPECT_EQ(o.mss, 1460);
@@ -102,9 +102,7 @@ TEST(TcpOptions, IgnoreWhatStandsBehindTheEnd) {
   EXPECT_EQ(TcpOptions::parse({}), TcpOptions{});
 }
 
-TEST(TcpOptions, TakeTheLastOfTwo) {
-  EXPECT_EQ(TcpOptions::parse(hex("02 04 05 b4 02 04 02 18")).mss, 536);
-}
+TEST(TcpOptions, TakeTheLastOfTwo) { EXPECT_EQ(TcpOptions::parse(hex("02 04 05 b4 02 04 02 18")).mss, 536); }
 
 struct BadCase {
   const char* name;
@@ -135,7 +133,8 @@ INSTANTIATE_TEST_SUITE_P(
                     BadCase{"SackTooMany",
                             "05 2a 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01"
                             "01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 03 03 09"},
-                    BadCase{"FastOpenTwo", "22 04 01 01 03 03 09"}, BadCase{"FastOpenOdd", "22 07 01 01 01 01 01 03 03 09"},
+                    BadCase{"FastOpenTwo", "22 04 01 01 03 03 09"},
+                    BadCase{"FastOpenOdd", "22 07 01 01 01 01 01 03 03 09"},
                     BadCase{"FastOpenLong", "22 14 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 01 03 03 09"}),
     [](const auto& form) { return form.param.name; });
 

@@ -10,9 +10,9 @@ namespace millrace::wire {
 namespace {
 
 // A data segment of a Linux host: ports 44556 and 80, aligned timestamps.
-const auto kSegment = hex(
-    "ae 0c 00 50  12 34 56 78  9a bc de f0  80 18 01 f6  be ef 00 07"
-    "01 01 08 0a  11 22 33 44  55 66 77 88  de ad");
+const auto kSegment =
+    hex("ae 0c 00 50  12 34 56 78  9a bc de f0  80 18 01 f6  be ef 00 07"
+        "01 01 08 0a  11 22 33 44  55 66 77 88  de ad");
 
 TEST(Tcp, ReadsItsFields) {
   const auto view = TcpView::check(kSegment);
@@ -73,7 +73,8 @@ TEST(Tcp, RecognisesSegmentsWithNothingButTimestamps) {
   const auto longer = with(kSegment + hex("00 00 00 00"), 12, 0x90);
   EXPECT_FALSE(TcpView::check(longer)->only_timestamps(value, echo));
   EXPECT_FALSE(TcpView::check(with(kSegment, 12, 0x70))->only_timestamps(value, echo));
-  for (size_t at = 20; at < 24; ++at) EXPECT_FALSE(TcpView::check(with(kSegment, at, 0x3))->only_timestamps(value, echo));
+  for (size_t at = 20; at < 24; ++at)
+    EXPECT_FALSE(TcpView::check(with(kSegment, at, 0x3))->only_timestamps(value, echo));
 }
 
 TEST(Tcp, EmitsWhatItParsed) {

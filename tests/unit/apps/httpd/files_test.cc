@@ -64,7 +64,8 @@ TEST_F(Files, AnIndexStandsForItsDirectory) {
 }
 
 TEST_F(Files, NothingOutsideTheRootIsServed) {
-  for (const char* target : {"/../secret", "/sub/../../secret", "/%2e%2e/secret", "/link", "//secret", "/sub/..%2f..%2fsecret"}) {
+  for (const char* target :
+       {"/../secret", "/sub/../../secret", "/%2e%2e/secret", "/link", "//secret", "/sub/..%2f..%2fsecret"}) {
     EXPECT_NE(ask(get(target)).status, 200) << target;
   }
 }

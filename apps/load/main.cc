@@ -1,0 +1,120 @@
+// millrace-load: a load generator for HTTP and echo servers on the Millrace stack.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "drivers/all.h"
+#include "load/generator.h"
+#include "runtime/app.h"
+
+namespace {
+
+using millrace::Endpoint;
+using millrace::IpAddr;
+using millrace::load::Generator;
+using millrace::load::Mode;
+using millrace::load::Options;
+using millrace::runtime::failure;
+
+struct Flags {
+  Options run;
+  std::string target;
+  std::string mode = "http";
+  std::vector<std::string> sources;
+  double duration_s = 5;
+  double warmup_s = 1;
+};
+
+void add_flags(CLI::App& cli, Flags& f) {
+  cli.add_option("--target", f.target, "ADDRESS:PORT of the server, [ADDRESS]:PORT for IPv6")->required();
+  cli.add_option("--mode", f.mode, "http or echo")->check(CLI::IsMember({"http", "echo"}))->capture_default_str();
+  cli.add_option("--connections", f.run.connections, "connections")->check(CLI::Range(1u, 16'000'000u))
+      ->capture_default_str();
+  cli.add_option("--pipeline", f.run.pipeline, "requests in flight on each connection")->check(CLI::Range(1u, 1000u))
+      ->capture_default_str();
+  cli.add_option("--outstanding", f.run.outstanding, "most requests in flight, on random connections; 0: no limit")
+      ->capture_default_str();
+  cli.add_option("--rate", f.run.rate, "requests a second, on schedule; 0: each response starts the next request")
+      ->check(CLI::NonNegativeNumber)->capture_default_str();
+  cli.add_option("--requests-per-connection", f.run.requests_per_connection, "then close and connect again; 0: never")
+      ->capture_default_str();
+  cli.add_option("--path", f.run.path, "what to GET")->capture_default_str();
+  cli.add_option("--bytes", f.run.bytes, "GET /bytes/N instead, and check the pattern")->capture_default_str();
+  cli.add_flag("--check-all", f.run.check_all, "compare every byte of long bodies");
+  cli.add_option("--size", f.run.size, "bytes of an echo request")->check(CLI::Range(1u, 1u << 20))
+      ->capture_default_str();
+  cli.add_option("--duration", f.duration_s, "seconds to measure")->check(CLI::PositiveNumber)->capture_default_str();
+  cli.add_option("--warmup", f.warmup_s, "seconds before that")->check(CLI::NonNegativeNumber)->capture_default_str();
+  cli.add_option("--connect-rate", f.run.connect_rate, "connections to open a second; 0: as fast as they are answered")
+      ->check(CLI::NonNegativeNumber)->capture_default_str();
+  cli.add_option("--source", f.sources, "local address to connect from (repeat for several); default: as configured");
+  cli.add_flag("--json", f.run.json, "print the result as JSON");
+}
+
+millrace::Duration seconds_of(double s) { return millrace::nanoseconds(static_cast<int64_t>(s * 1e9)); }
+
+/// More connections than ephemeral ports need several local addresses and every port of each.
+millrace::runtime::Outcome<void> choose_sources(Flags& flags, const millrace::conf::Config& config) {
+  constexpr uint32_t kEasy = 20'000;
+  constexpr uint32_t kPortsEach = 64'000;
+  for (const std::string& text : flags.sources) {
+    const auto addr = IpAddr::parse(text);
+    if (!addr) return failure(fmt::format("--source {} is not an address", text));
+    flags.run.sources.push_back(*addr);
+  }
+  if (flags.run.sources.empty() && flags.run.connections > kEasy) {
+    for (const auto& interface : config.interfaces) {
+      for (const auto& prefix : interface.addresses) {
+        const bool same_family = prefix.addr.is_v4() == flags.run.target.addr.is_v4();
+        if (same_family && !prefix.addr.is_link_local()) flags.run.sources.push_back(prefix.addr);
+      }
+    }
+  }
+  const size_t each = flags.run.connections / std::max<size_t>(1, flags.run.sources.size());
+  flags.run.fixed_ports = each > kEasy;
+  if (each <= kPortsEach) return {};
+  return failure(fmt::format("{} connections to one server need {} local addresses", flags.run.connections,
+                             flags.run.connections / kPortsEach + 1),
+                 "give the interface more addresses; each carries 64,000 connections");
+}
+
+millrace::runtime::Outcome<void> check(Flags& flags, const millrace::conf::Config& config) {
+  const auto target = Endpoint::parse(flags.target);
+  if (!target || target->port == 0) {
+    return failure(fmt::format("--target {} is not ADDRESS:PORT", flags.target), "for example --target 198.18.0.1:80");
+  }
+  flags.run.target = *target;
+  flags.run.mode = flags.mode == "echo" ? Mode::kEcho : Mode::kHttp;
+  flags.run.duration = seconds_of(flags.duration_s);
+  flags.run.warmup = seconds_of(flags.warmup_s);
+  return choose_sources(flags, config);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  millrace::runtime::App app("millrace-load", "Load generator on the Millrace TCP/IP stack",
+                             "millrace-load --tap mr0 --target 198.18.0.1:80 --path / --connections 32\n"
+                             "  with an HTTP server of this machine on port 80");
+  millrace::drivers::register_all(app.drivers());
+  Flags flags;
+  add_flags(app.cli(), flags);
+  millrace::load::Report report;
+  const int status = app.run(argc, argv, [&]() -> millrace::runtime::Outcome<std::unique_ptr<millrace::Program>> {
+    if (auto good = check(flags, app.config()); !good) return tl::unexpected(good.error());
+    millrace::load::Machine machine{.hz = millrace::apps::cycles_per_second()};
+    machine.busy_cycles = [&app] {
+      const auto* stages = app.stages();
+      return stages == nullptr ? 0 : std::accumulate(stages->cycles.begin(), stages->cycles.end(), uint64_t{0});
+    };
+    return std::make_unique<Generator>(flags.run, std::move(machine), report);
+  });
+  if (report.measured || !report.failure.empty()) {
+    fmt::print("{}", flags.run.json ? report.json(flags.run) : report.text(flags.run));
+  }
+  return status;
+}

@@ -1,0 +1,95 @@
+// See report.h.
+#include "load/report.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+namespace millrace::load {
+
+namespace {
+
+std::string describe(const Options& o) {
+  const char* mode = o.mode == Mode::kHttp ? "http" : "echo";
+  std::string text = fmt::format("{} {}, {} connection{}", o.target.to_string(), mode, o.connections,
+                                 o.connections == 1 ? "" : "s");
+  if (o.mode == Mode::kEcho) text += fmt::format(", {} B", o.size);
+  if (o.mode == Mode::kHttp) text += ", " + (o.bytes != 0 ? fmt::format("/bytes/{}", o.bytes) : o.path);
+  if (o.pipeline > 1) text += fmt::format(", pipeline {}", o.pipeline);
+  if (o.outstanding != 0) text += fmt::format(", at most {} in flight, random order", o.outstanding);
+  if (o.requests_per_connection != 0) text += fmt::format(", {} a connection", o.requests_per_connection);
+  text += o.rate > 0 ? fmt::format(", {:.0f} requests/s on schedule", o.rate) : std::string(", closed loop");
+  return text;
+}
+
+/// Part of the measured time that the generator's thread was busy.
+double share(const Report& r) {
+  return r.seconds == 0 ? 0 : static_cast<double>(r.busy_cycles) / (r.seconds * r.hz);
+}
+
+double per_request(const Report& r) {
+  return r.responses == 0 ? 0 : static_cast<double>(r.busy_cycles) / static_cast<double>(r.responses);
+}
+
+}  // namespace
+
+uint64_t Report::error_count() const { return std::accumulate(errors.begin(), errors.end(), uint64_t{0}); }
+
+std::string Report::text(const Options& options) const {
+  std::string out = describe(options) + "\n";
+  if (!measured) return out + fmt::format("  failed: {}\n", failure);
+  const auto us = [&](const apps::Histogram& h, double p) { return static_cast<double>(h.percentile(p)) / hz * 1e6; };
+  const double gbps = static_cast<double>(body_bytes) * 8 / seconds / 1e9;
+  out += fmt::format("  {:.0f} requests/s, {:.3f} Gb/s of bodies, {} responses in {:.2f} s\n",
+                     static_cast<double>(responses) / seconds, gbps, responses, seconds);
+  out += fmt::format("  latency us: p50 {:.2f}  p90 {:.2f}  p99 {:.2f}  p99.9 {:.2f}  max {:.2f}\n", us(latency, 50),
+                     us(latency, 90), us(latency, 99), us(latency, 99.9), us(latency, 100));
+  if (connects != 0) {
+    out += fmt::format("  {:.0f} connections/s, connect us: p50 {:.2f}  p99 {:.2f}  max {:.2f}\n",
+                       static_cast<double>(connects) / seconds, us(connect_latency, 50), us(connect_latency, 99),
+                       us(connect_latency, 100));
+  }
+  if (busy_cycles != 0) {
+    out += fmt::format("  this generator: {:.0f} % of its CPU busy, {:.0f} TSC cycles/request\n", share(*this) * 100,
+                       per_request(*this));
+  }
+  if (late != 0) out += fmt::format("  {} scheduled requests were never started: the rate is too high\n", late);
+  out += "  errors:";
+  for (size_t i = 0; i < errors.size(); ++i) {
+    if (errors[i] != 0) out += fmt::format(" {} {}", errors[i], kErrorNames[i]);
+  }
+  return out + (error_count() == 0 ? " none\n" : "\n");
+}
+
+std::string Report::json(const Options& options) const {
+  nlohmann::ordered_json j;
+  j["run"] = describe(options);
+  j["measured"] = measured;
+  if (!measured) j["failure"] = failure;
+  j["seconds"] = seconds;
+  j["responses"] = responses;
+  j["requests_per_s"] = seconds == 0 ? 0 : static_cast<double>(responses) / seconds;
+  j["gbit_per_s"] = seconds == 0 ? 0 : static_cast<double>(body_bytes) * 8 / seconds / 1e9;
+  const auto put = [&](const char* name, const apps::Histogram& h) {
+    const auto us = [&](double p) { return static_cast<double>(h.percentile(p)) / hz * 1e6; };
+    j[name] = {{"p50", us(50)}, {"p90", us(90)}, {"p99", us(99)}, {"p99.9", us(99.9)}, {"max", us(100)}};
+  };
+  put("latency_us", latency);
+  if (connects != 0) {
+    j["connections_per_s"] = static_cast<double>(connects) / seconds;
+    put("connect_us", connect_latency);
+  }
+  j["connect_seconds"] = connect_seconds;
+  j["busy_share"] = share(*this);
+  j["cycles_per_request"] = per_request(*this);
+  j["never_started"] = late;
+  nlohmann::ordered_json kinds = nlohmann::ordered_json::object();
+  for (size_t i = 0; i < errors.size(); ++i) {
+    if (errors[i] != 0) kinds[kErrorNames[i]] = errors[i];
+  }
+  j["errors"] = kinds;
+  return j.dump(2) + "\n";
+}
+
+}  // namespace millrace::load
