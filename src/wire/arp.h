@@ -1,10 +1,9 @@
 // ARP for IPv4 over Ethernet (RFC 826). The checked view has these two and nothing else as hardware and protocol.
 #pragma once
 
-#include <optional>
-
 #include "base/assert.h"
 #include "wire/bytes.h"
+#include "wire/checked.h"
 #include "wire/ethernet.h"
 
 namespace millrace::wire {
@@ -16,7 +15,7 @@ enum class ArpOperation : uint16_t { kRequest = 1, kReply = 2 };
 class ArpView {
  public:
   /// `packet` starts behind the Ethernet header and may be padded. Any operation passes.
-  static std::optional<ArpView> check(Bytes packet) {
+  static Checked<ArpView> check(Bytes packet) {
     if (packet.size() < kArpSize) return std::nullopt;
     const std::byte* p = packet.data();
     if (load_be16(p) != 1 || load_be16(p + 2) != static_cast<uint16_t>(EtherType::kIpv4)) return std::nullopt;
@@ -31,8 +30,11 @@ class ArpView {
   [[nodiscard]] IpAddr target() const { return load_v4(p_ + 24); }
 
  private:
+  friend class Checked<ArpView>;
+  ArpView() = default;
   explicit ArpView(const std::byte* p) : p_(p) {}
-  const std::byte* p_;
+  [[nodiscard]] bool is_null() const { return p_ == nullptr; }
+  const std::byte* p_ = nullptr;
 };
 
 struct ArpMessage {

@@ -8,6 +8,7 @@
 // A received span whose checksum field takes part in the sum is intact if is_valid(sum).
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -28,11 +29,9 @@ constexpr uint64_t sum_be32(uint32_t value) { return swap_bytes(value); }
 
 /// Host-order ones-complement sum, not inverted.
 constexpr uint16_t fold(uint64_t sum) {
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return swap_bytes(static_cast<uint16_t>(sum));
+  // Adding the halves crosswise carries around the end of both; the upper half is the result.
+  const auto half = static_cast<uint32_t>((sum + std::rotl(sum, 32)) >> 32);
+  return swap_bytes(static_cast<uint16_t>((half + std::rotl(half, 16)) >> 16));
 }
 /// Host-order value of the checksum field.
 constexpr uint16_t finish(uint64_t sum) { return static_cast<uint16_t>(~fold(sum)); }

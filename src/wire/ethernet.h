@@ -1,10 +1,9 @@
 // Ethernet II header and VLAN tags (IEEE 802.3 3.2, IEEE 802.1Q 9.6).
 #pragma once
 
-#include <optional>
-
 #include "base/assert.h"
 #include "wire/bytes.h"
+#include "wire/checked.h"
 
 namespace millrace::wire {
 
@@ -25,7 +24,7 @@ inline constexpr size_t kVlanTagSize = 4;
 
 class EthernetView {
  public:
-  static std::optional<EthernetView> check(Bytes frame) {
+  static Checked<EthernetView> check(Bytes frame) {
     if (frame.size() < kEthernetSize) return std::nullopt;
     return EthernetView(frame);
   }
@@ -36,7 +35,10 @@ class EthernetView {
   [[nodiscard]] Bytes payload() const { return frame_.subspan(kEthernetSize); }
 
  private:
+  friend class Checked<EthernetView>;
+  EthernetView() = default;
   explicit EthernetView(Bytes frame) : frame_(frame) {}
+  [[nodiscard]] bool is_null() const { return frame_.data() == nullptr; }
   Bytes frame_;
 };
 
@@ -60,7 +62,7 @@ struct EthernetHeader {
 /// the tag control information and the next ethertype.
 class VlanView {
  public:
-  static std::optional<VlanView> check(Bytes after_type) {
+  static Checked<VlanView> check(Bytes after_type) {
     if (after_type.size() < kVlanTagSize) return std::nullopt;
     return VlanView(after_type);
   }
@@ -72,7 +74,10 @@ class VlanView {
   [[nodiscard]] Bytes payload() const { return bytes_.subspan(kVlanTagSize); }
 
  private:
+  friend class Checked<VlanView>;
+  VlanView() = default;
   explicit VlanView(Bytes bytes) : bytes_(bytes) {}
+  [[nodiscard]] bool is_null() const { return bytes_.data() == nullptr; }
   [[nodiscard]] uint16_t tci() const { return load_be16(bytes_.data()); }
   Bytes bytes_;
 };

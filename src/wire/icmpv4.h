@@ -3,10 +3,9 @@
 // A checked view has the eight bytes that all messages share. The checksum covers the whole message: checksum_ok().
 #pragma once
 
-#include <optional>
-
 #include "base/assert.h"
 #include "wire/bytes.h"
+#include "wire/checked.h"
 #include "wire/checksum.h"
 
 namespace millrace::wire {
@@ -46,7 +45,7 @@ inline constexpr uint8_t kIcmpv4ReassemblyTimeout = 1;
 class Icmpv4View {
  public:
   /// `message` is the whole payload of the IP datagram.
-  static std::optional<Icmpv4View> check(Bytes message) {
+  static Checked<Icmpv4View> check(Bytes message) {
     if (message.size() < kIcmpv4Size) return std::nullopt;
     return Icmpv4View(message);
   }
@@ -82,7 +81,10 @@ class Icmpv4View {
   }
 
  private:
+  friend class Checked<Icmpv4View>;
+  Icmpv4View() = default;
   explicit Icmpv4View(Bytes message) : message_(message) {}
+  [[nodiscard]] bool is_null() const { return message_.data() == nullptr; }
   [[nodiscard]] const std::byte* p() const { return message_.data(); }
   Bytes message_;
 };

@@ -3,10 +3,9 @@
 // A checked view has the eight bytes that all messages share. The checksum covers the pseudo-header: checksum_ok().
 #pragma once
 
-#include <optional>
-
 #include "base/assert.h"
 #include "wire/bytes.h"
+#include "wire/checked.h"
 #include "wire/checksum.h"
 #include "wire/ip_protocol.h"
 
@@ -53,7 +52,7 @@ inline constexpr uint8_t kIcmpv6ReassemblyTimeout = 1;
 class Icmpv6View {
  public:
   /// `message` is the whole upper-layer payload of the datagram.
-  static std::optional<Icmpv6View> check(Bytes message) {
+  static Checked<Icmpv6View> check(Bytes message) {
     if (message.size() < kIcmpv6Size) return std::nullopt;
     return Icmpv6View(message);
   }
@@ -82,7 +81,10 @@ class Icmpv6View {
   [[nodiscard]] bool is_error() const { return load_u8(p()) < 128; }
 
  private:
+  friend class Checked<Icmpv6View>;
+  Icmpv6View() = default;
   explicit Icmpv6View(Bytes message) : message_(message) {}
+  [[nodiscard]] bool is_null() const { return message_.data() == nullptr; }
   [[nodiscard]] const std::byte* p() const { return message_.data(); }
   Bytes message_;
 };

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "wire/bytes.h"
+#include "wire/checked.h"
 #include "wire/checksum.h"
 #include "wire/ip_protocol.h"
 
@@ -25,7 +26,7 @@ inline uint64_t ipv4_base_sum(const std::byte* header) {
 class Ipv4View {
  public:
   /// `packet` starts at the header and may be longer than the datagram (Ethernet padding).
-  static std::optional<Ipv4View> check(Bytes packet) {
+  static Checked<Ipv4View> check(Bytes packet) {
     if (packet.size() < kIpv4MinSize) return std::nullopt;
     const Ipv4View view(packet.data());
     if (!view.header_fits(packet.size())) return std::nullopt;
@@ -34,7 +35,7 @@ class Ipv4View {
   }
   /// For a datagram quoted by an ICMP error, which is cut short: only the header is complete. payload() must not be
   /// used; quoted_payload() has what there is.
-  static std::optional<Ipv4View> check_quoted(Bytes packet) {
+  static Checked<Ipv4View> check_quoted(Bytes packet) {
     if (packet.size() < kIpv4MinSize) return std::nullopt;
     const Ipv4View view(packet.data());
     if (!view.header_fits(packet.size()) || view.total_length() < view.header_length()) return std::nullopt;
@@ -72,13 +73,16 @@ class Ipv4View {
   }
 
  private:
+  friend class Checked<Ipv4View>;
+  Ipv4View() = default;
   explicit Ipv4View(const std::byte* p) : p_(p) {}
+  [[nodiscard]] bool is_null() const { return p_ == nullptr; }
   [[nodiscard]] bool header_fits(size_t size) const {
     const uint8_t first = load_u8(p_);
     return first == 0x45 || (first >> 4 == 4 && header_length() >= kIpv4MinSize && header_length() <= size);
   }
   [[nodiscard]] uint16_t fragment_word() const { return load_be16(p_ + 6); }
-  const std::byte* p_;
+  const std::byte* p_ = nullptr;
 };
 
 struct Ipv4Header {

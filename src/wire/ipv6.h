@@ -4,10 +4,9 @@
 // IpAddr could not tell from IPv4 (RFC 4942 2.2).
 #pragma once
 
-#include <optional>
-
 #include "base/assert.h"
 #include "wire/bytes.h"
+#include "wire/checked.h"
 #include "wire/ip_protocol.h"
 
 namespace millrace::wire {
@@ -20,13 +19,13 @@ class Ipv6View {
  public:
   /// `packet` starts at the header and may be longer than the datagram. A payload length of 0 is taken literally:
   /// jumbograms (RFC 2675) are not supported.
-  static std::optional<Ipv6View> check(Bytes packet) {
+  static Checked<Ipv6View> check(Bytes packet) {
     const auto view = check_quoted(packet);
     if (!view || view->payload_length() > packet.size() - kIpv6Size) return std::nullopt;
     return view;
   }
   /// For a datagram quoted by an ICMPv6 error, which may be cut short: payload() must not be used.
-  static std::optional<Ipv6View> check_quoted(Bytes packet) {
+  static Checked<Ipv6View> check_quoted(Bytes packet) {
     if (packet.size() < kIpv6Size || load_u8(packet.data()) >> 4 != 6) return std::nullopt;
     if (is_mapped(packet.data() + 8) || is_mapped(packet.data() + 24)) return std::nullopt;
     return Ipv6View(packet.data());
@@ -51,11 +50,14 @@ class Ipv6View {
   }
 
  private:
+  friend class Checked<Ipv6View>;
+  Ipv6View() = default;
   explicit Ipv6View(const std::byte* p) : p_(p) {}
+  [[nodiscard]] bool is_null() const { return p_ == nullptr; }
   static bool is_mapped(const std::byte* addr) {
     return load_native<uint64_t>(addr) == 0 && load_be32(addr + 8) == 0xffff;
   }
-  const std::byte* p_;
+  const std::byte* p_ = nullptr;
 };
 
 struct Ipv6Header {

@@ -79,7 +79,7 @@ size_t NdOption::rdnss_count() const {
   return (bytes_.size() - 8) / 16;
 }
 
-std::optional<NdView> NdView::check(Bytes message) {
+Checked<NdView> NdView::check(Bytes message) {
   if (message.size() < 8) return std::nullopt;
   const NdView view(message);
   const size_t fixed = fixed_size(view.type());

@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "wire/bytes.h"
+#include "wire/checked.h"
 #include "wire/icmpv6.h"
 
 namespace millrace::wire {
@@ -78,7 +79,7 @@ class NdOptionWalker {
 class NdView {
  public:
   /// `message` is the whole ICMPv6 message.
-  static std::optional<NdView> check(Bytes message);
+  static Checked<NdView> check(Bytes message);
 
   [[nodiscard]] Icmpv6Type type() const { return static_cast<Icmpv6Type>(load_u8(message_.data())); }
   /// Solicitation, advertisement, redirect.
@@ -109,7 +110,10 @@ class NdView {
   }
 
  private:
+  friend class Checked<NdView>;
+  NdView() = default;
   explicit NdView(Bytes message) : message_(message) {}
+  [[nodiscard]] bool is_null() const { return message_.data() == nullptr; }
   Bytes message_;
 };
 

@@ -4,11 +4,10 @@
 // it covers the payload, which may lie in other segments.
 #pragma once
 
-#include <optional>
-
 #include "base/assert.h"
 #include "base/seq32.h"
 #include "wire/bytes.h"
+#include "wire/checked.h"
 #include "wire/tcp_options.h"
 
 namespace millrace::wire {
@@ -57,7 +56,7 @@ inline constexpr TcpFlags kCwr{0x80};
 class TcpView {
  public:
   /// `segment` starts at the header and holds at least the header; of the payload it may hold any part.
-  static std::optional<TcpView> check(Bytes segment) {
+  static Checked<TcpView> check(Bytes segment) {
     if (segment.size() < kTcpMinSize) return std::nullopt;
     const TcpView view(segment.data());
     const size_t header = view.header_length();
@@ -88,8 +87,11 @@ class TcpView {
   }
 
  private:
+  friend class Checked<TcpView>;
+  TcpView() = default;
   explicit TcpView(const std::byte* p) : p_(p) {}
-  const std::byte* p_;
+  [[nodiscard]] bool is_null() const { return p_ == nullptr; }
+  const std::byte* p_ = nullptr;
 };
 
 struct TcpHeader {

@@ -1,10 +1,9 @@
 // UDP header (RFC 768, RFC 8200 8.1).
 #pragma once
 
-#include <optional>
-
 #include "base/assert.h"
 #include "wire/bytes.h"
+#include "wire/checked.h"
 #include "wire/checksum.h"
 #include "wire/ip_protocol.h"
 
@@ -15,7 +14,7 @@ inline constexpr size_t kUdpSize = 8;
 class UdpView {
  public:
   /// `datagram` is the payload of one whole IP datagram; bytes behind the UDP length are not part of the view.
-  static std::optional<UdpView> check(Bytes datagram) {
+  static Checked<UdpView> check(Bytes datagram) {
     if (datagram.size() < kUdpSize) return std::nullopt;
     const UdpView view(datagram.data());
     if (view.length() < kUdpSize || view.length() > datagram.size()) return std::nullopt;
@@ -36,8 +35,11 @@ class UdpView {
   }
 
  private:
+  friend class Checked<UdpView>;
+  UdpView() = default;
   explicit UdpView(const std::byte* p) : p_(p) {}
-  const std::byte* p_;
+  [[nodiscard]] bool is_null() const { return p_ == nullptr; }
+  const std::byte* p_ = nullptr;
 };
 
 struct UdpHeader {
