@@ -32,6 +32,7 @@ Block* BlockPool::allocate(uint32_t bytes) {
   block->next = nullptr;
   block->len = 0;
   block->cookie = 0;
+  block->sealed = false;
   ++in_use_;
   in_use_bytes_ += kClassBytes[which];
   return block;

@@ -26,6 +26,7 @@ struct alignas(64) Block {
   uint64_t cookie = 0;
   uint32_t owner_index = 0;  ///< handle of the socket that is told
   uint32_t owner_gen = 0;
+  bool sealed = false;       ///< nothing may be appended (lent by a program)
 };
 static_assert(sizeof(Block) == 128);
 

@@ -1,0 +1,251 @@
+#include "sim/world.h"
+
+#include <algorithm>
+
+#include "sim/attacker.h"
+#include "sim/text.h"
+
+namespace millrace::sim {
+namespace {
+
+const std::array<std::array<IpAddr, 2>, 2> kAddresses = {{
+    {IpAddr::v4(10, 0, 0, 1), *IpAddr::parse("fd00::1")},
+    {IpAddr::v4(10, 0, 0, 2), *IpAddr::parse("fd00::2")},
+}};
+constexpr Duration kConverge = seconds(1'500);  // after the wire healed
+constexpr uint64_t kStepLimit = 20'000'000;
+
+ObserverRules rules_for(const Plan& plan) {
+  ObserverRules rules;
+  rules.prompt_acks = plan.roomy();
+  for (const HostPlan& host : plan.host) {
+    rules.delayed_ack = std::max(rules.delayed_ack, microseconds(host.tcp.delayed_ack_us));
+    rules.rto_max = microseconds(host.tcp.rto_max_us);
+  }
+  return rules;
+}
+
+}  // namespace
+
+World::World(const Plan& plan, const WorldOptions& options)
+    : plan_(plan),
+      observer_(rules_for(plan), [this](const std::string& what) { fail(what); }),
+      capture_(options.snap_length),
+      rng_(plan.seed + 1) {
+  session_hooks_.fail = [this](const std::string& what) { fail(what); };
+  session_hooks_.released_early = [this](const Session& s, uint64_t end) { return released_early(s, end); };
+  for (size_t i = 0; i < 2; ++i) {
+    links_[i] = std::make_unique<Link>(heap_, frames_, rng_.next(), plan_.link[i],
+                                       [this, i](Frame* frame) { hosts_[1 - i]->receive(frame); });
+    HostHooks hooks;
+    hooks.wire = [this, i](Frame* frame) { links_[i]->send(frame); };
+    hooks.capture = [this, i](const Bytes& frame, bool outbound) {
+      capture_.add(static_cast<uint32_t>(i), heap_.now(), frame, outbound);
+    };
+    hooks.fail = [this](const std::string& what) { fail(what); };
+    hooks.pass_time = [this](Duration by) { return pass_time(by); };
+    capture_.add_interface(i == 0 ? "host0" : "host1");
+    hosts_[i] = std::make_unique<Host>(heap_, frames_, observer_, plan_.host[i], static_cast<int>(i), rng_.next(),
+                                       options.record, std::move(hooks));
+    traffic_[i] = std::make_unique<Traffic>(plan_, static_cast<int>(i), kAddresses, session_hooks_);
+  }
+}
+
+World::~World() = default;
+
+void World::fail(const std::string& what) {
+  if (failure_.empty()) failure_ = text("at ", heap_.now().us(), " us: ", what);
+}
+
+Outcome World::run() {
+  for (size_t i = 0; i < 2; ++i) {
+    if (plan_.host[i].static_neighbour) hosts_[i]->add_neighbour(kAddresses[1 - i], plan_.host[1 - i].nic.mac);
+    hosts_[i]->start(*traffic_[i], kAddresses[i]);
+  }
+  for (const Partition& p : plan_.partitions) partition(p);
+  if (plan_.attack) heap_.at(heap_.now() + milliseconds(5), [this] { attack(); });
+  heap_.at(heap_.now() + plan_.chaos, [this] { heal(); });
+  watch();
+  Outcome outcome;
+  if (run_until_done()) settle();
+  outcome.failure = failure_;
+  for (const auto& host : hosts_) outcome.digest = outcome.digest * 31 + host->digest();
+  outcome.payload_bytes = observer_.data_bytes_delivered();
+  outcome.segments = observer_.segments();
+  outcome.retransmissions = observer_.retransmissions();
+  outcome.ended = heap_.now();
+  outcome.heap_events = steps_;
+  outcome.fault_kinds = fault_kinds();
+  outcome.bytes_under_faults = bytes_at_heal_;
+  return outcome;
+}
+
+// Heals when enough has moved.
+void World::watch() {
+  if (healed_) return;
+  if (observer_.data_bytes_delivered() >= plan_.heal_after_bytes) heal();
+  heap_.at(heap_.now() + milliseconds(10), [this] { watch(); });
+}
+
+void World::heal() {
+  if (healed_) return;
+  healed_ = true;
+  bytes_at_heal_ = observer_.data_bytes_delivered();
+  for (auto& link : links_) link->heal();
+  const Instant limit = heap_.now() + kConverge;
+  heap_.at(limit, [this] {
+    for (const auto& traffic : traffic_) {
+      if (traffic->done()) continue;
+      std::string open;
+      for (const Session& s : traffic->sessions()) {
+        if (!s.over()) open += "\n  " + s.describe();
+      }
+      fail("no convergence after the wire healed; open:" + open);
+    }
+  });
+}
+
+void World::partition(const Partition& p) {
+  heap_.at(heap_.now() + p.at, [this, both = p.both] {
+    if (healed_) return;
+    links_[0]->set_up(false);
+    if (both) links_[1]->set_up(false);
+  });
+  heap_.at(heap_.now() + p.at + p.length, [this] {
+    for (auto& link : links_) link->set_up(true);
+  });
+}
+
+void World::attack() {
+  if (healed_ || !failure_.empty()) return;
+  const auto forged = forge(observer_, rng_, {plan_.host[0].nic.mac, plan_.host[1].nic.mac});
+  if (forged) {
+    ++forged_;
+    Frame* frame = frames_.make(forged->bytes);
+    frame->injected = true;
+    hosts_[static_cast<size_t>(forged->victim)]->receive(frame);
+  }
+  heap_.at(heap_.now() + Duration(static_cast<int64_t>(rng_.between(1'000'000, 100'000'000))), [this] { attack(); });
+}
+
+bool World::run_until_done() {
+  while (failure_.empty()) {
+    if (traffic_[0]->done() && traffic_[1]->done()) {
+      heal();
+      return true;
+    }
+    if (++steps_ > kStepLimit) fail("more events than any seed should need");
+    if (!heap_.step()) fail("nothing left to happen, but connections are open");
+  }
+  return false;
+}
+
+// Time-wait passes, orphans time out; then nothing may be left.
+void World::settle() {
+  const std::string wrong = check_sessions();
+  if (!wrong.empty()) return fail(wrong);
+  for (size_t i = 0; i < 2; ++i) {
+    traffic_[i]->close_listeners(hosts_[i]->net());
+    hosts_[i]->run_soon();
+  }
+  const Instant until = heap_.now() + seconds(600);
+  const auto idle = [this] { return hosts_[0]->check_idle().empty() && hosts_[1]->check_idle().empty(); };
+  while (failure_.empty() && heap_.next_at() <= until && steps_ < kStepLimit) {
+    heap_.step();
+    if (++steps_ % 64 == 0 && idle()) break;
+  }
+  for (size_t i = 0; i < 2 && failure_.empty(); ++i) {
+    std::string left = hosts_[i]->check_idle();
+    if (!left.empty()) fail(text("host ", i, " at the end: ", left));
+  }
+  if (!failure_.empty()) return;
+  for (size_t i = 0; i < 2; ++i) {
+    const std::string left = hosts_[i]->check_pools();
+    if (!left.empty()) fail(text("host ", i, " at the end: ", left));
+  }
+}
+
+std::string World::check_sessions() const {
+  for (size_t i = 0; i < 2; ++i) {
+    for (const Session& s : traffic_[i]->sessions()) {
+      if (s.error() && !allowed_error(s)) return "unexpected error: " + s.describe();
+    }
+  }
+  return {};
+}
+
+// An abort reaches the other end as a reset. A connection that the server never accepted may be refused, reset or time
+// out for lack of room.
+bool World::allowed_error(const Session& s) const {
+  const ConnPlan& c = s.conn();
+  if (c.kind == ConnKind::kAbort) return true;
+  if (c.kind == ConnKind::kSimultaneous) return s.sent() == 0 && s.received() == 0;
+  const auto& server = traffic_[static_cast<size_t>(1 - c.client)];
+  if (s.role() == 0 && plan_.tiny_pools && s.received() == 0 && server->accepted(c.port) <= s.round()) return true;
+  return false;
+}
+
+bool World::released_early(const Session& s, uint64_t end) const {
+  if (s.conn().kind == ConnKind::kShort) return false;
+  const Flow* flow = observer_.by_port(s.conn().port);
+  if (flow == nullptr || flow->loose) return false;
+  const size_t server = flow->ends[0].port == s.conn().port ? 0 : 1;
+  const Half& half = flow->half[s.role() == 1 ? server : 1 - server];
+  return !flow->dead() && half.ack_seen - 1 < static_cast<int64_t>(end);
+}
+
+Instant World::pass_time(Duration by) {
+  const Instant until = heap_.now() + by;
+  heap_.run_until(until);
+  return heap_.now();
+}
+
+uint32_t World::fault_kinds() const {
+  LinkStats sum;
+  for (const auto& link : links_) {
+    const LinkStats& s = link->stats();
+    sum.lost += s.lost;
+    sum.lost_in_burst += s.lost_in_burst;
+    sum.lost_in_queue += s.lost_in_queue;
+    sum.lost_in_partition += s.lost_in_partition;
+    sum.duplicated += s.duplicated;
+    sum.reordered += s.reordered;
+    sum.corrupted += s.corrupted;
+  }
+  uint32_t kinds = plan_.tiny_pools ? 1 : 0;
+  for (const uint64_t n : {sum.lost, sum.lost_in_burst, sum.lost_in_queue, sum.lost_in_partition, sum.duplicated,
+                           sum.reordered, sum.corrupted, forged_}) {
+    if (n > 0) ++kinds;
+  }
+  return kinds;
+}
+
+std::string World::traces(uint32_t records) {
+  std::string out;
+  for (size_t i = 0; i < 2; ++i) {
+    out += text("trace of host ", i, ":\n", hosts_[i]->trace(records));
+  }
+  return out;
+}
+
+std::string World::statistics() {
+  std::string out;
+  for (size_t i = 0; i < 2; ++i) {
+    const LinkStats& s = links_[i]->stats();
+    const NicStats n = hosts_[i]->nic_stats();
+    out += text("from host ", i, ": sent ", s.sent, " delivered ", s.delivered, " lost ", s.lost, "+", s.lost_in_burst,
+                "+", s.lost_in_queue, "+", s.lost_in_partition, " duplicated ", s.duplicated, " reordered ",
+                s.reordered, " corrupted ", s.corrupted, "; NIC tx ", n.tx_packets, "->", n.tx_frames, " rx ",
+                n.rx_frames, " merged ", n.rx_merged, " ring full ", n.rx_ring_full, " no buffer ", n.rx_no_buffer,
+                " turns ", hosts_[i]->turns(), " pumps ", hosts_[i]->pumps(), "\n");
+  }
+  out += text("forged ", forged_, "\n");
+  return out;
+}
+
+Outcome run_seed(uint64_t seed) {
+  World world(Plan::from_seed(seed), {});
+  return world.run();
+}
+
+}  // namespace millrace::sim

@@ -1,0 +1,126 @@
+// Sockets of one worker: handles, received data, accept queues, errors, and the events that programs see. A socket is 64
+// bytes; received data belongs to it and outlives the connection.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/slab.h"
+#include "millrace/event.h"
+#include "millrace/request.h"
+#include "pkt/block.h"
+#include "pkt/pool.h"
+#include "tcp/tcp.h"
+
+namespace millrace::sock {
+
+enum class Kind : uint8_t { kFree, kListener, kStream };
+
+enum SocketFlag : uint8_t {
+  kUnaccepted = 1 << 0,  ///< waits in a listener's queue; its events are held back
+  kEnd = 1 << 1,         ///< the peer's FIN is behind the queued data
+  kShut = 1 << 2,        ///< the program closed its direction
+  kConnecting = 1 << 3,
+};
+
+struct alignas(64) Socket {
+  uint32_t gen = 0;   // Slab's
+  uint32_t link = 0;  // Slab's while free; next in the accept queue while in use
+  uint64_t user = 0;
+  uint32_t conn = 0;  ///< 0: none (any more)
+  Kind kind = Kind::kFree;
+  uint8_t flags = 0;
+  uint8_t error = 0;  ///< Error + 1 that the next read or write reports
+  uint8_t spare = 0;
+  pkt::Packet* head = nullptr;  ///< received data, one long chain
+  pkt::Packet* tail = nullptr;
+  uint32_t queued = 0;      ///< bytes in the chain; for a listener, connections waiting
+  uint32_t wait_head = 0;   ///< listener: accept queue
+  uint32_t wait_tail = 0;
+  uint32_t event_index = 0; ///< place in the pending events, valid in event_epoch only
+  uint32_t event_epoch = 0;
+  uint32_t listener = 0;    ///< unaccepted: whose queue
+};
+static_assert(sizeof(Socket) == 64);
+
+class Sockets final : public tcp::Owner {
+ public:
+  Sockets(base::MemorySource& memory, uint32_t limit, pkt::PacketCache& packets, pkt::BlockPool& blocks);
+  void bind(tcp::Tcp& tcp) { tcp_ = &tcp; }
+
+  // Requests.
+  Result<Reply> listen(const req::Listen& r);
+  Result<Reply> connect(const req::Connect& r, Instant now);
+  Result<Reply> accept(const req::Accept& r);
+  Result<Reply> set_user(const req::SetUser& r);
+  /// One chunk of a send: the bytes taken, or why none were.
+  Result<size_t> send(Handle h, std::span<const std::byte> data, bool more, Instant now);
+  Result<Reply> lend(const req::LendBuffer& r);
+  Result<Reply> send_lent(const req::SendLent& r, Instant now);
+  Result<Reply> drop_lent(const req::DropLent& r);
+  Result<Reply> receive(const req::Receive& r, Instant now);
+  Result<Reply> borrow(const req::Borrow& r);
+  Result<Reply> release(const req::Release& r, Instant now);
+  Result<Reply> shutdown(const req::Shutdown& r, Instant now);
+  Result<Reply> close(const req::Close& r, Instant now);
+  Result<Reply> abort(const req::Abort& r, Instant now);
+  Result<Reply> set_options(const req::SetOptions& r, Instant now);
+
+  /// Carries TCP's effects and returned blocks over to sockets and events. Once per burst, advance or request.
+  void flush();
+  /// Small data left unread at the end of a turn moves out of its device buffer, so that a byte never pins one.
+  void compact();
+
+  [[nodiscard]] std::span<const Event> events();
+  void clear_events() { published_.clear(); }
+
+  // tcp::Owner
+  uint32_t accepted(uint32_t listener_sock, uint32_t conn) override;
+
+  void prefetch(uint32_t index) { __builtin_prefetch(&slab_[index], 1); }
+  [[nodiscard]] const Socket& at(uint32_t index) const { return slab_[index]; }
+  [[nodiscard]] Handle handle_of(uint32_t index) const { return {index, slab_[index].gen}; }
+  template <class Visit>
+  void each(Visit&& visit) const {
+    for (uint32_t i = 1; i < slab_.end_index(); ++i) {
+      if (slab_.in_use(i)) visit(i, slab_[i]);
+    }
+  }
+  [[nodiscard]] Endpoint listener_endpoint(uint32_t index) const;
+  /// Frees what every socket holds, without a word to the peers.
+  void clear();
+
+ private:
+  struct Borrowed {
+    pkt::Packet* packet = nullptr;
+    Handle socket;
+    uint32_t bytes = 0;
+    uint32_t gen = 0;
+  };
+
+  Socket* find(Handle h, Kind kind);
+  void emit(uint32_t index, uint32_t mask, uint64_t cookie = 0);
+  void append(uint32_t index, pkt::Packet* data);
+  pkt::Packet* pop(Socket& s);
+  void consumed(Socket& s, uint32_t bytes, uint32_t charge, Instant now);
+  void free_received(Socket& s);
+  Result<size_t> no_connection(Socket& s, bool writing);
+  pkt::Block* lent_block(std::byte* buffer) const;
+
+  base::Slab<Socket> slab_;
+  pkt::PacketCache& packets_;
+  pkt::BlockPool& blocks_;
+  tcp::Tcp* tcp_ = nullptr;
+  std::vector<Event> pending_;
+  std::vector<Event> published_;
+  uint32_t epoch_ = 1;
+  uint32_t event_seq_ = 0;
+  std::vector<Borrowed> borrowed_;
+  std::vector<uint32_t> borrowed_free_;
+  std::vector<Handle> fresh_;  // sockets that got data since the last compact()
+  std::vector<pkt::Block*> lent_;
+  std::vector<std::pair<uint32_t, Endpoint>> listeners_;
+};
+
+}  // namespace millrace::sock

@@ -1,0 +1,58 @@
+// The composition root behind Worker: one Ip, one Tcp, one table of sockets, and the order in which they run.
+#pragma once
+
+#include <algorithm>
+#include <array>
+
+#include "ip/ip.h"
+#include "pkt/block.h"
+#include "sock/sockets.h"
+#include "stack/worker.h"
+#include "tcp/tcp.h"
+
+namespace millrace::stack {
+
+class Impl {
+ public:
+  explicit Impl(const WorkerConfig& config);
+  ~Impl();
+
+  void input(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
+  Result<Reply> request(const Request& request, Instant now);
+  void advance(Instant now);
+  size_t output(IfIndex interface, std::span<pkt::Packet*> out, Instant now);
+  [[nodiscard]] bool wants_output() const;
+  [[nodiscard]] std::vector<SocketInfo> sockets();
+  [[nodiscard]] std::vector<CounterValue> counters() const;
+  [[nodiscard]] std::string check();
+
+  base::TraceRing trace;
+  pkt::PacketCache packets;
+  pkt::BlockPool blocks;
+  ip::Ip ip;
+  sock::Sockets sockets_;
+  tcp::Tcp tcp;
+  Worker::Pump pump;
+  Worker::Tap tap;
+
+ private:
+  static constexpr size_t kBurst = 64;
+  /// One packet of a burst between the stages of input.
+  struct Slot {
+    tcp::Segment segment;
+    pkt::Packet* packet = nullptr;  ///< not null: for the general path
+  };
+
+  void input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
+  bool claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet* p, tcp::Segment& s);
+  void input_general(IfIndex interface, pkt::Packet* p, Instant now);
+  static bool checksum_ok(const pkt::Packet& p, const IpAddr& source, const IpAddr& destination);
+  void settle(Instant now);
+  Result<Reply> send(const req::Send& r, Instant now);
+  Result<Reply> operate(const Request& request, Instant now);
+
+  std::array<Slot, kBurst> slots_;
+  bool pumping_ = false;
+};
+
+}  // namespace millrace::stack

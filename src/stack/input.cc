@@ -1,0 +1,157 @@
+// Input of a burst, in stages, so that one packet's cache misses overlap another's work: read the headers and prefetch the
+// table bucket; prefetch the connection; prefetch what hangs on it; then process in order. A packet that is not plain
+// TCP goes to Ip in its turn.
+#include <cstring>
+
+#include "stack/impl.h"
+#include "wire/checksum.h"
+#include "wire/ethernet.h"
+#include "wire/ip_protocol.h"
+#include "wire/ipv4.h"
+#include "wire/ipv6.h"
+
+namespace millrace::stack {
+namespace {
+
+constexpr size_t kEthernet = 14;
+
+}  // namespace
+
+// The sum over the TCP segment at data(), or the device's word for it.
+bool Impl::checksum_ok(const pkt::Packet& p, const IpAddr& source, const IpAddr& destination) {
+  const uint64_t verdict = p.flags & pkt::kRxL4ChecksumMask;
+  if (verdict == pkt::kRxL4ChecksumGood || verdict == pkt::kRxL4ChecksumNone) return true;
+  wire::Checksum sum(wire::pseudo_sum(source, destination, wire::kProtocolTcp, p.total));
+  for (const pkt::Packet* q = &p; q != nullptr; q = q->next) sum.add(q->bytes());
+  return sum.is_valid();
+}
+
+// Recognises a plain TCP segment for this host and parses it. On true the slot owns the packet; otherwise the packet is
+// as it was.
+bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet* p, tcp::Segment& s) {
+  if (p->len < kEthernet + 40) return false;
+  const std::byte* frame = p->data();
+  if (std::memcmp(frame, netif.mac.bytes.data(), 6) != 0) return false;
+  const uint16_t type = wire::load_be16(frame + 12);
+  const std::byte* ip_header = frame + kEthernet;
+  uint32_t header = 0;
+  uint32_t payload = 0;
+  if (type == static_cast<uint16_t>(wire::EtherType::kIpv4)) {
+    // Version 4, no options, not a fragment, TCP.
+    if (wire::load_u8(ip_header) != 0x45 || (wire::load_be16(ip_header + 6) & 0x3fff) != 0 ||
+        wire::load_u8(ip_header + 9) != wire::kProtocolTcp) {
+      return false;
+    }
+    const uint32_t total = wire::load_be16(ip_header + 2);
+    if (total < 40) return false;
+    header = 20;
+    payload = total - 20;
+    if ((p->flags & pkt::kRxIpChecksumGood) == 0 && !wire::is_valid(wire::sum_bytes(ip_header, 20))) return false;
+    s.remote = wire::load_v4(ip_header + 12);
+    s.local = wire::load_v4(ip_header + 16);
+  } else if (type == static_cast<uint16_t>(wire::EtherType::kIpv6)) {
+    if (p->len < kEthernet + 60 || wire::load_u8(ip_header + 6) != wire::kProtocolTcp ||
+        (wire::load_u8(ip_header) & 0xf0) != 0x60) {
+      return false;
+    }
+    header = 40;
+    payload = wire::load_be16(ip_header + 4);
+    if (payload < 20) return false;
+    s.remote = wire::load_v6(ip_header + 8);
+    s.local = wire::load_v6(ip_header + 24);
+  } else {
+    return false;
+  }
+  const uint32_t present = p->total - static_cast<uint32_t>(kEthernet) - header;
+  if (present != payload) {
+    // Ethernet padding behind a short datagram is cut off here; anything else is for Ip to judge.
+    if (present < payload || p->next != nullptr) return false;
+    p->len = static_cast<uint16_t>(kEthernet + header + payload);
+    p->total = p->len;
+  }
+  const auto skip = static_cast<uint16_t>(kEthernet + header);
+  p->pull(skip);
+  s.packet = p;
+  s.interface = interface;
+  if (checksum_ok(*p, s.remote, s.local) && tcp::Tcp::parse(s)) return true;
+  p->push(skip);
+  s.packet = nullptr;
+  return false;
+}
+
+void Impl::input(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) {
+  trace.mark(now);
+  if (tap) {
+    for (const pkt::Packet* p : burst) tap(Worker::Direction::kIn, interface, *p, now);
+  }
+  while (!burst.empty()) {
+    const size_t n = std::min(burst.size(), kBurst);
+    input_some(interface, burst.first(n), now);
+    burst = burst.subspan(n);
+  }
+  settle(now);
+}
+
+void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) {
+  const link::NetifConfig& netif = ip.interface(interface);
+  const bool loopback = netif.kind == link::LinkKind::kLoopback;
+  const bool hooked = ip.has_hook(ip::HookPoint::kInput);
+  const size_t n = burst.size();
+  for (size_t i = 0; i < n; ++i) {
+    pkt::Packet* p = burst[i];
+    if (i + 2 < n) __builtin_prefetch(burst[i + 2]->data());
+    if (loopback) {
+      p->flags = (p->flags & pkt::kExternal) | pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumNone;
+    }
+    Slot& slot = slots_[i];
+    slot.packet = p;
+    if (hooked || !claim(interface, netif, p, slot.segment)) continue;
+    slot.packet = nullptr;
+    slot.segment.hash = tcp.hash(slot.segment);
+    tcp.prefetch_bucket(slot.segment.hash);
+  }
+  for (size_t i = 0; i < n; ++i) {
+    if (slots_[i].packet == nullptr) tcp.prefetch_place(slots_[i].segment.hash);
+  }
+  for (size_t i = 0; i < n; ++i) {
+    if (slots_[i].packet == nullptr) {
+      const uint32_t sock = tcp.prefetch_behind(slots_[i].segment.hash);
+      if (sock != 0) sockets_.prefetch(sock);
+    }
+  }
+  for (size_t i = 0; i < n; ++i) {
+    if (slots_[i].packet != nullptr) {
+      input_general(interface, slots_[i].packet, now);
+    } else {
+      tcp.input(slots_[i].segment, now);
+    }
+  }
+}
+
+void Impl::input_general(IfIndex interface, pkt::Packet* p, Instant now) {
+  auto datagram = ip.input(interface, p, now);
+  if (!datagram) return;
+  if (datagram->protocol != wire::kProtocolTcp) {  // no other transport yet; Ip has answered
+    packets.free(datagram->packet);
+    return;
+  }
+  tcp::Segment s;
+  s.packet = datagram->packet;
+  s.remote = datagram->source;
+  s.local = datagram->destination;
+  s.interface = interface;
+  if (!checksum_ok(*s.packet, s.remote, s.local)) {
+    tcp.count(tcp::Counter::kDropChecksum);
+    packets.free(s.packet);
+    return;
+  }
+  if (!tcp::Tcp::parse(s)) {
+    tcp.count(tcp::Counter::kDropHeader);
+    packets.free(s.packet);
+    return;
+  }
+  s.hash = tcp.hash(s);
+  tcp.input(s, now);
+}
+
+}  // namespace millrace::stack

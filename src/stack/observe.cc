@@ -1,0 +1,44 @@
+// Lists for people and tools; off the busy path.
+#include "stack/impl.h"
+
+namespace millrace::stack {
+
+std::vector<SocketInfo> Impl::sockets() {
+  std::vector<SocketInfo> out;
+  sockets_.each([&](uint32_t index, const sock::Socket& s) {
+    if (s.kind != sock::Kind::kListener) return;
+    SocketInfo info;
+    info.handle = sockets_.handle_of(index);
+    info.local = sockets_.listener_endpoint(index);
+    info.state = tcp::name(tcp::State::kListen);
+    info.receive_queue = s.queued;
+    out.push_back(info);
+  });
+  for (const tcp::Tcp::Info& t : tcp.list()) {
+    SocketInfo info;
+    info.local = {t.tuple.local, t.tuple.local_port};
+    info.remote = {t.tuple.remote, t.tuple.remote_port};
+    info.state = tcp::name(t.state);
+    info.send_queue = t.send_queue;
+    info.cwnd = t.cwnd;
+    info.srtt_us = t.srtt_us;
+    info.retransmits = t.retransmits;
+    if (t.sock != 0) {
+      info.handle = sockets_.handle_of(t.sock);
+      info.receive_queue = sockets_.at(t.sock).queued;
+    }
+    out.push_back(info);
+  }
+  return out;
+}
+
+std::vector<CounterValue> Impl::counters() const {
+  std::vector<CounterValue> out;
+  for (const ip::Ip::CounterLine& line : ip.counters()) out.push_back({line.info.name, line.info.text, line.value});
+  for (size_t i = 0; i < std::size(tcp::kCounters); ++i) {
+    out.push_back({tcp::kCounters[i].name, tcp::kCounters[i].text, tcp.counter(static_cast<tcp::Counter>(i))});
+  }
+  return out;
+}
+
+}  // namespace millrace::stack

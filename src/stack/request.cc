@@ -1,0 +1,88 @@
+// Requests: what programs and operators ask, one case each.
+#include "stack/impl.h"
+
+namespace millrace::stack {
+namespace {
+
+constexpr size_t kSendChunk = 65'408;  // one block; the pump runs between chunks
+
+Result<Reply> plain(const Result<void>& r) {
+  if (!r) return fail(r.error());
+  return Reply{};
+}
+
+}  // namespace
+
+Result<Reply> Impl::request(const Request& request, Instant now) {
+  // The two that make up nearly all requests first, without a table.
+  if (const auto* r = std::get_if<req::Receive>(&request)) return sockets_.receive(*r, now);
+  if (const auto* r = std::get_if<req::Send>(&request)) return send(*r, now);
+  const auto reply = operate(request, now);
+  settle(now);
+  return reply;
+}
+
+// A send copies in chunks; between chunks the pump may receive, so that ACKs keep the connection going.
+Result<Reply> Impl::send(const req::Send& r, Instant now) {
+  std::span<const std::byte> left = r.data;
+  Reply reply;
+  for (;;) {
+    const auto chunk = left.first(std::min(left.size(), kSendChunk));
+    const bool more = r.more || chunk.size() < left.size();
+    const auto taken = sockets_.send(r.handle, chunk, more, now);
+    if (!taken) {
+      if (reply.bytes > 0) return reply;
+      return fail(taken.error());
+    }
+    reply.bytes += *taken;
+    left = left.subspan(*taken);
+    if (left.empty() || *taken < chunk.size()) return reply;
+    if (pump && !pumping_) {
+      pumping_ = true;
+      now = pump();
+      pumping_ = false;
+    }
+  }
+}
+
+Result<Reply> Impl::operate(const Request& request, Instant now) {
+  struct Visitor {
+    Impl& impl;
+    Instant now;
+    Result<Reply> operator()(const req::Listen& r) { return impl.sockets_.listen(r); }
+    Result<Reply> operator()(const req::Connect& r) { return impl.sockets_.connect(r, now); }
+    Result<Reply> operator()(const req::Accept& r) { return impl.sockets_.accept(r); }
+    Result<Reply> operator()(const req::SetUser& r) { return impl.sockets_.set_user(r); }
+    Result<Reply> operator()(const req::Send& r) { return impl.send(r, now); }
+    Result<Reply> operator()(const req::LendBuffer& r) { return impl.sockets_.lend(r); }
+    Result<Reply> operator()(const req::SendLent& r) { return impl.sockets_.send_lent(r, now); }
+    Result<Reply> operator()(const req::DropLent& r) { return impl.sockets_.drop_lent(r); }
+    Result<Reply> operator()(const req::Receive& r) { return impl.sockets_.receive(r, now); }
+    Result<Reply> operator()(const req::Borrow& r) { return impl.sockets_.borrow(r); }
+    Result<Reply> operator()(const req::Release& r) { return impl.sockets_.release(r, now); }
+    Result<Reply> operator()(const req::Shutdown& r) { return impl.sockets_.shutdown(r, now); }
+    Result<Reply> operator()(const req::Close& r) { return impl.sockets_.close(r, now); }
+    Result<Reply> operator()(const req::Abort& r) { return impl.sockets_.abort(r, now); }
+    Result<Reply> operator()(const req::SetOptions& r) { return impl.sockets_.set_options(r, now); }
+    Result<Reply> operator()(const req::AddAddress& r) {
+      return plain(impl.ip.add_address(r.interface, r.prefix, now));
+    }
+    Result<Reply> operator()(const req::RemoveAddress& r) {
+      return plain(impl.ip.remove_address(r.interface, r.addr, now));
+    }
+    Result<Reply> operator()(const req::AddRoute& r) {
+      return plain(impl.ip.add_route(r.prefix, r.interface, r.gateway, r.table, r.metric));
+    }
+    Result<Reply> operator()(const req::RemoveRoute& r) {
+      return plain(impl.ip.remove_route(r.prefix, r.interface, r.table));
+    }
+    Result<Reply> operator()(const req::SetLink& r) { return plain(impl.ip.set_link(r.interface, r.up, now)); }
+    Result<Reply> operator()(const req::AddNeighbour& r) {
+      return plain(impl.ip.add_neighbour(r.interface, r.addr, r.mac));
+    }
+  };
+  trace.put(0, base::TraceEvent::kRequest, static_cast<uint32_t>(request.index()));
+  return std::visit(Visitor{*this, now}, request);
+}
+
+}  // namespace millrace::stack

@@ -1,0 +1,120 @@
+#include "stack/worker.h"
+
+#include "ip/ip.h"
+#include "stack/impl.h"
+
+namespace millrace::stack {
+namespace {
+
+uint64_t derived(uint64_t seed, uint64_t which) { return base::Rng(seed ^ (which * 0x9e3779b97f4a7c15ULL)).next(); }
+
+ip::Config ip_config(const WorkerConfig& config, pkt::PacketCache& packets) {
+  ip::Config c;
+  c.packets = &packets;
+  c.seed = derived(config.seed, 1);
+  return c;
+}
+
+tcp::TcpConfig tcp_config(const WorkerConfig& config, Impl& impl) {
+  tcp::TcpConfig c;
+  c.ip = &impl.ip;
+  c.packets = &impl.packets;
+  c.frames = config.frames;
+  c.blocks = &impl.blocks;
+  c.memory = config.memory;
+  c.trace = &impl.trace;
+  c.owner = &impl.sockets_;
+  c.seed = derived(config.seed, 2);
+  c.max_connections = config.max_connections;
+  c.max_half_open = config.max_half_open;
+  c.max_time_wait = config.max_time_wait;
+  c.settings = config.tcp;
+  c.start = config.start;
+  return c;
+}
+
+}  // namespace
+
+Impl::Impl(const WorkerConfig& config)
+    : packets(*config.frames, *config.references),
+      blocks(*config.memory, config.block_bytes),
+      ip(ip_config(config, packets)),
+      sockets_(*config.memory, config.max_connections + 1'024, packets, blocks),
+      tcp(tcp_config(config, *this)) {
+  sockets_.bind(tcp);
+}
+
+Impl::~Impl() {
+  sockets_.flush();
+  sockets_.clear();
+  ip.clear();
+}
+
+// Carries what happened below to sockets and events.
+void Impl::settle(Instant now) {
+  auto& errors = ip.errors();
+  if (__builtin_expect(!errors.empty(), 0)) {
+    for (const ip::PathError& e : errors) tcp.on_error(e, now);
+    errors.clear();
+  }
+  sockets_.flush();
+}
+
+void Impl::advance(Instant now) {
+  trace.mark(now);
+  ip.advance(now);
+  tcp.advance(now);
+  settle(now);
+}
+
+size_t Impl::output(IfIndex interface, std::span<pkt::Packet*> out, Instant now) {
+  if (!pumping_) sockets_.compact();
+  size_t n = ip.drain(interface, out);
+  if (n < out.size()) n += tcp.output(interface, out.subspan(n), now);
+  if (tap) {
+    for (size_t i = 0; i < n; ++i) tap(Worker::Direction::kOut, interface, *out[i], now);
+  }
+  return n;
+}
+
+bool Impl::wants_output() const {
+  for (size_t i = 1; i <= ip.interface_count(); ++i) {
+    const auto interface = static_cast<IfIndex>(i);
+    if (ip.has_output(interface) || tcp.has_output(interface)) return true;
+  }
+  return false;
+}
+
+std::string Impl::check() { return tcp.check(); }
+
+Worker::Worker(const WorkerConfig& config) : impl_(std::make_unique<Impl>(config)) {}
+Worker::~Worker() = default;
+
+Result<IfIndex> Worker::add_interface(const link::NetifConfig& config) { return impl_->ip.add_interface(config); }
+void Worker::input(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) {
+  impl_->input(interface, burst, now);
+}
+Result<Reply> Worker::request(const Request& request, Instant now) { return impl_->request(request, now); }
+void Worker::advance(Instant now) { impl_->advance(now); }
+size_t Worker::output(IfIndex interface, std::span<pkt::Packet*> out, Instant now) {
+  return impl_->output(interface, out, now);
+}
+std::span<const Event> Worker::events() const { return impl_->sockets_.events(); }
+void Worker::clear_events() { impl_->sockets_.clear_events(); }
+
+std::optional<Instant> Worker::next_deadline() {
+  const Instant next = std::min(impl_->tcp.next_deadline(), impl_->ip.next_deadline());
+  if (next == kNever) return std::nullopt;
+  return next;
+}
+
+bool Worker::wants_output() const { return impl_->wants_output(); }
+void Worker::set_pump(Pump pump) { impl_->pump = std::move(pump); }
+std::vector<SocketInfo> Worker::sockets() { return impl_->sockets(); }
+std::vector<CounterValue> Worker::counters() const { return impl_->counters(); }
+base::TraceRing& Worker::trace() { return impl_->trace; }
+void Worker::set_tap(Tap tap) { impl_->tap = std::move(tap); }
+std::string Worker::check() { return impl_->check(); }
+size_t Worker::blocks_in_use() const { return impl_->blocks.in_use(); }
+
+}  // namespace millrace::stack

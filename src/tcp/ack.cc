@@ -1,0 +1,124 @@
+// Acknowledgments: what they free, what they measure (RFC 6298), what they open.
+#include <algorithm>
+
+#include "base/planted.h"
+#include "tcp/cc/controller.h"
+#include "tcp/tcp.h"
+
+namespace millrace::tcp {
+namespace {
+
+constexpr uint32_t kRtoAfterLostSyn = 3'000'000;  // RFC 6298 5.7
+
+}  // namespace
+
+void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
+  Conn& c = conns_[index];
+  const uint32_t acked = static_cast<uint32_t>(ack - c.snd_una);
+  const uint32_t flight_before = flight(c);
+  MR_ASSERT(acked > 0 && acked <= flight_before);
+  const bool sack = (c.options & kOptSack) != 0;
+  uint32_t control = 0;  // SYN and FIN
+  int64_t rtt_ns = -1;
+  while (c.record_head != 0) {
+    TxRecord& r = records_[c.record_head];
+    const uint32_t covered = static_cast<uint32_t>(base::min(r.end, ack) - r.start);
+    if (r.start >= ack) break;
+    if ((r.flags & kRecSacked) != 0 && sack) c.sacked_bytes -= covered;
+    if ((r.flags & kRecLost) != 0) c.lost_bytes -= covered;
+    // Karn's algorithm (RFC 6298 3): a segment sent twice measures nothing.
+    if (r.times == 1 && (r.flags & kRecSacked) == 0) rtt_ns = now.ns() - r.sent_ns;
+    if (r.end > ack) {
+      r.start = ack;
+      break;
+    }
+    if ((r.flags & (kRecSyn | kRecFin)) != 0) ++control;
+    if ((r.flags & kRecSyn) != 0 && r.times > 1) c.rto_us = kRtoAfterLostSyn;
+    const uint32_t next = r.link;
+    records_.release(c.record_head);
+    c.record_head = next;
+    --c.record_count;
+  }
+  if (c.record_head == 0) c.record_tail = 0;
+  c.snd_una = ack;
+  c.retries = 0;
+  free_acked(c, acked - control);
+  if (rtt_ns >= 0) take_rtt_sample(c, rtt_ns);
+  if (c.recovery != Recovery::kFast && acked > control) {
+    const bool limited = (c.tx_flags & kTxCwndLimited) != 0 || flight_before >= c.cwnd ||
+                         (c.cwnd < c.ssthresh && flight_before * 2 >= c.cwnd);
+    if (limited) {
+      cc::newreno().on_ack({c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss},
+                           {now, acked - control, limited});
+    }
+  }
+  if (c.snd_una == c.snd_nxt) {
+    stop_timer(c);  // RFC 6298 5.2
+  } else if (!MR_PLANTED(retransmit_timer_lost)) {
+    set_rto(index, now);  // RFC 6298 5.3
+  } else {
+    stop_timer(c);
+  }
+  if ((c.tx_flags & kTxWantSpace) != 0 && c.snd_queued * 2 <= c.snd_limit) {
+    c.tx_flags &= static_cast<uint8_t>(~kTxWantSpace);
+    notify(c, kWritable);
+  }
+  ip_.confirm(c.hop, now);
+}
+
+// Gives back the queue's blocks that lie wholly below snd_una.
+void Tcp::free_acked(Conn& c, uint32_t bytes) {
+  MR_ASSERT(bytes <= c.snd_queued);
+  c.snd_queued -= bytes;
+  c.head_offset += bytes;
+  while (c.queue_head != nullptr && c.head_offset >= c.queue_head->len) {
+    pkt::Block* block = c.queue_head;
+    c.head_offset -= block->len;
+    c.queue_head = block->next;
+    if (c.cursor == block) {
+      MR_ASSERT(c.cursor_offset == block->len);
+      c.cursor = block->next;
+      c.cursor_offset = 0;
+    }
+    if (c.queue_head == nullptr) c.queue_tail = nullptr;
+    pkt::BlockPool::unref(block);
+  }
+  MR_ASSERT(c.queue_head != nullptr || c.head_offset == 0);
+}
+
+// RFC 6298 2.2 and 2.3, in whole microseconds.
+void Tcp::take_rtt_sample(Conn& c, int64_t rtt_ns) {
+  const auto r = static_cast<uint32_t>(std::clamp<int64_t>(rtt_ns / 1'000, 1, 60'000'000));
+  if (c.srtt_us == 0) {
+    c.srtt_us = r;
+    c.rttvar_us = r / 2;
+  } else {
+    const uint32_t delta = c.srtt_us > r ? c.srtt_us - r : r - c.srtt_us;
+    c.rttvar_us = c.rttvar_us - c.rttvar_us / 4 + delta / 4;
+    c.srtt_us = std::max(1u, c.srtt_us - c.srtt_us / 8 + r / 8);
+  }
+  const uint64_t rto = uint64_t{c.srtt_us} + std::max(1'000u, 4 * c.rttvar_us);
+  c.rto_us = static_cast<uint32_t>(std::clamp<uint64_t>(rto, static_cast<uint64_t>(settings_.rto_min_us),
+                                                        static_cast<uint64_t>(settings_.rto_max_us)));
+}
+
+// RFC 9293 3.10.7.4: the window is taken from the newest segment only.
+void Tcp::update_send_window(uint32_t index, const Segment& s, Instant now) {
+  Conn& c = conns_[index];
+  if (s.ack < c.snd_una) return;
+  if (!(c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack))) return;
+  const uint32_t window = static_cast<uint32_t>(s.window) << c.snd_wscale;
+  const bool opened = window > c.snd_wnd;
+  c.snd_wnd = window;
+  c.snd_wl1 = s.seq;
+  c.snd_wl2 = s.ack;
+  c.max_snd_wnd = std::max(c.max_snd_wnd, window);
+  if (c.timer_kind == TimerKind::kPersist) {
+    c.retries = 0;  // the peer answers: it lives, however long its window stays shut
+    if (window > 0) stop_timer(c);
+    (void)now;
+  }
+  if (opened && c.snd_queued > 0) mark_dirty(index);
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,27 @@
+// A segment without data that belongs to no Conn: SYN-ACKs of half-open entries, resets, answers from TIME-WAIT.
+#pragma once
+
+#include "tcp/tcp.h"
+#include "wire/tcp_options.h"
+
+namespace millrace::tcp {
+
+struct Tcp::Bare {
+  Tuple tuple;
+  Seq32 seq;
+  Seq32 ack;
+  uint8_t flags = 0;
+  uint16_t window = 0;
+  bool syn = false;          ///< emit the options in a SYN's order, with an MSS from the route
+  uint16_t user_mss = 0;     ///< upper limit for that MSS, 0 = none
+  wire::TcpOptions options;
+};
+
+/// Window scale that lets a buffer of `bytes` be offered whole (RFC 7323 2.3).
+[[nodiscard]] constexpr uint8_t window_shift(uint64_t bytes) {
+  uint8_t shift = 0;
+  while (shift < kMaxWindowShift && (uint64_t{65'535} << shift) < bytes) ++shift;
+  return shift;
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,182 @@
+// Conn: the state of one connection in four cache lines, grouped by who writes them; the rarely used rest lies in a
+// parallel slab (ConnCold) under the same index. Sequence variables are those of RFC 9293 3.3.1.
+//
+// Invariants (Tcp::check): snd_una <= snd_nxt; unacknowledged data implies an armed timer; the records cover exactly
+// [snd_una, snd_nxt); sacked + lost never exceeds the flight; rcv_nxt <= rcv_adv.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/wheel.h"
+#include "ip/ip.h"
+#include "pkt/block.h"
+#include "tcp/types.h"
+#include "wire/tcp_options.h"
+
+namespace millrace::tcp {
+
+/// Conn::options
+enum ConnOption : uint8_t {
+  kOptV4 = 1 << 0,
+  kOptTimestamps = 1 << 1,
+  kOptSack = 1 << 2,
+  kOptNoDelay = 1 << 3,
+  kOptKeepalive = 1 << 4,
+  kOptOrphan = 1 << 5,       ///< no socket any more
+  kOptWindowScale = 1 << 6,
+};
+
+/// Conn::rx_flags
+enum RxFlag : uint8_t {
+  kRxAckNow = 1 << 0,        ///< the next output must acknowledge
+  kRxFinSeen = 1 << 1,       ///< FIN received in order
+  kRxDsack = 1 << 2,         ///< a duplicate is to be reported (cold.dsack)
+  kRxWindowUpdate = 1 << 3,  ///< the window grew enough to say so
+};
+
+/// Conn::tx_flags
+enum TxFlag : uint8_t {
+  kTxFinQueued = 1 << 0,     ///< the program closed its direction
+  kTxFinSent = 1 << 1,
+  kTxDirty = 1 << 2,         ///< on the dirty list of its interface
+  kTxWantSpace = 1 << 3,     ///< a write was cut short: tell when there is room
+  kTxMore = 1 << 4,          ///< the program said that more follows
+  kTxCwndLimited = 1 << 5,   ///< the last output stopped at the congestion window
+  kTxSynQueued = 1 << 6,     ///< SYN (or SYN-ACK of a simultaneous open) to be sent
+};
+
+/// What Conn::rto_deadline means.
+enum class TimerKind : uint8_t { kNone, kRetransmit, kPersist, kFinWait2 };
+
+enum class Recovery : uint8_t { kOpen, kFast, kLoss };
+
+struct alignas(64) Conn {
+  // Identity and negotiated facts: read on every segment, written at set-up.
+  IpAddr local;
+  IpAddr remote;
+  uint16_t local_port = 0;
+  uint16_t remote_port = 0;
+  uint32_t gen = 0;   // Slab's
+  uint32_t link = 0;  // Slab's while free
+  uint32_t sock = 0;  ///< socket that owns it, 0 if orphaned
+  ip::HopId hop = ip::HopId::kNone;
+  uint16_t route_epoch = 0;
+  State state = State::kClosed;
+  uint8_t options = 0;
+  uint16_t mss = 0;  ///< payload bytes of a full segment we send, timestamps already taken off
+  uint8_t snd_wscale = 0;
+  uint8_t rcv_wscale = 0;
+  uint32_t ts_offset = 0;
+
+  // Receive.
+  Seq32 rcv_nxt;
+  Seq32 rcv_adv;              ///< right edge of the window that was advertised
+  uint32_t rcv_limit = 0;     ///< receive buffer, payload bytes
+  uint32_t rcv_unread = 0;    ///< in-order bytes that the program has not consumed
+  uint32_t rcv_charge = 0;    ///< true size of everything held for the program, out of order too
+  uint32_t ts_recent = 0;
+  uint32_t last_rx_ms = 0;    ///< when the last acceptable segment came; also the age of ts_recent
+  Seq32 last_ack_sent;
+  uint32_t reasm = 0;         ///< first out-of-order piece, 0 = none
+  uint16_t rcv_mss = 0;       ///< largest segment seen, for the every-second-segment rule
+  uint8_t ack_pending = 0;    ///< received data is not yet acknowledged
+  uint8_t quick_acks = 0;     ///< segments still acknowledged at once
+  int64_t delack_deadline = INT64_MAX;
+  pkt::Block* cursor = nullptr;  ///< block that holds snd_nxt (transmit's; it fits here)
+  uint32_t cursor_offset = 0;
+  uint8_t rx_flags = 0;
+  uint8_t tx_flags = 0;
+  TimerKind timer_kind = TimerKind::kNone;
+  uint8_t retries = 0;        ///< timeouts in a row
+
+  // Transmit.
+  Seq32 snd_una;
+  Seq32 snd_nxt;
+  Seq32 snd_wl1;
+  Seq32 snd_wl2;
+  uint32_t snd_wnd = 0;
+  uint32_t max_snd_wnd = 0;
+  uint32_t snd_queued = 0;     ///< bytes of data from snd_una to the end of the queue
+  uint32_t snd_limit = 0;      ///< send buffer
+  pkt::Block* queue_head = nullptr;
+  pkt::Block* queue_tail = nullptr;
+  uint32_t head_offset = 0;    ///< bytes of queue_head already acknowledged
+  uint32_t record_head = 0;
+  uint32_t record_tail = 0;
+  Seq32 recover;               ///< recovery ends when this is acknowledged
+
+  // Congestion control, round-trip time, timers.
+  uint32_t cwnd = 0;
+  uint32_t ssthresh = UINT32_MAX;
+  uint32_t srtt_us = 0;        ///< 0 = no sample yet
+  uint32_t rttvar_us = 0;
+  uint32_t rto_us = 0;
+  uint32_t sacked_bytes = 0;   ///< selectively acknowledged (without SACK: duplicate ACKs times mss)
+  uint32_t lost_bytes = 0;     ///< marked lost and not sent again yet
+  uint32_t ack_bytes = 0;      ///< acknowledged bytes not yet turned into window (RFC 5681 3.1)
+  uint8_t dup_acks = 0;
+  Recovery recovery = Recovery::kOpen;
+  uint16_t record_count = 0;
+  uint32_t send_credit = 0;   ///< segments that may be sent again whatever the window says
+  base::TimerNode timer;
+  int64_t rto_deadline = INT64_MAX;
+};
+static_assert(sizeof(Conn) == 256, "a connection is four cache lines");
+static_assert(offsetof(Conn, rcv_nxt) == 64, "receive state starts the second line");
+static_assert(offsetof(Conn, snd_una) == 128, "transmit state starts the third line");
+static_assert(offsetof(Conn, cwnd) == 192, "congestion control starts the fourth line");
+
+using SackBlock = wire::SackBlock;
+
+/// Rarely touched: options of the socket, recovery details, statistics.
+struct alignas(64) ConnCold {
+  Seq32 iss;
+  uint32_t keepalive_idle_ms = 0;
+  uint32_t keepalive_interval_ms = 0;
+  uint8_t keepalive_probes = 0;
+  uint8_t keepalive_sent = 0;
+  uint8_t sack_recent = 0;         ///< entries of `recent` in use
+  uint8_t soft_error = 0;          ///< Error + 1 of an ICMP message that did not end the connection
+  uint16_t user_mss = 0;
+  uint16_t peer_mss = 0;
+  uint32_t retransmits = 0;
+  SackBlock recent[4];             ///< blocks received out of order, newest first (RFC 2018 4)
+  SackBlock dsack;                 ///< duplicate to report (RFC 2883)
+  uint64_t cc_state[8] = {};       ///< the congestion controller's own 64 bytes
+};
+static_assert(sizeof(ConnCold) == 128, "cold state is two cache lines");
+
+/// One transmission that is not yet acknowledged: [start, end) was last sent at `sent`.
+struct TxRecord {
+  uint32_t gen = 0;
+  uint32_t link = 0;  // Slab's while free; next record while in use
+  Seq32 start;
+  Seq32 end;
+  int64_t sent_ns = 0;
+  uint16_t times = 0;  ///< transmissions so far
+  uint8_t flags = 0;
+};
+enum RecordFlag : uint8_t {
+  kRecSacked = 1 << 0,
+  kRecLost = 1 << 1,   ///< lost and not sent again yet
+  kRecSyn = 1 << 2,
+  kRecFin = 1 << 3,
+  kRecRetransmitted = 1 << 4,
+};
+static_assert(sizeof(TxRecord) == 32);
+
+/// A contiguous run received out of order: [start, end) in a chain of segments. Runs never touch each other.
+struct ReasmPiece {
+  uint32_t gen = 0;
+  uint32_t link = 0;  // Slab's while free; next run, in sequence order, while in use
+  Seq32 start;
+  Seq32 end;
+  pkt::Packet* first = nullptr;
+  pkt::Packet* last = nullptr;
+  uint32_t charge = 0;
+  bool fin = false;  ///< a FIN stands at `end`
+};
+static_assert(sizeof(ReasmPiece) == 40);
+
+}  // namespace millrace::tcp

@@ -1,0 +1,254 @@
+// Building segments: a fresh header for every transmission, the payload copied when it is small and referred to when it
+// is large, checksums and segmentation left to the device as far as it goes.
+#include <algorithm>
+#include <cstring>
+
+#include "base/planted.h"
+#include "ip/header.h"
+#include "tcp/bare.h"
+#include "tcp/tcp.h"
+#include "wire/checksum.h"
+#include "wire/tcp.h"
+
+namespace millrace::tcp {
+namespace {
+
+constexpr uint8_t kProtocolTcp = 6;
+constexpr uint8_t kHopLimit = 64;
+/// Up to here a payload is copied behind its header; beyond, the frame refers to the block. One full segment of an
+/// Ethernet without segmentation offload is cheaper copied than described (bench/micro/core_bulk).
+constexpr uint32_t kCopyBytes = 1'600;
+
+uint64_t chain_sum(const pkt::Packet* head, uint32_t skip) {
+  wire::Checksum sum;
+  for (const pkt::Packet* p = head; p != nullptr; p = p->next) {
+    const uint32_t from = std::min<uint32_t>(skip, p->len);
+    const wire::Bytes bytes{p->data() + from, static_cast<size_t>(p->len - from)};
+    if (MR_PLANTED(odd_checksum_wrong)) {
+      sum = wire::Checksum(wire::add_sums(sum.sum(), wire::sum_bytes(bytes)));
+    } else {
+      sum.add(bytes);
+    }
+    skip -= from;
+  }
+  return sum.sum();
+}
+
+}  // namespace
+
+// How many of `length` bytes one frame can carry: all, or what the device's segment limit lets it refer to.
+uint32_t Tcp::reachable(const pkt::Block* block, uint32_t offset, uint32_t length, uint32_t mss,
+                        const link::DeviceLimits& limits) {
+  if (length <= kCopyBytes) return length;
+  uint32_t bytes = 0;
+  for (uint32_t refs = 1; refs < limits.max_segments && block != nullptr && bytes < length; ++refs) {
+    bytes += block->len - offset;
+    offset = 0;
+    block = block->next;
+  }
+  if (bytes >= length) return length;
+  // Small pieces: one full segment, copied. Otherwise whole segments of what is in reach.
+  if (bytes < mss) return std::min(mss, kCopyBytes);
+  return bytes - bytes % mss;
+}
+
+// Puts the payload behind the empty frame `head`. Nullptr (and nothing held) if buffers ran out.
+pkt::Packet* Tcp::attach_payload(pkt::Packet* head, pkt::Block* block, uint32_t offset, uint32_t length) {
+  if (length <= kCopyBytes && length <= head->tailroom()) {
+    std::byte* to = head->append(static_cast<uint16_t>(length));
+    while (length > 0) {
+      const uint32_t piece = std::min(length, block->len - offset);
+      std::memcpy(to, block->data + offset, piece);
+      to += piece;
+      length -= piece;
+      offset = 0;
+      block = block->next;
+    }
+    return head;
+  }
+  pkt::Packet* last = head;
+  while (length > 0) {
+    const uint32_t piece = std::min(length, block->len - offset);
+    pkt::Packet* ref = packets_.reference(block->data + offset, block->iova + offset, static_cast<uint16_t>(piece),
+                                          block->ext);
+    if (ref == nullptr) {
+      packets_.free(head);
+      return nullptr;
+    }
+    last->next = ref;
+    last = ref;
+    ++head->segs;
+    head->total += piece;
+    length -= piece;
+    offset = 0;
+    block = block->next;
+  }
+  return head;
+}
+
+uint16_t Tcp::offered_mss(const Conn& c, const ConnCold& cold_state) const {
+  const auto& interface = ip_.interface(ip_.hop_interface(c.hop));
+  const uint32_t headers = (c.options & kOptV4) != 0 ? 40 : 60;
+  uint32_t mss = interface.limits.mtu > headers + kMinMss ? interface.limits.mtu - headers : kMinMss;
+  if (cold_state.user_mss != 0) mss = std::min<uint32_t>(mss, cold_state.user_mss);
+  if (settings_.mss != 0) mss = std::min(mss, static_cast<uint32_t>(settings_.mss));
+  return static_cast<uint16_t>(std::min(mss, 65'495u));
+}
+
+// Options of a segment at `at`; returns their length.
+uint32_t Tcp::write_options(uint32_t index, std::byte* at, uint8_t flags, Instant now) {
+  Conn& c = conns_[index];
+  const uint32_t ts_now = milliseconds_of(now) + c.ts_offset;
+  const bool ts = (c.options & kOptTimestamps) != 0;
+  const bool sack = (c.options & kOptSack) != 0;
+  if (__builtin_expect((flags & kSyn) == 0, 1)) {
+    uint32_t length = 0;
+    if (ts) {
+      wire::emit_timestamps(at, ts_now, c.ts_recent);
+      length = wire::kTcpTimestampsSize;
+    }
+    if (sack && (c.reasm != 0 || (c.rx_flags & kRxDsack) != 0)) {
+      const ConnCold& cold_state = cold(index);
+      SackBlock blocks[5];
+      size_t n = 0;
+      if ((c.rx_flags & kRxDsack) != 0) blocks[n++] = cold_state.dsack;
+      for (uint8_t i = 0; i < cold_state.sack_recent && c.reasm != 0; ++i) {
+        if (cold_state.recent[i].left > c.rcv_nxt) blocks[n++] = cold_state.recent[i];
+      }
+      c.rx_flags &= static_cast<uint8_t>(~kRxDsack);
+      n = std::min<size_t>(n, ts ? 3 : 4);
+      if (n > 0) length += static_cast<uint32_t>(wire::emit_sack(at + length, {blocks, n}));
+    }
+    return length;
+  }
+  wire::TcpOptions o;
+  o.has_mss = true;
+  o.mss = offered_mss(c, cold(index));
+  o.sack_permitted = sack;
+  if (ts) {
+    o.has_timestamps = true;
+    o.ts_val = ts_now;
+    o.ts_ecr = (flags & kAck) != 0 ? c.ts_recent : 0;
+  }
+  if ((c.options & kOptWindowScale) != 0) {
+    o.has_wscale = true;
+    o.wscale = window_shift(c.rcv_limit);
+  }
+  return static_cast<uint32_t>(o.emit_syn({at, wire::kTcpMaxOptions}));
+}
+
+// One segment of the connection, at its IP header, ready for commit(). Acknowledges everything received so far.
+// Nullptr if buffers ran out.
+pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, pkt::Block* block,
+                        uint32_t offset, Instant now) {
+  Conn& c = conns_[index];
+  pkt::Packet* p = packets_.frame();
+  if (p == nullptr) {
+    counters_.add(Counter::kNoBuffers);
+    return nullptr;
+  }
+  if (length > 0 && attach_payload(p, block, offset, length) == nullptr) {
+    counters_.add(Counter::kNoBuffers);
+    return nullptr;
+  }
+  std::byte options[wire::kTcpMaxOptions];
+  const uint32_t option_bytes = write_options(index, options, flags, now);
+  const uint32_t header = wire::kTcpMinSize + option_bytes;
+  std::byte* tcp = p->push(static_cast<uint16_t>(header));
+  uint32_t window = 0;
+  if ((flags & kSyn) != 0) {
+    window = std::min(window_space(c), 65'535u);
+    if ((flags & kAck) != 0) c.rcv_adv = base::max(c.rcv_adv, c.rcv_nxt + window);
+  } else {
+    window = receive_window(c);
+    c.rcv_adv = MR_PLANTED(window_edge_shrinks) ? c.rcv_nxt + window : base::max(c.rcv_adv, c.rcv_nxt + window);
+    window >>= c.rcv_wscale;
+    if (window == 0) trace_.put(index, base::TraceEvent::kZeroWindow, c.rcv_nxt.raw());
+  }
+  wire::store_be16(tcp, c.local_port);
+  wire::store_be16(tcp + 2, c.remote_port);
+  wire::store_be32(tcp + 4, seq.raw());
+  wire::store_be32(tcp + 8, (flags & kAck) != 0 ? c.rcv_nxt.raw() : 0);
+  wire::store_be16(tcp + 12, static_cast<uint16_t>(header / 4 << 12 | flags));
+  wire::store_be16(tcp + 14, static_cast<uint16_t>(window));
+  wire::store_be32(tcp + 16, 0);
+  std::memcpy(tcp + wire::kTcpMinSize, options, option_bytes);
+  if ((flags & kAck) != 0) {
+    c.last_ack_sent = c.rcv_nxt;
+    c.ack_pending = 0;
+    c.rx_flags &= static_cast<uint8_t>(~(kRxAckNow | kRxWindowUpdate));
+    c.delack_deadline = INT64_MAX;
+  }
+  finish(p, c.local, c.remote, header, length, c.mss, ip_.interface(ip_.hop_interface(c.hop)).limits);
+  counters_.add(Counter::kSegmentsOut);
+  return p;
+}
+
+// Checksum and segmentation, then the IP header.
+void Tcp::finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header, uint32_t length,
+                 uint32_t mss, const link::DeviceLimits& limits) {
+  const bool v4 = local.is_v4();
+  const bool segmented = length > mss;
+  const bool by_device = v4 ? limits.tx_checksum_v4 : limits.tx_checksum_v6;
+  const uint16_t ip_bytes = ip::ip_header_size(local);
+  std::byte* field = p->data() + wire::kTcpChecksumAt;
+  if (by_device) {
+    // The device wants the pseudo-header's sum in the field, without the length if it is to cut the frame.
+    const uint64_t pseudo = wire::pseudo_sum(local, remote, kProtocolTcp, segmented ? 0 : header + length);
+    wire::store_be16(field, wire::fold(pseudo));
+    p->flags |= pkt::kTxTcpChecksum | (v4 ? pkt::kTxIpv4 : pkt::kTxIpv6);
+    if (segmented) p->flags |= pkt::kTxTcpSeg;
+    p->set_tx_lengths(14, ip_bytes, header, segmented ? mss : 0);
+  } else {
+    const uint64_t pseudo = wire::pseudo_sum(local, remote, kProtocolTcp, header + length);
+    wire::store_be16(field, wire::finish(wire::add_sums(pseudo, chain_sum(p, 0))));
+  }
+  const bool ip_by_device = v4 && by_device && limits.tx_ip_checksum;
+  if (ip_by_device) p->flags |= pkt::kTxIpChecksum;
+  std::byte* at = p->push(ip_bytes);
+  ip::write_ip_header(at, local, remote, kProtocolTcp, header + length, kHopLimit, 0, !ip_by_device);
+}
+
+// Hands a segment to the next hop; it becomes a frame now, or when the neighbour answers.
+void Tcp::commit(uint32_t index, pkt::Packet* p, std::span<pkt::Packet*> out, size_t& n, Instant now) {
+  if (ip_.frame(conns_[index].hop, p, now)) out[n++] = p;
+}
+
+void Tcp::send_bare(const Bare& b, Instant now) {
+  const auto route = ip_.route(b.tuple.remote, b.tuple.local, 0);
+  if (!route) return;
+  pkt::Packet* p = packets_.frame();
+  if (p == nullptr) {
+    counters_.add(Counter::kNoBuffers);
+    return;
+  }
+  std::byte options[wire::kTcpMaxOptions];
+  size_t option_bytes = 0;
+  if (b.syn) {
+    wire::TcpOptions o = b.options;
+    uint32_t mss = route->mtu - (b.tuple.local.is_v4() ? 40u : 60u);
+    if (b.user_mss != 0) mss = std::min<uint32_t>(mss, b.user_mss);
+    if (settings_.mss != 0) mss = std::min(mss, static_cast<uint32_t>(settings_.mss));
+    o.mss = static_cast<uint16_t>(mss);
+    option_bytes = o.emit_syn(options);
+  } else {
+    option_bytes = b.options.emit(options);
+  }
+  const uint32_t header = wire::kTcpMinSize + static_cast<uint32_t>(option_bytes);
+  std::byte* tcp = p->append(static_cast<uint16_t>(header));
+  wire::TcpHeader h;
+  h.source_port = b.tuple.local_port;
+  h.destination_port = b.tuple.remote_port;
+  h.seq = b.seq;
+  h.ack = (b.flags & kAck) != 0 ? b.ack : Seq32();
+  h.header_length = static_cast<uint8_t>(header);
+  h.flags = wire::TcpFlags(b.flags);
+  h.window = b.window;
+  h.emit({tcp, header});
+  std::memcpy(tcp + wire::kTcpMinSize, options, option_bytes);
+  finish(p, b.tuple.local, b.tuple.remote, header, 0, 1, ip_.interface(route->interface).limits);
+  counters_.add(Counter::kSegmentsOut);
+  if (ip_.frame(route->hop, p, now)) ip_.transmit(route->interface, p);
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,49 @@
+// The common case: an established connection, nothing lost, nothing odd; data in order, or an ACK, or both. Anything
+// else is left untouched for input.cc. Every branch here is a step of RFC 9293 3.10.7.4 whose outcome is known.
+#include "tcp/tcp.h"
+
+namespace millrace::tcp {
+
+bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
+  Conn& c = conns_[index];
+  const bool ts = (c.options & kOptTimestamps) != 0;
+  const bool usual = c.state == State::kEstablished && (s.flags & ~kPsh) == kAck && s.seq == c.rcv_nxt && s.plain &&
+                     s.has_ts == ts && c.reasm == 0 && c.recovery == Recovery::kOpen &&
+                     (c.options & kOptOrphan) == 0;
+  if (!usual) return false;
+  if (ts && static_cast<int32_t>(s.ts_val - c.ts_recent) < 0) return false;
+  if (s.length > static_cast<uint32_t>(c.rcv_adv - c.rcv_nxt)) return false;
+  if (s.ack < c.snd_una || s.ack > c.snd_nxt) return false;
+  const uint32_t window = static_cast<uint32_t>(s.window) << c.snd_wscale;
+  const bool advances = s.ack != c.snd_una;
+  // A possible duplicate ACK, or a zero window: the slow path counts and arms.
+  if (!advances && s.length == 0) return false;
+  if (window == 0 || c.sacked_bytes != 0 || c.dup_acks != 0) return false;
+
+  counters_.add(Counter::kFastPath);
+  if (ts) c.ts_recent = s.ts_val;
+  c.last_rx_ms = milliseconds_of(now);
+  trace_.put(index, base::TraceEvent::kRxSegment, s.seq.raw());
+  if (advances) ack_advance(index, s.ack, now);
+  if (c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack)) {
+    c.snd_wnd = window;
+    c.snd_wl1 = s.seq;
+    c.snd_wl2 = s.ack;
+    if (window > c.max_snd_wnd) c.max_snd_wnd = window;
+    if (c.timer_kind == TimerKind::kPersist) stop_timer(c);
+  }
+  pkt::Packet* packet = s.packet;
+  s.packet = nullptr;
+  if (s.length > 0) {
+    deliver(index, packet, s.length);
+    schedule_ack(index, s.length);
+  } else {
+    packets_.free(packet);
+  }
+  if (static_cast<uint32_t>(c.snd_nxt - c.snd_una) < c.snd_queued || (c.tx_flags & kTxFinQueued) != 0) {
+    mark_dirty(index);
+  }
+  return true;
+}
+
+}  // namespace millrace::tcp

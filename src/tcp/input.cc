@@ -1,0 +1,320 @@
+// Segment arrives: RFC 9293 3.10.7, in its order. Handlers of rare states are in input_open.cc.
+#include "base/planted.h"
+#include "tcp/tcp.h"
+#include "wire/tcp.h"
+
+namespace millrace::tcp {
+
+const char* name(State state) {
+  constexpr const char* kNames[kStateCount] = {"CLOSED",     "LISTEN",     "SYN-SENT",   "SYN-RECEIVED",
+                                               "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "CLOSE-WAIT",
+                                               "CLOSING",    "LAST-ACK",   "TIME-WAIT"};
+  return kNames[static_cast<int>(state)];
+}
+
+bool Tcp::parse(Segment& s) {
+  pkt::Packet& p = *s.packet;
+  const auto view = wire::TcpView::check(p.bytes());
+  if (!view) return false;
+  s.remote_port = view->source_port();
+  s.local_port = view->destination_port();
+  s.seq = view->seq();
+  s.ack = view->ack();
+  s.flags = view->flags().raw();
+  s.window = view->window();
+  const uint8_t header = view->header_length();
+  s.options = p.data() + wire::kTcpMinSize;
+  s.option_bytes = static_cast<uint8_t>(header - wire::kTcpMinSize);
+  s.length = p.total - header;
+  s.has_ts = view->only_timestamps(s.ts_val, s.ts_ecr);
+  s.plain = s.has_ts || s.option_bytes == 0;
+  if (!s.plain) {
+    const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
+    s.has_ts = options.has_timestamps;
+    s.ts_val = options.ts_val;
+    s.ts_ecr = options.ts_ecr;
+  }
+  p.pull(header);
+  return true;
+}
+
+void Tcp::drop(Segment& s, Counter why) {
+  counters_.add(why);
+  trace_.put(0, base::TraceEvent::kDrop, static_cast<uint32_t>(why));
+  packets_.free(s.packet);
+  s.packet = nullptr;
+}
+
+bool Tcp::matches(Ref ref, const Tuple& t) const {
+  if (ref.place() == Place::kConn) {
+    const Conn& c = conns_[ref.index()];
+    return c.remote_port == t.remote_port && c.local_port == t.local_port && c.remote == t.remote &&
+           c.local == t.local;
+  }
+  return tuple_of(ref) == t;
+}
+
+Tuple Tcp::tuple_of(Ref ref) const {
+  switch (ref.place()) {
+    case Place::kConn: {
+      const Conn& c = conns_[ref.index()];
+      return {c.local, c.remote, c.local_port, c.remote_port};
+    }
+    case Place::kHalf4: return half4_[ref.index()].tuple();
+    case Place::kHalf6: return half6_[ref.index()].tuple();
+    case Place::kWait4: return wait4_[ref.index()].tuple();
+    case Place::kWait6: return wait6_[ref.index()].tuple();
+    case Place::kNone: break;
+  }
+  MR_UNREACHABLE();
+}
+
+Ref Tcp::find(const Segment& s) const {
+  const Tuple t{s.local, s.remote, s.local_port, s.remote_port};
+  return table_.find(s.hash, [&](Ref ref) { return matches(ref, t); });
+}
+
+void Tcp::input(Segment& s, Instant now) {
+  counters_.add(Counter::kSegmentsIn);
+  const Ref ref = find(s);
+  switch (ref.place()) {
+    case Place::kConn: input_conn(ref.index(), s, now); break;
+    case Place::kHalf4:
+    case Place::kHalf6: input_half_open(ref, s, now); break;
+    case Place::kWait4:
+    case Place::kWait6: input_time_wait(ref, s, now); break;
+    case Place::kNone: input_none(s, now); break;
+  }
+  MR_ASSERT(s.packet == nullptr);
+}
+
+void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
+  if (fast_path(index, s, now)) return;
+  Conn& c = conns_[index];
+  trace_.put(index, base::TraceEvent::kRxSegment, s.seq.raw());
+  if (c.state == State::kSynSent) {
+    input_syn_sent(index, s, now);
+    return;
+  }
+  // First and second: sequence number and RST (RFC 9293 3.10.7.4).
+  if (!check_sequence(index, s, now)) return;
+  if (s.has(kRst)) {
+    check_reset(index, s, now);
+    return;
+  }
+  // Fourth: a SYN on a synchronized connection is answered, never obeyed (RFC 5961 4.2, RFC 9293 MUST-13).
+  if (s.has(kSyn)) {
+    drop(s, Counter::kDropSyn);
+    challenge_ack(index, now);
+    return;
+  }
+  // Fifth: ACK.
+  if (!s.has(kAck)) {
+    drop(s, Counter::kDropNoAck);
+    return;
+  }
+  const uint32_t gen = c.gen;
+  if (!check_ack(index, s, now)) return;
+  if (c.gen != gen) {  // the last ACK ended the connection
+    if (s.packet != nullptr) drop(s, Counter::kDropClosed);
+    return;
+  }
+  c.last_rx_ms = milliseconds_of(now);
+  // Sixth: the urgent pointer is not signalled to programs; urgent data stays in the stream (RFC 6093 3.2).
+  // Seventh and eighth: text and FIN.
+  process_text(index, s, now);
+}
+
+// RFC 9293 3.10.7.4 first, with PAWS (RFC 7323 5.3) in front. On true the segment lies within the window.
+bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
+  Conn& c = conns_[index];
+  if ((c.options & kOptTimestamps) != 0 && !s.has(kRst)) {
+    if (!s.has_ts) {  // RFC 7323 3.2: SHOULD be dropped
+      drop(s, Counter::kDropPaws);
+      return false;
+    }
+    const bool older = static_cast<int32_t>(s.ts_val - c.ts_recent) < 0;
+    constexpr uint32_t kPawsExpiryMs = 24u * 86'400'000u;  // RFC 7323 5.5
+    if (older && milliseconds_of(now) - c.last_rx_ms < kPawsExpiryMs && !MR_PLANTED(paws_ignored)) {
+      c.rx_flags |= kRxAckNow;
+      mark_dirty(index);
+      drop(s, Counter::kDropPaws);
+      return false;
+    }
+  }
+  const uint32_t window = static_cast<uint32_t>(c.rcv_adv - c.rcv_nxt);
+  const uint32_t span = s.span();
+  const Seq32 edge = c.rcv_adv;
+  bool acceptable;
+  if (span == 0) {
+    // A pure ACK right at the edge carries what a peer that filled the window has to say; it is taken as well.
+    acceptable = s.seq >= c.rcv_nxt && s.seq <= edge;
+  } else if (window == 0) {
+    acceptable = false;
+    if (s.seq == c.rcv_nxt && !s.has(kSyn)) {  // RFC 9293 3.10.7.4: special allowance for valid ACKs and RSTs
+      trim_tail(s, s.length);
+      s.flags &= static_cast<uint8_t>(~kFin);
+      c.rx_flags |= kRxAckNow;
+      mark_dirty(index);
+      acceptable = true;
+    }
+  } else {
+    const Seq32 limit = MR_PLANTED(window_check_off_by_one) ? edge + 1 : edge;
+    acceptable = s.seq < limit && s.end() > c.rcv_nxt;
+  }
+  if (!acceptable) {
+    if (!s.has(kRst)) {
+      // A duplicate: acknowledge at once (RFC 9293 3.10.7.4) and say what it was (RFC 2883 4.1.1).
+      if (s.length > 0 && s.end() <= c.rcv_nxt) duplicate_seen(index, s.seq, s.seq + s.length);
+      c.rx_flags |= kRxAckNow;
+      mark_dirty(index);
+    }
+    drop(s, s.end() <= c.rcv_nxt ? Counter::kDropDuplicate : Counter::kDropWindow);
+    return false;
+  }
+  if (s.has_ts && (c.options & kOptTimestamps) != 0 && s.seq <= c.last_ack_sent &&
+      static_cast<int32_t>(s.ts_val - c.ts_recent) >= 0) {
+    c.ts_recent = s.ts_val;  // RFC 7323 4.3 (2)
+  }
+  if (s.has_ts && MR_PLANTED(timestamp_echo_wrong)) c.ts_recent = s.ts_val;
+  if (s.has(kSyn) || s.has(kRst)) return true;
+  if (s.seq < c.rcv_nxt && !MR_PLANTED(duplicate_data_delivered)) trim_front(s, static_cast<uint32_t>(c.rcv_nxt - s.seq));
+  if (s.end() > edge) {
+    uint32_t excess = static_cast<uint32_t>(s.end() - edge);
+    if (s.has(kFin)) {
+      s.flags &= static_cast<uint8_t>(~kFin);
+      --excess;
+    }
+    trim_tail(s, excess);
+  }
+  return true;
+}
+
+// RFC 9293 3.10.7.4 second, with RFC 5961 3.2: only the exact sequence number resets.
+bool Tcp::check_reset(uint32_t index, Segment& s, Instant now) {
+  Conn& c = conns_[index];
+  if (s.seq != c.rcv_nxt && !MR_PLANTED(challenge_ack_missing)) {
+    drop(s, Counter::kDropReset);
+    challenge_ack(index, now);
+    return false;
+  }
+  trace_.put(index, base::TraceEvent::kRxReset, s.seq.raw());
+  trace_.keep(index);
+  counters_.add(Counter::kResetsIn);
+  packets_.free(s.packet);
+  s.packet = nullptr;
+  fail_conn(index, c.state == State::kSynReceived ? Error::kConnectionRefused : Error::kConnectionReset);
+  return false;
+}
+
+// RFC 9293 3.10.7.4 fifth. False if the segment was dropped.
+bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
+  Conn& c = conns_[index];
+  if (c.state == State::kSynReceived) {
+    if (s.ack <= c.snd_una || s.ack > c.snd_nxt) {
+      send_reset_for(s, now);
+      drop(s, Counter::kDropAck);
+      return false;
+    }
+    c.snd_wnd = static_cast<uint32_t>(s.window) << c.snd_wscale;
+    c.max_snd_wnd = c.snd_wnd;
+    c.snd_wl1 = s.seq;
+    c.snd_wl2 = s.ack;
+    set_state(index, State::kEstablished);
+    notify(c, kConnected | kWritable);
+  }
+  // RFC 5961 5.2: an ACK may be old by at most the largest window ever offered to us.
+  if (s.ack > c.snd_nxt || s.ack < c.snd_una - c.max_snd_wnd) {
+    drop(s, Counter::kDropAck);
+    challenge_ack(index, now);
+    return false;
+  }
+  trace_.put(index, base::TraceEvent::kRxAck, s.ack.raw());
+  const bool new_sack = (c.options & kOptSack) != 0 && !s.plain && apply_sack(index, s);
+  const uint32_t old_wnd = c.snd_wnd;
+  const Seq32 old_una = c.snd_una;
+  const uint32_t advanced = s.ack > c.snd_una ? static_cast<uint32_t>(s.ack - c.snd_una) : 0;
+  update_send_window(index, s, now);
+  if (advanced > 0) ack_advance(index, s.ack, now);
+  // RFC 5681 2: what makes a duplicate ACK.
+  const bool duplicate = advanced == 0 && s.ack == old_una && s.length == 0 && !s.has(kFin) &&
+                         c.snd_wnd == old_wnd && c.snd_nxt != c.snd_una;
+  if (duplicate) counters_.add(Counter::kDuplicateAcks);
+  if (c.recovery != Recovery::kOpen && advanced > 0) on_ack_in_recovery(index, advanced, now);
+  if (c.snd_nxt != c.snd_una) detect_loss(index, new_sack, duplicate, advanced > 0, now);
+  const bool fin_acked = (c.tx_flags & kTxFinSent) != 0 && c.snd_una == c.snd_nxt;
+  if (fin_acked) {
+    switch (c.state) {
+      case State::kFinWait1:
+        set_state(index, State::kFinWait2);
+        if ((c.options & kOptOrphan) != 0) {
+          set_timer(index, TimerKind::kFinWait2, now + microseconds(settings_.fin_wait_2_us));
+        }
+        break;
+      case State::kClosing: enter_time_wait(index, now); return true;
+      case State::kLastAck: destroy(index); return true;
+      default: break;
+    }
+  }
+  if (c.snd_queued > 0 || (c.tx_flags & kTxFinQueued) != 0 || c.lost_bytes > 0) mark_dirty(index);
+  return true;
+}
+
+// RFC 9293 3.10.7.4 seventh and eighth. Takes the packet.
+void Tcp::process_text(uint32_t index, Segment& s, Instant now) {
+  Conn& c = conns_[index];
+  const bool open = c.state == State::kEstablished || c.state == State::kFinWait1 || c.state == State::kFinWait2;
+  if (s.length == 0 && !s.has(kFin)) {
+    packets_.free(s.packet);
+    s.packet = nullptr;
+    return;
+  }
+  if (!open) {  // the peer's FIN came already: nothing may follow it
+    drop(s, Counter::kDropDuplicate);
+    return;
+  }
+  if (s.length > 0 && (c.options & kOptOrphan) != 0) {
+    // Nobody will read it: say so (RFC 1122 4.2.2.13).
+    drop(s, Counter::kDropClosed);
+    send_reset(index, now);
+    destroy(index);
+    return;
+  }
+  if (s.seq > c.rcv_nxt) {
+    store_out_of_order(index, s);
+    return;
+  }
+  bool fin = s.has(kFin);
+  const uint32_t length = s.length;
+  pkt::Packet* data = s.packet;
+  s.packet = nullptr;
+  if (length > 0) {
+    deliver(index, data, length);
+    schedule_ack(index, length);
+  } else {
+    packets_.free(data);
+  }
+  if (c.reasm != 0 && !fin) pull_reassembled(index, fin);
+  if (fin) process_fin(index, now);
+}
+
+void Tcp::process_fin(uint32_t index, Instant now) {
+  Conn& c = conns_[index];
+  free_reassembly(c);
+  c.rcv_nxt += 1;
+  if (c.rcv_adv < c.rcv_nxt) c.rcv_adv = c.rcv_nxt;
+  c.rx_flags |= kRxFinSeen | kRxAckNow;
+  mark_dirty(index);
+  notify(c, kReadable | kPeerClosed);
+  switch (c.state) {
+    case State::kEstablished: set_state(index, State::kCloseWait); break;
+    case State::kFinWait1:
+      // Our FIN was not acknowledged by this segment, or the state would be FIN-WAIT-2 by now.
+      set_state(index, State::kClosing);
+      break;
+    case State::kFinWait2: enter_time_wait(index, now); break;
+    default: break;
+  }
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,430 @@
+// Segments for what is not yet, or no longer, a synchronized connection: no connection at all, LISTEN, half-open,
+// SYN-SENT, TIME-WAIT (RFC 9293 3.10.7.1 to 3.10.7.4).
+#include "base/planted.h"
+#include "tcp/bare.h"
+#include "tcp/tcp.h"
+
+namespace millrace::tcp {
+namespace {
+
+uint16_t peer_mss(const wire::TcpOptions& options, bool v4) {
+  // RFC 9293 3.7.1 MUST-15
+  const uint16_t mss = options.has_mss ? options.mss : (v4 ? kDefaultMss4 : kDefaultMss6);
+  return mss < kMinMss ? kMinMss : mss;
+}
+
+}  // namespace
+
+HalfOpen& Tcp::half(Ref ref) {
+  if (ref.place() == Place::kHalf4) return half4_[ref.index()];
+  return half6_[ref.index()];
+}
+
+TimeWait& Tcp::wait(Ref ref) {
+  if (ref.place() == Place::kWait4) return wait4_[ref.index()];
+  return wait6_[ref.index()];
+}
+
+// RFC 9293 3.10.7.1 and 3.10.7.2.
+void Tcp::input_none(Segment& s, Instant now) {
+  if (s.remote.is_multicast() || s.local.is_multicast() || s.remote.is_limited_broadcast() ||
+      s.local.is_limited_broadcast() || s.remote.is_unspecified()) {
+    drop(s, Counter::kDropNotUnicast);  // RFC 9293 MUST-57
+    return;
+  }
+  uint32_t slot = 0;
+  Listener* listener = find_listener(s.local, s.local_port, slot);
+  if (s.has(kRst)) {
+    drop(s, Counter::kDropNoConnection);
+    return;
+  }
+  if (listener == nullptr || s.has(kAck)) {
+    send_reset_for(s, now);
+    drop(s, Counter::kDropNoConnection);
+    return;
+  }
+  if (!s.has(kSyn)) {
+    drop(s, Counter::kDropNoConnection);
+    return;
+  }
+  input_listen(*listener, slot, s, now);
+}
+
+void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant now) {
+  if (listener.waiting >= listener.backlog) {
+    drop(s, Counter::kDropBacklog);
+    return;
+  }
+  const bool v4 = s.local.is_v4();
+  const uint32_t index = v4 ? half4_.allocate() : half6_.allocate();
+  if (index == 0) {
+    drop(s, Counter::kDropHalfOpen);
+    return;
+  }
+  const Ref ref(v4 ? Place::kHalf4 : Place::kHalf6, index);
+  if (!table_.insert(s.hash, ref)) {
+    v4 ? half4_.release(index) : half6_.release(index);
+    drop(s, Counter::kDropTableFull);
+    return;
+  }
+  if (v4) {
+    half4_[index].set_addresses(s.local, s.remote);
+  } else {
+    half6_[index].set_addresses(s.local, s.remote);
+  }
+  HalfOpen& h = half(ref);
+  const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
+  h.local_port = s.local_port;
+  h.remote_port = s.remote_port;
+  h.irs = s.seq;
+  h.iss = initial_sequence({s.local, s.remote, s.local_port, s.remote_port}, now);
+  h.listener = slot;
+  h.window = s.window;
+  h.mss = peer_mss(options, v4);
+  h.interface = static_cast<uint8_t>(s.interface);
+  if (options.has_timestamps && settings_.timestamps != 0) {
+    h.flags |= kMiniTimestamps;
+    h.ts_recent = options.ts_val;
+  }
+  if (options.sack_permitted && settings_.sack != 0) h.flags |= kMiniSack;
+  if (options.has_wscale && settings_.window_scaling != 0) {
+    h.flags |= kMiniWindowScale;
+    h.wscale = options.wscale;
+  }
+  ++listener.half_open;
+  packets_.free(s.packet);
+  s.packet = nullptr;
+  send_syn_ack(ref, now);
+  wheel_.arm(ref.raw, now + microseconds(settings_.rto_initial_us));
+}
+
+void Tcp::send_syn_ack(Ref ref, Instant now) {
+  HalfOpen& h = half(ref);
+  const Listener& listener = listeners_[h.listener];
+  const Tuple t = tuple_of(ref);
+  Bare b;
+  b.tuple = t;
+  b.seq = h.iss;
+  b.ack = h.irs + 1;
+  b.flags = kSyn | kAck;
+  b.options.has_mss = true;
+  b.syn = true;
+  b.user_mss = listener.options.mss;
+  const uint32_t limit = listener.options.receive_buffer != 0
+                             ? listener.options.receive_buffer
+                             : static_cast<uint32_t>(settings_.receive_buffer);
+  b.window = static_cast<uint16_t>(limit < 65'535 ? limit : 65'535);  // RFC 7323 2.2: never scaled in a SYN
+  b.options.sack_permitted = (h.flags & kMiniSack) != 0;
+  if ((h.flags & kMiniTimestamps) != 0) {
+    b.options.has_timestamps = true;
+    b.options.ts_val = milliseconds_of(now) + timestamp_offset(t);
+    b.options.ts_ecr = h.ts_recent;
+  }
+  if ((h.flags & kMiniWindowScale) != 0) {
+    b.options.has_wscale = true;
+    b.options.wscale = window_shift(limit);
+  }
+  counters_.add(Counter::kSynAcksOut);
+  send_bare(b, now);
+}
+
+void Tcp::drop_half_open(Ref ref) {
+  HalfOpen& h = half(ref);
+  wheel_.cancel(ref.raw);
+  Listener& listener = listeners_[h.listener];
+  if (listener.half_open > 0) --listener.half_open;
+  table_.erase(hash_(tuple_of(ref)), ref);
+  if (ref.place() == Place::kHalf4) {
+    half4_.release(ref.index());
+  } else {
+    half6_.release(ref.index());
+  }
+}
+
+// SYN-RECEIVED of a passive open (RFC 9293 3.10.7.4).
+void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
+  HalfOpen& h = half(ref);
+  const Seq32 next = h.irs + 1;
+  const auto acknowledge = [&] {
+    Bare b;
+    b.tuple = tuple_of(ref);
+    b.seq = h.iss + 1;
+    b.ack = next;
+    b.flags = kAck;
+    b.window = h.window;
+    if ((h.flags & kMiniTimestamps) != 0) {
+      b.options.has_timestamps = true;
+      b.options.ts_val = milliseconds_of(now) + timestamp_offset(b.tuple);
+      b.options.ts_ecr = h.ts_recent;
+    }
+    send_bare(b, now);
+  };
+  if (s.has(kRst)) {
+    if (s.seq == next) {
+      drop_half_open(ref);  // a passive open goes back to LISTEN
+      counters_.add(Counter::kResetsIn);
+      packets_.free(s.packet);
+      s.packet = nullptr;
+    } else {
+      const bool in_window = s.seq > next && s.seq < next + 65'535;
+      drop(s, Counter::kDropReset);
+      if (in_window && challenge_allowed(now)) acknowledge();
+    }
+    return;
+  }
+  if (s.has(kSyn)) {
+    const bool again = s.seq == h.irs && !s.has(kAck);
+    drop(s, again ? Counter::kDropDuplicate : Counter::kDropSyn);
+    if (again) {
+      send_syn_ack(ref, now);
+    } else if (challenge_allowed(now)) {
+      acknowledge();
+    }
+    return;
+  }
+  const bool old_ts = (h.flags & kMiniTimestamps) != 0 && s.has_ts &&
+                      static_cast<int32_t>(s.ts_val - h.ts_recent) < 0;
+  if (old_ts || s.seq < next || s.seq >= next + 65'535) {
+    drop(s, old_ts ? Counter::kDropPaws : Counter::kDropWindow);
+    if (challenge_allowed(now)) acknowledge();
+    return;
+  }
+  if (!s.has(kAck)) {
+    drop(s, Counter::kDropNoAck);
+    return;
+  }
+  if (s.ack != h.iss + 1) {
+    send_reset_for(s, now);
+    drop(s, Counter::kDropAck);
+    return;
+  }
+  if (!promote(ref, s, now)) return;
+  input_conn(find(s).index(), s, now);
+}
+
+// The handshake is complete: the half-open entry becomes a connection. False if it could not; the segment is dropped.
+bool Tcp::promote(Ref ref, Segment& s, Instant now) {
+  const HalfOpen h = half(ref);
+  Listener& listener = listeners_[h.listener];
+  if (listener.sock == 0 || listener.waiting >= listener.backlog) {
+    drop(s, Counter::kDropBacklog);  // the SYN-ACK is sent again later; the peer's data too
+    return false;
+  }
+  const Tuple t = tuple_of(ref);
+  const auto route = ip_.route(t.remote, t.local, 0);
+  const uint32_t index = route ? conns_.allocate() : 0;
+  const uint32_t sock = index != 0 ? owner_.accepted(listener.sock, index) : 0;
+  if (sock == 0) {
+    if (index != 0) conns_.release(index);
+    drop(s, Counter::kDropTableFull);
+    return false;
+  }
+  drop_half_open(ref);
+  MR_ASSERT(table_.insert(s.hash, Ref(Place::kConn, index)));
+  Conn& c = conns_[index];
+  c.local = t.local;
+  c.remote = t.remote;
+  c.local_port = t.local_port;
+  c.remote_port = t.remote_port;
+  c.sock = sock;
+  if (t.local.is_v4()) c.options |= kOptV4;
+  ConnCold& cold_state = cold(index);
+  cold_state = {};
+  apply_options(c, cold_state, listener.options);
+  cold_state.iss = h.iss;
+  cold_state.peer_mss = h.mss;
+  c.ts_offset = timestamp_offset(t);
+  c.snd_una = h.iss + 1;
+  c.snd_nxt = h.iss + 1;
+  c.rcv_nxt = h.irs + 1;
+  c.last_ack_sent = c.rcv_nxt;
+  c.ts_recent = h.ts_recent;
+  c.last_rx_ms = milliseconds_of(now);
+  if ((h.flags & kMiniTimestamps) != 0) c.options |= kOptTimestamps;
+  if ((h.flags & kMiniSack) != 0) c.options |= kOptSack;
+  if ((h.flags & kMiniWindowScale) != 0) {
+    c.options |= kOptWindowScale;
+    c.snd_wscale = h.wscale;
+    c.rcv_wscale = window_shift(c.rcv_limit);
+  }
+  // The window of the handshake's last segment counts from here on, scaled.
+  c.snd_wnd = MR_PLANTED(syn_window_scaled) ? static_cast<uint32_t>(h.window) << c.snd_wscale : h.window;
+  c.max_snd_wnd = c.snd_wnd;
+  c.snd_wl1 = h.irs;
+  c.snd_wl2 = c.snd_una;
+  c.rcv_adv = c.rcv_nxt + (c.rcv_limit < 65'535 ? c.rcv_limit : 65'535);
+  init_conn(index, *route);
+  set_state(index, State::kEstablished);
+  counters_.add(Counter::kPassiveOpens);
+  ++listener.waiting;
+  effects_.push_back({listener.sock, kAcceptable});
+  if ((c.options & kOptKeepalive) != 0) arm(index, keepalive_deadline(index, now));
+  return true;
+}
+
+// RFC 9293 3.10.7.3.
+void Tcp::input_syn_sent(uint32_t index, Segment& s, Instant now) {
+  Conn& c = conns_[index];
+  ConnCold& cold_state = cold(index);
+  const bool ack_ok = s.has(kAck) && s.ack > cold_state.iss && s.ack <= c.snd_nxt;
+  if (s.has(kAck) && !ack_ok) {
+    if (!s.has(kRst)) send_reset_for(s, now);
+    drop(s, Counter::kDropAck);
+    return;
+  }
+  if (s.has(kRst)) {
+    if (!ack_ok) {
+      drop(s, Counter::kDropReset);
+      return;
+    }
+    counters_.add(Counter::kResetsIn);
+    packets_.free(s.packet);
+    s.packet = nullptr;
+    fail_conn(index, Error::kConnectionRefused);
+    return;
+  }
+  if (!s.has(kSyn)) {
+    drop(s, Counter::kDropHeader);
+    return;
+  }
+  const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
+  cold_state.peer_mss = peer_mss(options, (c.options & kOptV4) != 0);
+  c.rcv_nxt = s.seq + 1;
+  c.last_ack_sent = c.rcv_nxt;
+  c.rcv_adv = c.rcv_nxt + (c.rcv_limit < 65'535 ? c.rcv_limit : 65'535);
+  c.last_rx_ms = milliseconds_of(now);
+  // What both sides offered holds; the rest of what we offered is withdrawn.
+  if (!options.has_timestamps) c.options &= static_cast<uint8_t>(~kOptTimestamps);
+  if (!options.sack_permitted) c.options &= static_cast<uint8_t>(~kOptSack);
+  if (!options.has_wscale) {
+    c.options &= static_cast<uint8_t>(~kOptWindowScale);
+    c.rcv_wscale = 0;
+  } else if ((c.options & kOptWindowScale) != 0) {
+    c.snd_wscale = options.wscale;
+  }
+  c.ts_recent = options.ts_val;
+  c.snd_wnd = MR_PLANTED(syn_window_scaled) ? static_cast<uint32_t>(s.window) << c.snd_wscale : s.window;
+  c.max_snd_wnd = c.snd_wnd;
+  c.snd_wl1 = s.seq;
+  c.snd_wl2 = s.has(kAck) ? s.ack : c.snd_una;
+  const auto route = ip_.route(c.remote, c.local, 0);
+  if (route) init_conn(index, *route);
+  if (ack_ok) {
+    set_state(index, State::kEstablished);
+    ack_advance(index, s.ack, now);
+    notify(c, kConnected | kWritable);
+    c.rx_flags |= kRxAckNow;
+    mark_dirty(index);
+    if ((c.options & kOptKeepalive) != 0) arm(index, keepalive_deadline(index, now));
+    s.seq += 1;  // the SYN is consumed; text and FIN may follow it
+    s.flags &= static_cast<uint8_t>(~kSyn);
+    process_text(index, s, now);
+    return;
+  }
+  // Simultaneous open: our SYN goes out again, with an ACK.
+  set_state(index, State::kSynReceived);
+  c.tx_flags |= kTxSynQueued;
+  mark_dirty(index);
+  packets_.free(s.packet);
+  s.packet = nullptr;
+}
+
+// RFC 9293 3.10.7.4 for TIME-WAIT; RFC 6191 and RFC 1122 4.2.2.13 for a new SYN; RFC 1337 for RST.
+void Tcp::input_time_wait(Ref ref, Segment& s, Instant now) {
+  TimeWait& w = wait(ref);
+  if (s.has(kRst)) {  // a RST must not cut TIME-WAIT short
+    drop(s, Counter::kDropTimeWait);
+    return;
+  }
+  const bool ts = (w.flags & kMiniTimestamps) != 0;
+  if (s.has(kSyn) && !s.has(kAck)) {
+    const bool newer = ts && s.has_ts ? static_cast<int32_t>(s.ts_val - w.ts_recent) > 0 : s.seq > w.rcv_nxt;
+    uint32_t slot = 0;
+    if (newer && find_listener(s.local, s.local_port, slot) != nullptr) {
+      counters_.add(Counter::kTimeWaitRecycled);
+      drop_time_wait(ref);
+      input_none(s, now);
+      return;
+    }
+  }
+  const bool old_ts = ts && s.has_ts && static_cast<int32_t>(s.ts_val - w.ts_recent) < 0;
+  const bool fin_again = s.has(kFin) && s.end() == w.rcv_nxt;
+  if (fin_again && !old_ts) wheel_.arm(ref.raw, now + microseconds(settings_.time_wait_us));
+  const bool answer = s.span() > 0 || s.seq != w.rcv_nxt || old_ts;
+  drop(s, Counter::kDropTimeWait);
+  if (!answer || (!fin_again && !challenge_allowed(now))) return;
+  Bare b;
+  b.tuple = tuple_of(ref);
+  b.seq = w.snd_nxt;
+  b.ack = w.rcv_nxt;
+  b.flags = kAck;
+  b.window = static_cast<uint16_t>(w.rcv_wnd >> w.rcv_wscale);
+  if (ts) {
+    b.options.has_timestamps = true;
+    b.options.ts_val = milliseconds_of(now) + w.ts_offset;
+    b.options.ts_ecr = w.ts_recent;
+  }
+  send_bare(b, now);
+}
+
+// The connection's storage shrinks to a TIME-WAIT entry; the socket keeps what it received.
+void Tcp::enter_time_wait(uint32_t index, Instant now) {
+  Conn& c = conns_[index];
+  set_state(index, State::kTimeWait);
+  const bool v4 = (c.options & kOptV4) != 0;
+  const uint32_t entry = v4 ? wait4_.allocate() : wait6_.allocate();
+  if (entry == 0) {  // the table is full: the connection ends without the quiet time, as RFC 9293 3.6.1 allows under load
+    destroy(index);
+    return;
+  }
+  const Ref ref(v4 ? Place::kWait4 : Place::kWait6, entry);
+  if (v4) {
+    wait4_[entry].set_addresses(c.local, c.remote);
+  } else {
+    wait6_[entry].set_addresses(c.local, c.remote);
+  }
+  TimeWait& w = wait(ref);
+  w.local_port = c.local_port;
+  w.remote_port = c.remote_port;
+  w.snd_nxt = c.snd_nxt;
+  w.rcv_nxt = c.rcv_nxt;
+  w.rcv_wnd = static_cast<uint32_t>(c.rcv_adv - c.rcv_nxt);
+  w.ts_recent = c.ts_recent;
+  w.ts_offset = c.ts_offset;
+  w.rcv_wscale = c.rcv_wscale;
+  if ((c.options & kOptTimestamps) != 0) w.flags |= kMiniTimestamps;
+  const Tuple t{c.local, c.remote, c.local_port, c.remote_port};
+  const uint8_t wscale = c.rcv_wscale;
+  const bool acknowledge = (c.rx_flags & kRxAckNow) != 0;
+  counters_.add(Counter::kTimeWaits);
+  destroy(index);
+  const bool inserted = table_.insert(hash_(t), ref);
+  MR_ASSERT(inserted);
+  wheel_.arm(ref.raw, now + microseconds(settings_.time_wait_us));
+  if (!acknowledge) return;
+  // The acknowledgment of the FIN that brought us here.
+  Bare b;
+  b.tuple = t;
+  b.seq = w.snd_nxt;
+  b.ack = w.rcv_nxt;
+  b.flags = kAck;
+  b.window = static_cast<uint16_t>(w.rcv_wnd >> wscale);
+  if ((w.flags & kMiniTimestamps) != 0) {
+    b.options.has_timestamps = true;
+    b.options.ts_val = milliseconds_of(now) + w.ts_offset;
+    b.options.ts_ecr = w.ts_recent;
+  }
+  send_bare(b, now);
+}
+
+void Tcp::drop_time_wait(Ref ref) {
+  wheel_.cancel(ref.raw);
+  table_.erase(hash_(tuple_of(ref)), ref);
+  if (ref.place() == Place::kWait4) {
+    wait4_.release(ref.index());
+  } else {
+    wait6_.release(ref.index());
+  }
+}
+
+}  // namespace millrace::tcp

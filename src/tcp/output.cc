@@ -1,0 +1,293 @@
+// What a connection sends, and when: RFC 9293 3.8 (retransmission, windows), 3.7.4 (Nagle), 3.8.6.2.1 (silly windows).
+// Called once a turn for each connection marked dirty, with room for `out.size() - n` frames.
+#include <algorithm>
+
+#include "base/planted.h"
+#include "tcp/tcp.h"
+
+namespace millrace::tcp {
+
+void Tcp::mark_dirty(uint32_t index) {
+  Conn& c = conns_[index];
+  if ((c.tx_flags & kTxDirty) != 0) return;
+  c.tx_flags |= kTxDirty;
+  const auto interface = static_cast<size_t>(ip_.hop_interface(c.hop));
+  if (interface >= dirty_.size()) dirty_.resize(interface + 1);
+  dirty_[interface].next.push_back({index, c.gen});
+}
+
+bool Tcp::has_output(IfIndex interface) const {
+  const auto i = static_cast<size_t>(interface);
+  return i < dirty_.size() && (dirty_[i].at < dirty_[i].now.size() || !dirty_[i].next.empty());
+}
+
+size_t Tcp::output(IfIndex interface, std::span<pkt::Packet*> out, Instant now) {
+  const auto i = static_cast<size_t>(interface);
+  if (i >= dirty_.size()) return 0;
+  size_t n = 0;
+  for (int round = 0; round < 2; ++round) {  // what was left over, then what was marked since
+    while (dirty_[i].at < dirty_[i].now.size()) {
+      const DirtyEntry entry = dirty_[i].now[dirty_[i].at];
+      Conn& c = conns_[entry.index];
+      if (c.gen == entry.gen) {
+        c.tx_flags &= static_cast<uint8_t>(~kTxDirty);
+        if (!output_conn(entry.index, out, n, now)) {
+          c.tx_flags |= kTxDirty;
+          return n;
+        }
+      }
+      ++dirty_[i].at;
+    }
+    dirty_[i].now.clear();
+    dirty_[i].at = 0;
+    if (round == 0) std::swap(dirty_[i].now, dirty_[i].next);
+  }
+  return n;
+}
+
+// The route may have changed under the connection. False if there is none now.
+bool Tcp::refresh_route(uint32_t index) {
+  Conn& c = conns_[index];
+  const auto route = ip_.route(c.remote, c.local, 0);
+  if (!route) return false;
+  c.hop = route->hop;
+  c.route_epoch = ip_.epoch();
+  return true;
+}
+
+// False if `out` is full or buffers ran out: the connection stays at the head of the list.
+bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now) {
+  Conn& c = conns_[index];
+  if (__builtin_expect(c.route_epoch != ip_.epoch(), 0)) {
+    const IfIndex before = ip_.hop_interface(c.hop);
+    if (!refresh_route(index)) return true;
+    if (ip_.hop_interface(c.hop) != before) {  // another interface's list
+      c.tx_flags &= static_cast<uint8_t>(~kTxDirty);
+      mark_dirty(index);
+      return true;
+    }
+  }
+  bool any = false;
+  if (__builtin_expect((c.tx_flags & kTxSynQueued) != 0, 0)) return send_syn(index, out, n, now);
+  if (c.state == State::kSynSent || c.state == State::kSynReceived || c.state == State::kClosed) return true;
+  if (c.lost_bytes > 0 && !retransmit_lost(index, out, n, now, any)) return false;
+  const bool more_data = static_cast<uint32_t>(c.snd_nxt - c.snd_una) < c.snd_queued;
+  const bool fin_due = (c.tx_flags & (kTxFinQueued | kTxFinSent)) == kTxFinQueued;
+  if ((more_data || fin_due) && !send_new(index, out, n, now, any)) return false;
+  if (any) return true;  // every segment carried the acknowledgment
+  if ((c.rx_flags & (kRxAckNow | kRxWindowUpdate)) != 0) return send_ack(index, out, n, now);
+  if (c.ack_pending != 0 && c.delack_deadline == INT64_MAX && !MR_PLANTED(delayed_ack_never_sent)) {
+    c.delack_deadline = (now + microseconds(settings_.delayed_ack_us)).ns();
+    arm(index, c.delack_deadline);
+  }
+  return true;
+}
+
+bool Tcp::send_ack(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now) {
+  if (n == out.size()) return false;
+  Conn& c = conns_[index];
+  pkt::Packet* p = build(index, c.snd_nxt, 0, kAck, nullptr, 0, now);
+  if (p == nullptr) return false;
+  trace_.put(index, base::TraceEvent::kTxAck, c.rcv_nxt.raw());
+  commit(index, p, out, n, now);
+  return true;
+}
+
+// The block and offset that hold the byte `seq`, which must be queued.
+pkt::Block* Tcp::find_block(const Conn& c, Seq32 seq, uint32_t& offset) const {
+  uint32_t skip = static_cast<uint32_t>(seq - c.snd_una) + c.head_offset;
+  pkt::Block* block = c.queue_head;
+  while (block != nullptr && skip >= block->len) {
+    skip -= block->len;
+    block = block->next;
+  }
+  offset = skip;
+  return block;
+}
+
+// Sends again what is marked lost, oldest first, while the pipe is below the congestion window (RFC 6675 5 C).
+bool Tcp::retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any) {
+  Conn& c = conns_[index];
+  for (uint32_t at = c.record_head; at != 0 && c.lost_bytes > 0; at = records_[at].link) {
+    if ((records_[at].flags & kRecLost) == 0) continue;
+    const uint32_t in_pipe = pipe(c);
+    if (c.send_credit == 0 && in_pipe > 0 && in_pipe + c.mss > c.cwnd) break;
+    if (n == out.size()) return false;
+    const auto& limits = ip_.interface(ip_.hop_interface(c.hop)).limits;
+    const uint32_t most = std::max<uint32_t>(c.mss, c.send_credit > 0 ? c.mss : std::min(c.cwnd - in_pipe,
+                                                                                        tso_bytes(c, limits)));
+    TxRecord* r = &records_[at];
+    if (static_cast<uint32_t>(r->end - r->start) > most / c.mss * c.mss) {
+      if (split_record(c, at, r->start + most / c.mss * c.mss) == 0) {
+        counters_.add(Counter::kNoBuffers);
+        return false;
+      }
+      r = &records_[at];
+    }
+    const bool fin = (r->flags & kRecFin) != 0;
+    const uint32_t bytes = static_cast<uint32_t>(r->end - r->start) - (fin ? 1 : 0);
+    Seq32 from = r->start;
+    if (MR_PLANTED(fin_not_retransmitted) && fin && bytes == 0) {
+      r->flags &= static_cast<uint8_t>(~kRecLost);
+      c.lost_bytes -= 1;
+      continue;
+    }
+    if (MR_PLANTED(fast_retransmit_wrong_range) && bytes > 1 && from != c.snd_una) from = from - 1;
+    uint32_t offset = 0;
+    pkt::Block* block = bytes > 0 ? find_block(c, from, offset) : nullptr;
+    const auto flags = static_cast<uint8_t>(kAck | (fin ? kFin : 0) | (bytes > 0 ? kPsh : 0));
+    pkt::Packet* p = build(index, r->start, bytes, flags, block, offset, now);
+    if (p == nullptr) return false;
+    const auto length = static_cast<uint32_t>(r->end - r->start);
+    r->flags = static_cast<uint8_t>((r->flags & ~kRecLost) | kRecRetransmitted);
+    if (r->times < UINT16_MAX) ++r->times;
+    r->sent_ns = now.ns();
+    c.lost_bytes -= length;
+    if (c.send_credit > 0) --c.send_credit;
+    ++cold(index).retransmits;
+    counters_.add(Counter::kRetransmits);
+    trace_.put(index, base::TraceEvent::kRetransmit, r->start.raw());
+    if (c.timer_kind != TimerKind::kRetransmit) set_rto(index, now);
+    any = true;
+    commit(index, p, out, n, now);
+  }
+  return true;
+}
+
+// Payload bytes that the device cuts from one frame; 0 where it cannot.
+uint32_t Tcp::tso_bytes(const Conn& c, const link::DeviceLimits& limits) {
+  const bool v4 = (c.options & kOptV4) != 0;
+  if (limits.max_tso_bytes == 0 || !(v4 ? limits.tso_v4 : limits.tso_v6)) return c.mss;
+  constexpr uint32_t kHeaders = 14 + 40 + 60;
+  const uint32_t most = std::min<uint32_t>(limits.max_tso_bytes, 65'535) - kHeaders;
+  return std::max<uint32_t>(c.mss, most / c.mss * c.mss);
+}
+
+bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any) {
+  Conn& c = conns_[index];
+  const auto& limits = ip_.interface(ip_.hop_interface(c.hop)).limits;
+  c.tx_flags &= static_cast<uint8_t>(~kTxCwndLimited);
+  const uint32_t largest = tso_bytes(c, limits);
+  for (;;) {
+    const uint32_t sent = static_cast<uint32_t>(c.snd_nxt - c.snd_una) - ((c.tx_flags & kTxFinSent) != 0 ? 1 : 0);
+    const uint32_t queued = c.snd_queued - sent;
+    const bool fin_due = (c.tx_flags & (kTxFinQueued | kTxFinSent)) == kTxFinQueued;
+    if (queued == 0 && !fin_due) return true;
+    const uint32_t usable = c.snd_wnd > sent ? c.snd_wnd - sent : 0;
+    const uint32_t in_pipe = pipe(c);
+    const uint32_t room = c.cwnd > in_pipe ? c.cwnd - in_pipe : 0;
+    uint32_t length = std::min({queued, usable, largest});
+    if (length > room && in_pipe > 0) {
+      if (room < std::min<uint32_t>(c.mss, queued)) {
+        c.tx_flags |= kTxCwndLimited;
+        return true;
+      }
+      length = room;
+    }
+    if (length > c.mss && length < queued) length -= length % c.mss;
+    const bool last = length == queued;
+    if (length < c.mss && queued > 0) {
+      // RFC 9293 3.8.6.2.1: a full segment, or everything with nothing in the way, or half the largest window.
+      const bool nagle_holds = (c.options & kOptNoDelay) == 0 && sent > 0 && !fin_due;
+      const bool more_holds = (c.tx_flags & kTxMore) != 0 && !fin_due;
+      const bool everything = last && !nagle_holds && !more_holds;
+      const bool half_window = length > 0 && length >= c.max_snd_wnd / 2 && !more_holds;
+      if (length == 0 || !(everything || half_window)) {
+        if (sent == 0 && usable < std::min<uint32_t>(queued, c.mss) && c.timer_kind == TimerKind::kNone &&
+            !MR_PLANTED(window_probe_lost)) {
+          set_timer(index, TimerKind::kPersist, now + microseconds(backed_off(c)));
+        }
+        return true;
+      }
+    }
+    const bool with_fin = fin_due && last;
+    if (n == out.size()) return false;
+    uint32_t offset = 0;
+    pkt::Block* block = nullptr;
+    if (length > 0) {
+      if (c.cursor == nullptr) {
+        c.cursor = find_block(c, c.snd_nxt, c.cursor_offset);
+      } else if (c.cursor_offset == c.cursor->len) {
+        c.cursor = c.cursor->next;
+        c.cursor_offset = 0;
+      }
+      block = c.cursor;
+      offset = c.cursor_offset;
+      length = std::min(length, reachable(block, offset, length, c.mss, limits));
+    }
+    if (c.record_count == UINT16_MAX) return true;
+    const uint32_t record = records_.allocate();
+    if (record == 0) {
+      counters_.add(Counter::kNoBuffers);
+      return false;
+    }
+    const bool fin_here = with_fin && length == queued;
+    const auto flags = static_cast<uint8_t>(kAck | (fin_here ? kFin : 0) | (length > 0 && length == queued ? kPsh : 0));
+    pkt::Packet* p = build(index, c.snd_nxt, length, flags, block, offset, now);
+    if (p == nullptr) {
+      records_.release(record);
+      return false;
+    }
+    TxRecord& r = records_[record];
+    r.start = c.snd_nxt;
+    r.end = c.snd_nxt + length + (fin_here ? 1 : 0);
+    r.sent_ns = now.ns();
+    r.times = 1;
+    if (fin_here) {
+      r.flags = kRecFin;
+      c.tx_flags |= kTxFinSent;
+    }
+    (c.record_head == 0 ? c.record_head : records_[c.record_tail].link) = record;
+    c.record_tail = record;
+    ++c.record_count;
+    trace_.put(index, base::TraceEvent::kTxSegment, c.snd_nxt.raw());
+    c.snd_nxt = r.end;
+    advance_cursor(c, length);
+    counters_.add(Counter::kBytesOut, length);
+    if (c.timer_kind != TimerKind::kRetransmit) set_rto(index, now);  // RFC 6298 5.1
+    any = true;
+    commit(index, p, out, n, now);
+  }
+}
+
+void Tcp::advance_cursor(Conn& c, uint32_t bytes) {
+  c.cursor_offset += bytes;
+  while (c.cursor != nullptr && c.cursor_offset > c.cursor->len) {
+    c.cursor_offset -= c.cursor->len;
+    c.cursor = c.cursor->next;
+  }
+}
+
+// SYN, or SYN-ACK of a simultaneous open, for the first time or again.
+bool Tcp::send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now) {
+  if (n == out.size()) return false;
+  Conn& c = conns_[index];
+  const uint8_t flags = c.state == State::kSynReceived ? kSyn | kAck : kSyn;
+  pkt::Packet* p = build(index, cold(index).iss, 0, flags, nullptr, 0, now);
+  if (p == nullptr) return false;
+  if (c.record_head == 0) {
+    const uint32_t record = records_.allocate();
+    if (record == 0) {
+      packets_.free(p);
+      counters_.add(Counter::kNoBuffers);
+      return false;
+    }
+    TxRecord& r = records_[record];
+    r.start = c.snd_una;
+    r.end = c.snd_una + 1;
+    r.flags = kRecSyn;
+    c.record_head = c.record_tail = record;
+    c.record_count = 1;
+    c.snd_nxt = r.end;
+  }
+  TxRecord& r = records_[c.record_head];
+  ++r.times;
+  r.sent_ns = now.ns();
+  c.tx_flags &= static_cast<uint8_t>(~kTxSynQueued);
+  trace_.put(index, base::TraceEvent::kTxSegment, r.start.raw());
+  if (c.timer_kind != TimerKind::kRetransmit) set_rto(index, now);
+  commit(index, p, out, n, now);
+  return true;
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,168 @@
+// Tcp: construction, observation, consistency checks.
+#include "tcp/tcp.h"
+
+#include <algorithm>
+
+#include "base/planted.h"
+
+namespace millrace::tcp {
+namespace {
+
+base::SipKey key_from(base::Rng& rng) {
+  const uint64_t k0 = rng.next();
+  return {k0, rng.next()};
+}
+
+uint32_t table_entries(const TcpConfig& c) {
+  return c.max_connections + c.max_half_open + c.max_time_wait;
+}
+
+/// Records and reassembly runs exist only while something is in flight; a few per connection bound them all.
+uint32_t scaled(uint32_t connections, uint32_t factor, uint32_t least) {
+  return static_cast<uint32_t>(
+      std::min<uint64_t>(std::max<uint64_t>(uint64_t{connections} * factor, least), 1u << 27));
+}
+
+}  // namespace
+
+Tcp::Tcp(const TcpConfig& config)
+    : ip_(*config.ip),
+      packets_(*config.packets),
+      frames_(*config.frames),
+      blocks_(*config.blocks),
+      trace_(*config.trace),
+      owner_(*config.owner),
+      settings_(config.settings),
+      rng_(config.seed),
+      isn_key_(key_from(rng_)),
+      ts_key_(key_from(rng_)),
+      port_key_(key_from(rng_)),
+      hash_(key_from(rng_)),
+      table_(*config.memory, table_entries(config)),
+      conns_(*config.memory, config.max_connections),
+      half4_(*config.memory, config.max_half_open),
+      half6_(*config.memory, config.max_half_open),
+      wait4_(*config.memory, config.max_time_wait),
+      wait6_(*config.memory, config.max_time_wait),
+      records_(*config.memory, scaled(config.max_connections, 8, 65'536)),
+      pieces_(*config.memory, scaled(config.max_connections, 2, 16'384)),
+      memory_(*config.memory),
+      wheel_(Resolver{this}, config.start) {
+  MR_ASSERT(table_.ok());
+  port_counter_ = static_cast<uint32_t>(rng_.next());
+  // The cold halves: one region a chunk, address space for all of them, touched as connections come.
+  const uint32_t chunks = (config.max_connections >> kColdLog2) + 1;
+  for (uint32_t i = 0; i < chunks; ++i) {
+    const base::Region region = memory_.allocate(sizeof(ConnCold) << kColdLog2);
+    MR_ASSERT(region.base != nullptr);
+    cold_chunks_.push_back(reinterpret_cast<ConnCold*>(region.base));
+  }
+}
+
+Tcp::~Tcp() {
+  for (Effect& e : effects_) packets_.free(e.data);
+  for (uint32_t i = 1; i < conns_.end_index(); ++i) {
+    if (!conns_.in_use(i)) continue;
+    conns_[i].sock = 0;
+    destroy(i);
+  }
+}
+
+uint32_t Tcp::prefetch_behind(uint64_t hash) {
+  const Ref ref = table_.peek(hash);
+  if (ref.place() != Place::kConn) return 0;
+  const Conn& c = conns_[ref.index()];
+  if (c.queue_head != nullptr) __builtin_prefetch(c.queue_head, 1);
+  if (c.record_head != 0) __builtin_prefetch(&records_[c.record_head], 1);
+  return c.sock;
+}
+
+std::vector<Tcp::Info> Tcp::list() const {
+  std::vector<Info> out;
+  for (uint32_t i = 1; i < conns_.end_index(); ++i) {
+    if (!conns_.in_use(i)) continue;
+    const Conn& c = conns_[i];
+    out.push_back({tuple_of(Ref(Place::kConn, i)), c.state, c.sock, c.snd_queued, c.cwnd, c.srtt_us,
+                   cold(i).retransmits});
+  }
+  const auto minis = [&](const auto& slab, Place place, State state) {
+    for (uint32_t i = 1; i < slab.end_index(); ++i) {
+      if (slab.in_use(i)) out.push_back({tuple_of(Ref(place, i)), state, 0, 0, 0, 0, 0});
+    }
+  };
+  minis(half4_, Place::kHalf4, State::kSynReceived);
+  minis(half6_, Place::kHalf6, State::kSynReceived);
+  minis(wait4_, Place::kWait4, State::kTimeWait);
+  minis(wait6_, Place::kWait6, State::kTimeWait);
+  return out;
+}
+
+std::string Tcp::check() const {
+  for (uint32_t i = 1; i < conns_.end_index(); ++i) {
+    if (!conns_.in_use(i)) continue;
+    std::string text = check_conn(i);
+    if (!text.empty()) return "connection " + std::to_string(i) + " (" + name(conns_[i].state) + "): " + text;
+  }
+  const uint64_t entries = uint64_t{conns_.used()} + half4_.used() + half6_.used() + wait4_.used() + wait6_.used();
+  if (entries != table_.size()) return "connection table holds " + std::to_string(table_.size()) + " entries, not " +
+                                       std::to_string(entries);
+  return {};
+}
+
+std::string Tcp::check_conn(uint32_t index) const {
+  const Conn& c = conns_[index];
+  if (c.snd_una > c.snd_nxt) return "snd_una is beyond snd_nxt";
+  if (c.rcv_nxt > c.rcv_adv) return "rcv_nxt is beyond the advertised window";
+  const uint32_t out = flight(c);
+  if (uint64_t{c.sacked_bytes} + c.lost_bytes > out) return "more bytes sacked and lost than in flight";
+  Seq32 at = c.snd_una;
+  uint32_t sacked = 0;
+  uint32_t lost = 0;
+  uint32_t count = 0;
+  for (uint32_t r = c.record_head; r != 0; r = records_[r].link) {
+    const TxRecord& record = records_[r];
+    if (record.start != at || record.end <= record.start) return "the transmission records do not join";
+    at = record.end;
+    ++count;
+    const auto bytes = static_cast<uint32_t>(record.end - record.start);
+    if ((record.flags & kRecSacked) != 0) sacked += bytes;
+    if ((record.flags & kRecLost) != 0) lost += bytes;
+    if (record.link == 0 && r != c.record_tail) return "the record tail is wrong";
+  }
+  if (at != c.snd_nxt) return "the transmission records do not reach snd_nxt";
+  if (count != c.record_count) return "the record count is wrong";
+  if (lost != c.lost_bytes) return "lost_bytes does not match the records";
+  if ((c.options & kOptSack) != 0 && sacked != c.sacked_bytes) return "sacked_bytes does not match the records";
+  uint64_t queued = 0;
+  for (const pkt::Block* b = c.queue_head; b != nullptr; b = b->next) queued += b->len;
+  if (queued != uint64_t{c.snd_queued} + c.head_offset) return "the send queue does not hold snd_queued bytes";
+  const bool synchronized = c.state != State::kSynSent && c.state != State::kSynReceived;
+  if (out > 0 && c.timer_kind != TimerKind::kRetransmit && c.tx_flags != (c.tx_flags | kTxSynQueued)) {
+    return "unacknowledged data without a retransmission timer";
+  }
+  if (c.timer_kind != TimerKind::kNone &&
+      (!wheel_.armed(c.timer) || c.timer.deadline_ns > c.rto_deadline)) {
+    return "a timer that the wheel does not know";
+  }
+  if (c.delack_deadline != INT64_MAX && (!wheel_.armed(c.timer) || c.timer.deadline_ns > c.delack_deadline)) {
+    return "a delayed ACK that the wheel does not know";
+  }
+  const uint32_t unsent = c.snd_queued - std::min(c.snd_queued, out);
+  if (synchronized && unsent > 0 && out == 0 && (c.tx_flags & (kTxDirty | kTxMore)) == 0 &&
+      c.timer_kind == TimerKind::kNone) {
+    return "data to send, nothing in flight and no timer";
+  }
+  Seq32 edge = c.rcv_nxt;
+  for (uint32_t r = c.reasm; r != 0; r = pieces_[r].link) {
+    const ReasmPiece& piece = pieces_[r];
+    if (piece.start <= edge || piece.end <= piece.start) return "the reassembly runs overlap or touch";
+    uint64_t bytes = 0;
+    for (const pkt::Packet* p = piece.first; p != nullptr; p = p->next) bytes += p->len;
+    if (bytes != static_cast<uint32_t>(piece.end - piece.start)) return "a reassembly run lacks bytes";
+    edge = piece.end;
+  }
+  if (c.mss == 0 || c.cwnd < c.mss) return "cwnd is below one segment";
+  return {};
+}
+
+}  // namespace millrace::tcp

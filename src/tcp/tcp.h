@@ -1,0 +1,368 @@
+// Tcp: all connections of one worker. The files of this folder are its parts, by concept:
+//   input.cc (RFC 9293 3.10.7 in its order), input_open.cc (LISTEN, SYN-SENT, half-open, TIME-WAIT), fastpath.cc,
+//   ack.cc, sack.cc, recovery.cc, receive.cc (delivery, reassembly, windows), output.cc, emit.cc, timers.cc,
+//   user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion controllers).
+//
+// Callers: stack::Worker drives it; sock::Sockets owns the program's side. Toward sockets it queues Effects, which are
+// flushed once per burst. It knows no clock; every entry takes `now`.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/counters.h"
+#include "base/rng.h"
+#include "base/slab.h"
+#include "base/trace.h"
+#include "base/wheel.h"
+#include "ip/ip.h"
+#include "millrace/event.h"
+#include "millrace/request.h"
+#include "pkt/block.h"
+#include "pkt/pool.h"
+#include "tcp/conn.h"
+#include "tcp/conn_table.h"
+#include "tcp/counters.h"
+#include "tcp/mini.h"
+#include "tcp/settings.h"
+
+namespace millrace::tcp {
+
+/// Something that a socket must learn. `data` is owned by the effect.
+struct Effect {
+  uint32_t sock = 0;
+  uint32_t mask = 0;             ///< EventMask bits
+  pkt::Packet* data = nullptr;   ///< in-order data to append (a chain), its `total` says how much
+  Error error = Error::kIo;      ///< with kError
+  bool detached = false;         ///< the connection is gone; the socket must forget it
+};
+
+/// The sockets' side, for the one thing that cannot wait for the flush: a new connection needs its socket.
+class Owner {
+ public:
+  virtual ~Owner() = default;
+  /// A socket for `conn`, waiting in the accept queue of `listener_sock`; 0 if there is none left.
+  virtual uint32_t accepted(uint32_t listener_sock, uint32_t conn) = 0;
+};
+
+/// A parsed segment on its way through input. Owns `packet` until something takes it.
+struct Segment {
+  pkt::Packet* packet = nullptr;  ///< data() at the TCP header, after parse() at the payload
+  const std::byte* options = nullptr;
+  IpAddr local;
+  IpAddr remote;
+  uint16_t local_port = 0;
+  uint16_t remote_port = 0;
+  Seq32 seq;
+  Seq32 ack;
+  uint32_t length = 0;   ///< payload bytes
+  uint32_t ts_val = 0;
+  uint32_t ts_ecr = 0;
+  uint16_t window = 0;   ///< unscaled
+  uint8_t flags = 0;
+  uint8_t option_bytes = 0;
+  bool has_ts = false;
+  bool plain = false;    ///< no options but (perhaps) timestamps
+  IfIndex interface = IfIndex::kNone;
+  uint64_t hash = 0;
+
+  [[nodiscard]] bool has(uint8_t f) const { return (flags & f) != 0; }
+  /// Sequence space it occupies (RFC 9293 3.4).
+  [[nodiscard]] uint32_t span() const { return length + (has(kSyn) ? 1 : 0) + (has(kFin) ? 1 : 0); }
+  [[nodiscard]] Seq32 end() const { return seq + span(); }
+};
+
+struct TcpConfig {
+  ip::Ip* ip = nullptr;
+  pkt::PacketCache* packets = nullptr;
+  pkt::PacketPool* frames = nullptr;  ///< for its capacity
+  pkt::BlockPool* blocks = nullptr;
+  base::MemorySource* memory = nullptr;
+  base::TraceRing* trace = nullptr;
+  Owner* owner = nullptr;
+  uint64_t seed = 0;
+  uint32_t max_connections = 0;
+  uint32_t max_half_open = 0;
+  uint32_t max_time_wait = 0;
+  Settings settings{};
+  Instant start{};
+};
+
+struct Listener {
+  Endpoint local;
+  uint32_t sock = 0;      ///< 0 = slot free
+  uint32_t backlog = 0;
+  uint32_t waiting = 0;   ///< established, not accepted
+  uint32_t half_open = 0;
+  SocketOptions options{};
+};
+
+class Tcp {
+ public:
+  explicit Tcp(const TcpConfig& config);
+  ~Tcp();
+
+  // Packets.
+  /// Reads the TCP header at packet.data(); addresses, interface and packet must be set. False if malformed.
+  static bool parse(Segment& segment);
+  [[nodiscard]] uint64_t hash(const Segment& s) const {
+    return hash_(s.local, s.remote, s.local_port, s.remote_port);
+  }
+  void prefetch_bucket(uint64_t hash) const { table_.prefetch(hash); }
+  void prefetch_place(uint64_t hash) {
+    const Ref ref = table_.peek(hash);
+    if (ref.place() != Place::kConn) return;
+    const char* conn = reinterpret_cast<const char*>(&conns_[ref.index()]);
+    __builtin_prefetch(conn, 1);
+    __builtin_prefetch(conn + 64, 1);
+    __builtin_prefetch(conn + 128, 1);
+    __builtin_prefetch(conn + 192, 1);
+  }
+  /// Second stage of prefetching, once the connection's own lines are there. The socket's index, or 0.
+  uint32_t prefetch_behind(uint64_t hash);
+  /// Takes segment.packet. `segment.hash` must be hash(segment).
+  void input(Segment& segment, Instant now);
+  void on_error(const ip::PathError& error, Instant now);
+
+  /// Frames for `interface`, at most out.size().
+  size_t output(IfIndex interface, std::span<pkt::Packet*> out, Instant now);
+  [[nodiscard]] bool has_output(IfIndex interface) const;
+
+  void advance(Instant now);
+  [[nodiscard]] Instant next_deadline() { return wheel_.next_deadline(); }
+
+  // Programs. `conn` is a live connection's index, `sock` a socket's.
+  Result<void> listen(uint32_t sock, const Endpoint& local, uint32_t backlog, const SocketOptions& options);
+  void unlisten(uint32_t sock);
+  /// The program took one connection off the accept queue.
+  void accept_taken(uint32_t listener_sock);
+  Result<uint32_t> connect(uint32_t sock, const req::Connect& args, Instant now);
+  /// Bytes that a send may queue now; kBrokenPipe after shutdown, and so on.
+  Result<uint32_t> send_space(uint32_t conn);
+  /// Copies at most send_space() bytes; the number taken may be less when blocks run out.
+  size_t send_copy(uint32_t conn, std::span<const std::byte> data, bool more, Instant now);
+  /// Queues a filled block (taken).
+  void send_block(uint32_t conn, pkt::Block* block, bool more, Instant now);
+  /// A write was refused or cut short: send a kWritable effect when space comes.
+  void want_space(uint32_t conn) { conns_[conn].tx_flags |= kTxWantSpace; }
+  /// The program consumed `bytes` whose true size was `charge`.
+  void consumed(uint32_t conn, uint32_t bytes, uint32_t charge, Instant now);
+  /// Held data shrank in true size without being consumed (copied into smaller buffers).
+  void recharge(uint32_t conn, uint32_t old_charge, uint32_t new_charge);
+  void shutdown(uint32_t conn, Instant now);
+  /// The socket is gone; `unread` says that received data was thrown away with it.
+  void close(uint32_t conn, bool unread, Instant now);
+  void abort(uint32_t conn, Instant now);
+  void set_options(uint32_t conn, const SocketOptions& options, Instant now);
+  [[nodiscard]] Endpoint local_of(uint32_t conn) const { return {conns_[conn].local, conns_[conn].local_port}; }
+  [[nodiscard]] Endpoint remote_of(uint32_t conn) const { return {conns_[conn].remote, conns_[conn].remote_port}; }
+
+  [[nodiscard]] std::vector<Effect>& effects() { return effects_; }
+
+  // Observation.
+  struct Info {
+    Tuple tuple;
+    State state;
+    uint32_t sock;
+    uint32_t send_queue;
+    uint32_t cwnd;
+    uint32_t srtt_us;
+    uint32_t retransmits;
+  };
+  [[nodiscard]] std::vector<Info> list() const;
+  [[nodiscard]] uint64_t counter(Counter which) const { return counters_.get(which); }
+  void count(Counter which, uint64_t n = 1) { counters_.add(which, n); }
+  [[nodiscard]] std::string check() const;
+  [[nodiscard]] const Conn& conn(uint32_t index) const { return conns_[index]; }
+  [[nodiscard]] Settings& settings() { return settings_; }
+  /// True size that a received chain is charged with.
+  [[nodiscard]] static uint32_t charge_of(const pkt::Packet* chain);
+
+ private:
+  friend class Output;
+  struct Resolver {
+    Tcp* tcp;
+    base::TimerNode& operator()(uint32_t id) const { return tcp->timer_node(id); }
+  };
+  enum class Verdict : uint8_t { kDone, kDrop };
+
+  // input.cc
+  void input_conn(uint32_t index, Segment& s, Instant now);
+  bool check_sequence(uint32_t index, Segment& s, Instant now);
+  bool check_reset(uint32_t index, Segment& s, Instant now);
+  bool check_ack(uint32_t index, Segment& s, Instant now);
+  void process_text(uint32_t index, Segment& s, Instant now);
+  void process_fin(uint32_t index, Instant now);
+  void drop(Segment& s, Counter why);
+  // fastpath.cc
+  bool fast_path(uint32_t index, Segment& s, Instant now);
+  // input_open.cc
+  void input_none(Segment& s, Instant now);
+  void input_listen(Listener& listener, uint32_t slot, Segment& s, Instant now);
+  void input_half_open(Ref ref, Segment& s, Instant now);
+  void input_syn_sent(uint32_t index, Segment& s, Instant now);
+  void input_time_wait(Ref ref, Segment& s, Instant now);
+  bool promote(Ref ref, Segment& s, Instant now);
+  void send_syn_ack(Ref ref, Instant now);
+  void drop_half_open(Ref ref);
+  void enter_time_wait(uint32_t index, Instant now);
+  void drop_time_wait(Ref ref);
+  // ack.cc
+  void ack_advance(uint32_t index, Seq32 ack, Instant now);
+  void update_send_window(uint32_t index, const Segment& s, Instant now);
+  void take_rtt_sample(Conn& c, int64_t rtt_ns);
+  void free_acked(Conn& c, uint32_t data_bytes);
+  // sack.cc
+  bool apply_sack(uint32_t index, const Segment& s);
+  void note_received(uint32_t index, Seq32 left, Seq32 right);
+  uint32_t split_record(Conn& c, uint32_t record, Seq32 at);
+  // recovery.cc
+  void detect_loss(uint32_t index, bool new_sack, bool duplicate, bool advanced, Instant now);
+  void enter_fast_recovery(uint32_t index, Instant now);
+  void mark_lost(Conn& c, TxRecord& r);
+  void mark_sack_losses(Conn& c);
+  void on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now);
+  // receive.cc
+  void deliver(uint32_t index, pkt::Packet* data, uint32_t length);
+  pkt::Packet* strip_empty(pkt::Packet* head);
+  void store_out_of_order(uint32_t index, Segment& s);
+  void pull_reassembled(uint32_t index, bool& fin);
+  void append_to_piece(ReasmPiece& piece, pkt::Packet* data, uint32_t length);
+  void free_piece(Conn& c, uint32_t piece);
+  void duplicate_seen(uint32_t index, Seq32 left, Seq32 right);
+  void free_reassembly(Conn& c);
+  void schedule_ack(uint32_t index, uint32_t length);
+  void trim_front(Segment& s, uint32_t bytes);
+  void trim_tail(Segment& s, uint32_t bytes);
+  [[nodiscard]] uint32_t window_space(const Conn& c) const;
+  [[nodiscard]] uint32_t receive_window(const Conn& c) const;
+  // output.cc, emit.cc
+  void mark_dirty(uint32_t index);
+  bool output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
+  bool send_ack(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
+  bool retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
+  bool send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
+  bool send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
+  pkt::Packet* build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, pkt::Block* block, uint32_t offset,
+                     Instant now);
+  pkt::Packet* attach_payload(pkt::Packet* head, pkt::Block* block, uint32_t offset, uint32_t length);
+  static uint32_t reachable(const pkt::Block* block, uint32_t offset, uint32_t length, uint32_t mss,
+                            const link::DeviceLimits& limits);
+  static uint32_t tso_bytes(const Conn& c, const link::DeviceLimits& limits);
+  static void advance_cursor(Conn& c, uint32_t bytes);
+  uint32_t write_options(uint32_t index, std::byte* at, uint8_t flags, Instant now);
+  static void finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header, uint32_t length,
+                     uint32_t mss, const link::DeviceLimits& limits);
+  bool refresh_route(uint32_t index);
+  void commit(uint32_t index, pkt::Packet* p, std::span<pkt::Packet*> out, size_t& n, Instant now);
+  [[nodiscard]] pkt::Block* find_block(const Conn& c, Seq32 seq, uint32_t& offset) const;
+  // timers.cc
+  base::TimerNode& timer_node(uint32_t id);
+  void fire(uint32_t id, Instant now);
+  void conn_timer(uint32_t index, Instant now);
+  void set_rto(uint32_t index, Instant now);
+  void set_timer(uint32_t index, TimerKind kind, Instant deadline);
+  void stop_timer(Conn& c);
+  void arm(uint32_t index, int64_t deadline_ns);
+  void retransmission_timeout(uint32_t index, Instant now);
+  void persist_timeout(uint32_t index, Instant now);
+  void send_probe(uint32_t index, Instant now);
+  int64_t keepalive_deadline(uint32_t index, Instant now) const;
+  bool keepalive_timeout(uint32_t index, Instant now);
+  [[nodiscard]] uint32_t backed_off(const Conn& c) const;
+  // user.cc
+  uint32_t new_conn(const Tuple& t, uint64_t hash);
+  void apply_options(Conn& c, ConnCold& cold, const SocketOptions& options);
+  void init_conn(uint32_t index, const ip::Route& route);
+  uint16_t choose_port(const IpAddr& local, const Endpoint& remote);
+  void queue_fin(uint32_t index);
+  void set_state(uint32_t index, State next);
+  void destroy(uint32_t index);
+  void fail_conn(uint32_t index, Error error);
+  void notify(const Conn& c, uint32_t mask) {
+    if (c.sock != 0) effects_.push_back({c.sock, mask});
+  }
+  // reset.cc
+  void send_reset_for(const Segment& s, Instant now);
+  void send_reset(uint32_t index, Instant now);
+  void challenge_ack(uint32_t index, Instant now);
+  bool challenge_allowed(Instant now);
+  struct Bare;
+  void send_bare(const Bare& b, Instant now);
+
+  [[nodiscard]] Ref find(const Segment& s) const;
+  [[nodiscard]] bool matches(Ref ref, const Tuple& t) const;
+  [[nodiscard]] Tuple tuple_of(Ref ref) const;
+  [[nodiscard]] HalfOpen& half(Ref ref);
+  [[nodiscard]] TimeWait& wait(Ref ref);
+  [[nodiscard]] Listener* find_listener(const IpAddr& local, uint16_t port, uint32_t& slot);
+  [[nodiscard]] Seq32 initial_sequence(const Tuple& t, Instant now) const;
+  [[nodiscard]] uint32_t timestamp_offset(const Tuple& t) const;
+  [[nodiscard]] static uint32_t milliseconds_of(Instant now) {
+    return static_cast<uint32_t>(static_cast<uint64_t>(now.ns()) / 1'000'000);
+  }
+  [[nodiscard]] static uint32_t flight(const Conn& c) { return static_cast<uint32_t>(c.snd_nxt - c.snd_una); }
+  /// RFC 6675's pipe: bytes thought to be in the network.
+  [[nodiscard]] static uint32_t pipe(const Conn& c) {
+    const uint32_t out = flight(c);
+    const uint32_t gone = c.sacked_bytes + c.lost_bytes;
+    return out > gone ? out - gone : 0;
+  }
+  [[nodiscard]] uint16_t offered_mss(const Conn& c, const ConnCold& cold) const;
+  [[nodiscard]] std::string check_conn(uint32_t index) const;
+
+  ip::Ip& ip_;
+  pkt::PacketCache& packets_;
+  pkt::PacketPool& frames_;
+  pkt::BlockPool& blocks_;
+  base::TraceRing& trace_;
+  Owner& owner_;
+  Settings settings_;
+  base::Rng rng_;
+  base::SipKey isn_key_;
+  base::SipKey ts_key_;
+  base::SipKey port_key_;
+  TupleHash hash_;
+  ConnTable table_;
+  base::Slab<Conn> conns_;
+  base::Slab<Mini4<HalfOpen>> half4_;
+  base::Slab<Mini6<HalfOpen>> half6_;
+  base::Slab<Mini4<TimeWait>> wait4_;
+  base::Slab<Mini6<TimeWait>> wait6_;
+  base::Slab<TxRecord> records_;
+  base::Slab<ReasmPiece> pieces_;
+  std::vector<ConnCold*> cold_chunks_;
+  base::MemorySource& memory_;
+  base::TimerWheel<Resolver> wheel_;
+  std::vector<Listener> listeners_;
+  std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;
+  std::unordered_map<uint32_t, uint32_t> listener_of_sock_;
+  std::vector<Effect> effects_;
+  struct DirtyEntry {
+    uint32_t index;
+    uint32_t gen;
+  };
+  struct DirtyList {
+    std::vector<DirtyEntry> now;   // being worked off, from `at`
+    std::vector<DirtyEntry> next;  // marked since
+    size_t at = 0;
+  };
+  std::vector<DirtyList> dirty_;  // by interface
+  base::Counters<Counter> counters_;
+  uint32_t challenge_second_ = 0;
+  uint32_t challenge_left_ = 0;
+  uint32_t port_counter_ = 0;
+
+  [[nodiscard]] ConnCold& cold(uint32_t index) {
+    return cold_chunks_[index >> kColdLog2][index & ((1u << kColdLog2) - 1)];
+  }
+  [[nodiscard]] const ConnCold& cold(uint32_t index) const {
+    return cold_chunks_[index >> kColdLog2][index & ((1u << kColdLog2) - 1)];
+  }
+  static constexpr uint32_t kColdLog2 = 13;
+};
+
+}  // namespace millrace::tcp

@@ -1,0 +1,207 @@
+// Timers. A connection has one node on the wheel; its deadlines lie in the Conn, and the node stands at or before the
+// earliest of them. A deadline that moves later touches nothing: the node fires, finds nothing due, and is armed again.
+#include <algorithm>
+
+#include "base/planted.h"
+#include "tcp/cc/controller.h"
+#include "tcp/tcp.h"
+
+namespace millrace::tcp {
+
+base::TimerNode& Tcp::timer_node(uint32_t id) {
+  const Ref ref(id);
+  switch (ref.place()) {
+    case Place::kConn: return conns_[ref.index()].timer;
+    case Place::kHalf4: return half4_[ref.index()].timer;
+    case Place::kHalf6: return half6_[ref.index()].timer;
+    case Place::kWait4: return wait4_[ref.index()].timer;
+    case Place::kWait6: return wait6_[ref.index()].timer;
+    case Place::kNone: break;
+  }
+  MR_UNREACHABLE();
+}
+
+void Tcp::advance(Instant now) {
+  wheel_.advance(now, [this, now](uint32_t id) { fire(id, now); });
+}
+
+void Tcp::fire(uint32_t id, Instant now) {
+  const Ref ref(id);
+  switch (ref.place()) {
+    case Place::kConn: conn_timer(ref.index(), now); return;
+    case Place::kWait4:
+    case Place::kWait6: drop_time_wait(ref); return;
+    case Place::kHalf4:
+    case Place::kHalf6: break;
+    case Place::kNone: MR_UNREACHABLE();
+  }
+  HalfOpen& h = half(ref);
+  if (h.retries >= settings_.synack_retries) {
+    if (MR_PLANTED(half_open_leak)) return;
+    drop_half_open(ref);
+    return;
+  }
+  ++h.retries;
+  send_syn_ack(ref, now);
+  wheel_.arm(id, now + microseconds(settings_.rto_initial_us << h.retries));
+}
+
+void Tcp::arm(uint32_t index, int64_t deadline_ns) {
+  const base::TimerNode& node = conns_[index].timer;
+  if (wheel_.armed(node) && node.deadline_ns <= deadline_ns) return;
+  wheel_.arm(Ref(Place::kConn, index).raw, Instant(deadline_ns));
+}
+
+void Tcp::set_timer(uint32_t index, TimerKind kind, Instant deadline) {
+  Conn& c = conns_[index];
+  c.timer_kind = kind;
+  c.rto_deadline = deadline.ns();
+  arm(index, c.rto_deadline);
+}
+
+void Tcp::stop_timer(Conn& c) {
+  c.timer_kind = TimerKind::kNone;
+  c.rto_deadline = INT64_MAX;
+}
+
+// RFC 6298 5.5: doubles with each timeout.
+uint32_t Tcp::backed_off(const Conn& c) const {
+  const uint32_t shift = MR_PLANTED(rto_not_doubled) ? 0 : std::min<uint32_t>(c.retries, 16);
+  return static_cast<uint32_t>(std::min<uint64_t>(uint64_t{c.rto_us} << shift,
+                                                  static_cast<uint64_t>(settings_.rto_max_us)));
+}
+
+void Tcp::set_rto(uint32_t index, Instant now) {
+  set_timer(index, TimerKind::kRetransmit, now + microseconds(backed_off(conns_[index])));
+}
+
+void Tcp::conn_timer(uint32_t index, Instant now) {
+  Conn& c = conns_[index];
+  const uint32_t gen = c.gen;
+  if (c.delack_deadline <= now.ns()) {
+    c.delack_deadline = INT64_MAX;
+    if (c.ack_pending != 0) {
+      c.rx_flags |= kRxAckNow;
+      counters_.add(Counter::kDelayedAcks);
+      mark_dirty(index);
+    }
+  }
+  if (c.timer_kind != TimerKind::kNone && c.rto_deadline <= now.ns()) {
+    switch (c.timer_kind) {
+      case TimerKind::kRetransmit: retransmission_timeout(index, now); break;
+      case TimerKind::kPersist: persist_timeout(index, now); break;
+      case TimerKind::kFinWait2: destroy(index); break;
+      case TimerKind::kNone: break;
+    }
+    if (c.gen != gen) return;
+  }
+  int64_t next = std::min(c.rto_deadline, c.delack_deadline);
+  if ((c.options & kOptKeepalive) != 0) {
+    if (keepalive_deadline(index, now) <= now.ns() && !keepalive_timeout(index, now)) return;
+    next = std::min(next, std::max(keepalive_deadline(index, now), now.ns() + 1'000'000));
+  }
+  if (next != INT64_MAX) arm(index, next);
+}
+
+void Tcp::retransmission_timeout(uint32_t index, Instant now) {
+  Conn& c = conns_[index];
+  const bool opening = c.state == State::kSynSent || c.state == State::kSynReceived;
+  trace_.put(index, base::TraceEvent::kRto, backed_off(c));
+  trace_.keep(index);
+  counters_.add(Counter::kRtos);
+  if (c.retries >= (opening ? settings_.syn_retries : settings_.retries)) {  // RFC 9293 3.8.3 R2
+    counters_.add(Counter::kTimedOut);
+    const uint8_t soft = cold(index).soft_error;
+    fail_conn(index, soft != 0 ? static_cast<Error>(soft - 1) : Error::kTimedOut);
+    return;
+  }
+  ++c.retries;
+  if (opening) {
+    c.tx_flags |= kTxSynQueued;
+    set_rto(index, now);
+    mark_dirty(index);
+    return;
+  }
+  cc::Window window{c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss};
+  if (c.recovery != Recovery::kLoss) {
+    cc::newreno().on_timeout(window, {now, flight(c)});
+  } else {
+    c.cwnd = c.mss;  // RFC 5681 3.1: ssthresh stays for a repeated timeout
+  }
+  // Everything outstanding counts as lost, and what SACK said is forgotten (RFC 2018 8).
+  c.recovery = Recovery::kLoss;
+  c.recover = c.snd_nxt;
+  c.dup_acks = 0;
+  c.sacked_bytes = 0;
+  c.lost_bytes = flight(c);
+  for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
+    records_[at].flags = static_cast<uint8_t>((records_[at].flags & ~kRecSacked) | kRecLost);
+  }
+  c.send_credit = 1;  // RFC 6298 5.4: the earliest segment goes out now
+  set_rto(index, now);
+  mark_dirty(index);
+}
+
+// RFC 9293 3.8.6.1: a shut window is probed for as long as the peer answers. The probe is a segment just below the
+// window, which obliges the peer to acknowledge and so to state its window.
+void Tcp::persist_timeout(uint32_t index, Instant now) {
+  Conn& c = conns_[index];
+  if (c.snd_queued == 0 || c.snd_nxt != c.snd_una) {
+    stop_timer(c);
+    return;
+  }
+  if (c.retries >= settings_.retries) {
+    counters_.add(Counter::kTimedOut);
+    fail_conn(index, Error::kTimedOut);
+    return;
+  }
+  ++c.retries;
+  set_timer(index, TimerKind::kPersist, now + microseconds(backed_off(c)));
+  if (c.snd_wnd > 0) {
+    // The window is open but silly, and has been for long enough (RFC 9293 3.8.6.2.1 override timeout): use it.
+    c.max_snd_wnd = c.snd_wnd;
+    mark_dirty(index);
+    return;
+  }
+  counters_.add(Counter::kPersistProbes);
+  trace_.put(index, base::TraceEvent::kWindowProbe, c.snd_una.raw());
+  send_probe(index, now);
+}
+
+void Tcp::send_probe(uint32_t index, Instant now) {
+  const Conn& c = conns_[index];
+  if (c.route_epoch != ip_.epoch() && !refresh_route(index)) return;
+  pkt::Packet* p = build(index, c.snd_una - 1, 0, kAck, nullptr, 0, now);
+  if (p != nullptr && ip_.frame(c.hop, p, now)) ip_.transmit(ip_.hop_interface(c.hop), p);
+}
+
+// last_rx_ms is a 32-bit clock: only differences mean anything.
+int64_t Tcp::keepalive_deadline(uint32_t index, Instant now) const {
+  const ConnCold& k = cold(index);
+  const int64_t after_ms = k.keepalive_idle_ms + int64_t{k.keepalive_sent} * k.keepalive_interval_ms;
+  const int64_t elapsed_ms = milliseconds_of(now) - conns_[index].last_rx_ms;
+  return now.ns() + (after_ms - elapsed_ms) * 1'000'000;
+}
+
+// RFC 9293 3.8.4. False if the connection was given up.
+bool Tcp::keepalive_timeout(uint32_t index, Instant now) {
+  Conn& c = conns_[index];
+  ConnCold& k = cold(index);
+  const uint32_t idle_ms = milliseconds_of(now) - c.last_rx_ms;
+  if (idle_ms < k.keepalive_idle_ms || c.snd_nxt != c.snd_una) {
+    k.keepalive_sent = 0;
+    return true;
+  }
+  if (k.keepalive_sent >= k.keepalive_probes) {
+    counters_.add(Counter::kTimedOut);
+    fail_conn(index, Error::kTimedOut);
+    return false;
+  }
+  ++k.keepalive_sent;
+  counters_.add(Counter::kKeepaliveProbes);
+  trace_.put(index, base::TraceEvent::kKeepalive, k.keepalive_sent);
+  send_probe(index, now);
+  return true;
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,379 @@
+// What programs ask (RFC 9293 3.10.1 to 3.10.6), and the birth and death of connections.
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/planted.h"
+#include "tcp/bare.h"
+#include "tcp/cc/controller.h"
+#include "tcp/tcp.h"
+
+namespace millrace::tcp {
+namespace {
+
+constexpr uint8_t kQuickAcks = 16;  // segments acknowledged at once while the peer's window grows
+
+std::array<std::byte, 36> tuple_bytes(const Tuple& t) {
+  std::array<std::byte, 36> bytes;
+  std::memcpy(bytes.data(), t.local.bytes().data(), 16);
+  std::memcpy(bytes.data() + 16, t.remote.bytes().data(), 16);
+  std::memcpy(bytes.data() + 32, &t.local_port, 2);
+  std::memcpy(bytes.data() + 34, &t.remote_port, 2);
+  return bytes;
+}
+
+uint32_t or_default(uint32_t value, int64_t standard) {
+  return value != 0 ? value : static_cast<uint32_t>(standard);
+}
+
+uint32_t milliseconds_or(Duration value, int64_t standard_us) {
+  const int64_t us = value.ns() > 0 ? value.us() : standard_us;
+  return static_cast<uint32_t>(std::clamp<int64_t>(us / 1'000, 1, UINT32_MAX));
+}
+
+}  // namespace
+
+// RFC 6528: a clock of 4 us plus a keyed hash of the tuple.
+Seq32 Tcp::initial_sequence(const Tuple& t, Instant now) const {
+  const uint64_t hash = base::siphash(isn_key_, tuple_bytes(t));
+  return Seq32(static_cast<uint32_t>(hash) + static_cast<uint32_t>(now.ns() / 4'000));
+}
+
+// Timestamps start at a secret place for each pair of hosts, so that they do not tell the uptime (RFC 7323 5.4), and go
+// on growing from one connection of a tuple to the next.
+uint32_t Tcp::timestamp_offset(const Tuple& t) const {
+  return static_cast<uint32_t>(base::siphash(ts_key_, tuple_bytes(t)));
+}
+
+// RFC 6056 3.3.4: a keyed offset for each remote endpoint and a counter, so that ports neither repeat soon nor are
+// guessed. 0 if none is free.
+uint16_t Tcp::choose_port(const IpAddr& local, const Endpoint& remote) {
+  const auto low = static_cast<uint32_t>(std::min(settings_.port_low, settings_.port_high));
+  const auto range = static_cast<uint32_t>(std::max(settings_.port_low, settings_.port_high)) - low + 1;
+  const uint64_t offset = base::siphash(port_key_, tuple_bytes({local, remote.addr, 0, remote.port}));
+  for (uint32_t tries = 0; tries < range; ++tries) {
+    const auto port = static_cast<uint16_t>(low + (offset + port_counter_++) % range);
+    const Tuple t{local, remote.addr, port, remote.port};
+    if (table_.find(hash_(t), [&](Ref ref) { return matches(ref, t); })) continue;
+    uint32_t slot = 0;
+    if (find_listener(local, port, slot) == nullptr) {
+      port_counter_ += static_cast<uint32_t>(rng_.below(8));
+      return port;
+    }
+  }
+  return 0;
+}
+
+Listener* Tcp::find_listener(const IpAddr& local, uint16_t port, uint32_t& slot) {
+  Listener* best = nullptr;
+  int best_score = 0;
+  const auto [begin, end] = listeners_by_port_.equal_range(port);
+  for (auto it = begin; it != end; ++it) {
+    Listener& l = listeners_[it->second];
+    int score = 0;
+    if (l.local.addr == local) {
+      score = 3;
+    } else if (l.local.addr.is_unspecified()) {
+      const bool same_family = l.local.addr.is_v4() == local.is_v4();
+      score = same_family ? 2 : (l.local.addr.is_v6() ? 1 : 0);  // `::` takes IPv4 too
+    }
+    if (score > best_score) {
+      best = &l;
+      best_score = score;
+      slot = it->second;
+    }
+  }
+  return best;
+}
+
+Result<void> Tcp::listen(uint32_t sock, const Endpoint& local, uint32_t backlog, const SocketOptions& options) {
+  if (local.port == 0) return fail(Error::kInvalid);
+  if (!local.addr.is_unspecified() && !ip_.is_local(local.addr)) return fail(Error::kAddressNotHere);
+  const auto [begin, end] = listeners_by_port_.equal_range(local.port);
+  for (auto it = begin; it != end; ++it) {
+    if (listeners_[it->second].local.addr == local.addr) return fail(Error::kAddressInUse);
+  }
+  uint32_t slot = 0;
+  while (slot < listeners_.size() && (listeners_[slot].sock != 0 || listeners_[slot].half_open != 0)) ++slot;
+  if (slot == listeners_.size()) listeners_.emplace_back();
+  listeners_[slot] = {local, sock, std::max(backlog, 1u), 0, 0, options};
+  listeners_by_port_.emplace(local.port, slot);
+  listener_of_sock_[sock] = slot;
+  return {};
+}
+
+void Tcp::unlisten(uint32_t sock) {
+  const auto found = listener_of_sock_.find(sock);
+  if (found == listener_of_sock_.end()) return;
+  const uint32_t slot = found->second;
+  listener_of_sock_.erase(found);
+  Listener& l = listeners_[slot];
+  const auto [begin, end] = listeners_by_port_.equal_range(l.local.port);
+  for (auto it = begin; it != end; ++it) {
+    if (it->second == slot) {
+      listeners_by_port_.erase(it);
+      break;
+    }
+  }
+  l.sock = 0;  // half-open entries keep the slot until they time out
+}
+
+void Tcp::accept_taken(uint32_t listener_sock) {
+  const auto found = listener_of_sock_.find(listener_sock);
+  if (found != listener_of_sock_.end() && listeners_[found->second].waiting > 0) {
+    --listeners_[found->second].waiting;
+  }
+}
+
+void Tcp::apply_options(Conn& c, ConnCold& k, const SocketOptions& o) {
+  c.snd_limit = or_default(o.send_buffer, settings_.send_buffer);
+  c.rcv_limit = or_default(o.receive_buffer, settings_.receive_buffer);
+  c.options = static_cast<uint8_t>(c.options & ~(kOptNoDelay | kOptKeepalive));
+  if (o.no_delay) c.options |= kOptNoDelay;
+  if (o.keepalive) c.options |= kOptKeepalive;
+  k.keepalive_idle_ms = milliseconds_or(o.keepalive_idle, settings_.keepalive_idle_us);
+  k.keepalive_interval_ms = milliseconds_or(o.keepalive_interval, settings_.keepalive_interval_us);
+  k.keepalive_probes =
+      o.keepalive_probes != 0 ? o.keepalive_probes : static_cast<uint8_t>(settings_.keepalive_probes);
+  if (o.mss != 0) k.user_mss = std::max(o.mss, kMinMss);
+}
+
+void Tcp::set_options(uint32_t index, const SocketOptions& o, Instant now) {
+  Conn& c = conns_[index];
+  const uint32_t limit = c.rcv_limit;
+  apply_options(c, cold(index), o);
+  if (o.receive_buffer == 0) c.rcv_limit = limit;
+  c.last_rx_ms = std::max(c.last_rx_ms, milliseconds_of(now));
+  if ((c.options & kOptKeepalive) != 0) arm(index, keepalive_deadline(index, now));
+  mark_dirty(index);  // Nagle may have been switched off
+}
+
+// What depends on the path and the peer's MSS; again when a SYN-ACK tells more.
+void Tcp::init_conn(uint32_t index, const ip::Route& route) {
+  Conn& c = conns_[index];
+  ConnCold& k = cold(index);
+  c.hop = route.hop;
+  c.route_epoch = ip_.epoch();
+  const uint32_t headers = (c.options & kOptV4) != 0 ? 40 : 60;
+  uint32_t mss = std::min<uint32_t>(k.peer_mss, route.mtu > headers ? route.mtu - headers : kMinMss);
+  if (k.user_mss != 0) mss = std::min<uint32_t>(mss, k.user_mss);
+  if ((c.options & kOptTimestamps) != 0) mss -= std::min<uint32_t>(mss - 1, wire::kTcpTimestampsSize);
+  c.mss = static_cast<uint16_t>(mss);
+  c.rcv_mss = std::min<uint16_t>(c.mss, kDefaultMss4);
+  c.cwnd = static_cast<uint32_t>(settings_.initial_window) * c.mss;  // RFC 6928
+  if (c.rto_us == 0) c.rto_us = static_cast<uint32_t>(settings_.rto_initial_us);
+  c.quick_acks = kQuickAcks;
+}
+
+Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant now) {
+  const IpAddr& remote = args.remote.addr;
+  if (args.remote.port == 0 || remote.is_unspecified()) return fail(Error::kInvalid);
+  if (remote.is_multicast() || remote.is_limited_broadcast()) return fail(Error::kNetUnreachable);
+  const auto route = ip_.route(remote, args.local.addr, args.table);
+  if (!route) return fail(route.error());
+  Tuple t{route->source, remote, args.local.port, args.remote.port};
+  if (t.local_port == 0) t.local_port = choose_port(t.local, args.remote);
+  if (t.local_port == 0) return fail(Error::kAddressNotHere);
+  const uint64_t hash = hash_(t);
+  if (table_.find(hash, [&](Ref ref) { return matches(ref, t); })) return fail(Error::kAddressInUse);
+  const uint32_t index = new_conn(t, hash);
+  if (index == 0) return fail(Error::kTooMany);
+  Conn& c = conns_[index];
+  ConnCold& k = cold(index);
+  c.sock = sock;
+  apply_options(c, k, args.options);
+  if (settings_.timestamps != 0) c.options |= kOptTimestamps;
+  if (settings_.sack != 0) c.options |= kOptSack;
+  if (settings_.window_scaling != 0) {
+    c.options |= kOptWindowScale;
+    c.rcv_wscale = window_shift(c.rcv_limit);
+  }
+  k.iss = initial_sequence(t, now);
+  k.peer_mss = (c.options & kOptV4) != 0 ? kDefaultMss4 : kDefaultMss6;
+  c.ts_offset = timestamp_offset(t);
+  c.snd_una = k.iss;
+  c.snd_nxt = k.iss;
+  c.last_rx_ms = milliseconds_of(now);
+  init_conn(index, *route);
+  set_state(index, State::kSynSent);
+  counters_.add(Counter::kActiveOpens);
+  c.tx_flags |= kTxSynQueued;
+  mark_dirty(index);
+  return index;
+}
+
+uint32_t Tcp::new_conn(const Tuple& t, uint64_t hash) {
+  const uint32_t index = conns_.allocate();
+  if (index == 0) return 0;
+  if (!table_.insert(hash, Ref(Place::kConn, index))) {
+    conns_.release(index);
+    return 0;
+  }
+  Conn& c = conns_[index];
+  c.local = t.local;
+  c.remote = t.remote;
+  c.local_port = t.local_port;
+  c.remote_port = t.remote_port;
+  if (t.local.is_v4()) c.options |= kOptV4;
+  cold(index) = {};
+  return index;
+}
+
+void Tcp::set_state(uint32_t index, State next) {
+  Conn& c = conns_[index];
+  trace_.put(index, base::TraceEvent::kState, static_cast<uint32_t>(c.state) << 8 | static_cast<uint32_t>(next));
+  c.state = next;
+}
+
+Result<uint32_t> Tcp::send_space(uint32_t index) {
+  const Conn& c = conns_[index];
+  switch (c.state) {
+    case State::kSynSent:
+    case State::kSynReceived: return 0;
+    case State::kEstablished:
+    case State::kCloseWait: break;
+    default: return fail(Error::kBrokenPipe);
+  }
+  if ((c.tx_flags & kTxFinQueued) != 0) return fail(Error::kBrokenPipe);
+  return c.snd_limit > c.snd_queued ? c.snd_limit - c.snd_queued : 0;
+}
+
+size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more, Instant) {
+  Conn& c = conns_[index];
+  const uint32_t space = c.snd_limit > c.snd_queued ? c.snd_limit - c.snd_queued : 0;
+  size_t left = std::min<size_t>(data.size(), space);
+  const size_t wanted = left;
+  const std::byte* from = data.data();
+  while (left > 0) {
+    pkt::Block* tail = c.queue_tail;
+    if (tail == nullptr || tail->sealed || tail->len == tail->capacity) {
+      pkt::Block* fresh = blocks_.allocate(static_cast<uint32_t>(std::min<size_t>(left, UINT32_MAX)));
+      if (fresh == nullptr) break;
+      (tail == nullptr ? c.queue_head : tail->next) = fresh;
+      c.queue_tail = fresh;
+      tail = fresh;
+    }
+    const auto n = static_cast<uint32_t>(std::min<size_t>(left, tail->capacity - tail->len));
+    std::memcpy(tail->data + tail->len, from, n);
+    tail->len += n;
+    from += n;
+    left -= n;
+    c.snd_queued += n;
+  }
+  if (more) {
+    c.tx_flags |= kTxMore;
+  } else {
+    c.tx_flags &= static_cast<uint8_t>(~kTxMore);
+  }
+  if (wanted > left) mark_dirty(index);
+  return wanted - left;
+}
+
+void Tcp::send_block(uint32_t index, pkt::Block* block, bool more, Instant) {
+  Conn& c = conns_[index];
+  MR_ASSERT(block->len > 0 && block->next == nullptr);
+  block->sealed = true;
+  (c.queue_tail == nullptr ? c.queue_head : c.queue_tail->next) = block;
+  c.queue_tail = block;
+  c.snd_queued += block->len;
+  if (MR_PLANTED(early_release) && block->cookie != 0) {
+    blocks_.released().push_back({block->cookie, block->owner_index, block->owner_gen});
+    block->cookie = 0;
+  }
+  c.tx_flags = static_cast<uint8_t>(more ? c.tx_flags | kTxMore : c.tx_flags & ~kTxMore);
+  mark_dirty(index);
+}
+
+void Tcp::queue_fin(uint32_t index) {
+  Conn& c = conns_[index];
+  if ((c.tx_flags & kTxFinQueued) != 0) return;
+  c.tx_flags = static_cast<uint8_t>((c.tx_flags | kTxFinQueued) & ~kTxMore);
+  if (c.state == State::kEstablished) set_state(index, State::kFinWait1);
+  if (c.state == State::kCloseWait) set_state(index, State::kLastAck);
+  mark_dirty(index);
+}
+
+void Tcp::shutdown(uint32_t index, Instant) {
+  const State state = conns_[index].state;
+  if (state == State::kSynSent) return;
+  queue_fin(index);
+}
+
+void Tcp::close(uint32_t index, bool unread, Instant now) {
+  Conn& c = conns_[index];
+  c.sock = 0;
+  c.options |= kOptOrphan;
+  c.tx_flags &= static_cast<uint8_t>(~kTxWantSpace);
+  if (c.state == State::kSynSent) {
+    destroy(index);
+    return;
+  }
+  if (unread) {  // RFC 1122 4.2.2.13: data is lost, and the peer must know
+    send_reset(index, now);
+    destroy(index);
+    return;
+  }
+  queue_fin(index);
+  if (c.state == State::kFinWait2) {
+    set_timer(index, TimerKind::kFinWait2, now + microseconds(settings_.fin_wait_2_us));
+  }
+}
+
+void Tcp::abort(uint32_t index, Instant now) {
+  Conn& c = conns_[index];
+  c.sock = 0;
+  if (c.state != State::kSynSent) send_reset(index, now);
+  destroy(index);
+}
+
+void Tcp::fail_conn(uint32_t index, Error error) {
+  Conn& c = conns_[index];
+  if (c.sock != 0) {
+    effects_.push_back({c.sock, kError | kReadable | kWritable, nullptr, error, true});
+    c.sock = 0;
+  }
+  destroy(index);
+}
+
+// Frees everything the connection holds. The socket, if it has one, learns that the connection is gone.
+void Tcp::destroy(uint32_t index) {
+  Conn& c = conns_[index];
+  if (c.sock != 0) effects_.push_back({c.sock, 0, nullptr, Error::kNotConnected, true});
+  const Tuple t{c.local, c.remote, c.local_port, c.remote_port};
+  table_.erase(hash_(t), Ref(Place::kConn, index));
+  wheel_.cancel(Ref(Place::kConn, index).raw);
+  free_reassembly(c);
+  while (c.record_head != 0) {
+    const uint32_t next = records_[c.record_head].link;
+    records_.release(c.record_head);
+    c.record_head = next;
+  }
+  while (c.queue_head != nullptr) {
+    pkt::Block* next = c.queue_head->next;
+    pkt::BlockPool::unref(c.queue_head);
+    c.queue_head = next;
+  }
+  if (c.state != State::kTimeWait) set_state(index, State::kClosed);
+  conns_.release(index);
+}
+
+// RFC 9293 3.9.2.2: soft errors are remembered, hard ones end only a connection that is being opened (RFC 5927 5).
+void Tcp::on_error(const ip::PathError& e, Instant) {
+  if (e.protocol != 6) return;
+  const Tuple t{e.source, e.destination, e.source_port, e.destination_port};
+  const Ref ref = table_.find(hash_(t), [&](Ref r) { return matches(r, t); });
+  if (ref.place() != Place::kConn) return;
+  Conn& c = conns_[ref.index()];
+  const Seq32 quoted(e.sequence);
+  const bool ours = quoted >= c.snd_una && quoted <= c.snd_nxt;  // RFC 5927 4.1
+  using Kind = ip::PathError::Kind;
+  if (!ours && e.kind != Kind::kNeighbourFailed) return;
+  Error error = Error::kHostUnreachable;
+  if (e.kind == Kind::kNetUnreachable) error = Error::kNetUnreachable;
+  if (e.kind == Kind::kPortUnreachable || e.kind == Kind::kProtocolUnreachable) error = Error::kConnectionRefused;
+  if (e.kind == Kind::kPacketTooBig) return;
+  cold(ref.index()).soft_error = static_cast<uint8_t>(static_cast<uint8_t>(error) + 1);
+  if (c.state == State::kSynSent && e.kind != Kind::kTimeExceeded) fail_conn(ref.index(), error);
+}
+
+}  // namespace millrace::tcp
