@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "stack/impl.h"
+
 namespace millrace::runtime {
 namespace {
 
@@ -45,7 +47,12 @@ Loop::Loop(stack::Worker& worker, Clock& clock, const conf::LoopSettings& settin
   worker_.set_pump([this] { return pump(); });
 }
 
-Loop::~Loop() { worker_.set_pump({}); }
+Loop::~Loop() {
+  worker_.set_pump({});
+  for (const auto& port : ports_) {
+    for (size_t i = 0; i < port->waiting; ++i) worker_.impl().packets.free(port->frames[port->waiting_from + i]);
+  }
+}
 
 void Loop::attach(Device& device, IfIndex interface) {
   auto port = std::make_unique<Port>();

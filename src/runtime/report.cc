@@ -7,11 +7,45 @@
 #include <vector>
 
 #include "runtime/table.h"
+#include "stack/impl.h"
 
 namespace millrace::runtime {
 namespace {
 
 constexpr uint32_t kTraceRecords = 256;
+
+std::string interface_name(const Observed& observed, IfIndex index) {
+  for (const ObservedPort& port : observed.ports) {
+    if (port.interface == index) return port.device != nullptr ? port.device->name() : "lo";
+  }
+  return fmt::format("if{}", static_cast<unsigned>(index));
+}
+
+Table neighbours(const Observed& observed) {
+  Table table({"address", "mac", "interface", "state"});
+  for (const auto& n : observed.worker.impl().ip.neighbours()) {
+    table.add({n.addr.to_string(), n.mac == MacAddr{} ? "-" : n.mac.to_string(), interface_name(observed, n.interface),
+               n.state});
+  }
+  return table;
+}
+
+Table routes(const Observed& observed) {
+  Table table({"prefix", "gateway", "interface", "table", "metric"});
+  for (const auto& r : observed.worker.impl().ip.routes()) {
+    table.add({r.prefix.to_string(), r.gateway.is_unspecified() ? "on link" : r.gateway.to_string(),
+               interface_name(observed, r.interface), r.table, r.metric});
+  }
+  return table;
+}
+
+Table addresses(const Observed& observed) {
+  Table table({"address", "interface"});
+  for (const auto& a : observed.worker.impl().ip.addresses()) {
+    table.add({a.prefix.to_string(), interface_name(observed, a.interface)});
+  }
+  return table;
+}
 
 Table sockets(const Observed& observed) {
   Table table({"state", "local", "remote", "recv-q", "send-q", "cwnd", "srtt_us", "retransmits", "id"});
@@ -157,6 +191,9 @@ std::string answer(std::string_view text, const Observed& observed) {
     std::string lines = trace(observed, question.argument);
     return question.json ? nlohmann::json(lines).dump() + "\n" : lines;
   }
+  if (question.subject == "neighbours") return show(neighbours(observed));
+  if (question.subject == "routes") return show(routes(observed));
+  if (question.subject == "addresses") return show(addresses(observed));
   if (question.subject == "interfaces") return show(interfaces(observed));
   if (question.subject == "help") return kHelp;
   return fmt::format("unknown question '{}'\n{}", question.subject, kHelp);

@@ -143,6 +143,7 @@ TapDevice::Sent TapDevice::send(pkt::Packet* frame) {
     }
     pieces[n++] = {s->data(), s->len};
   }
+  fill_ip_checksum(*frame);
   LengthInChecksum length(*frame);
   ssize_t sent;
   do {

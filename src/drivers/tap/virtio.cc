@@ -4,9 +4,12 @@
 
 #include <cstring>
 
+#include "wire/checksum.h"
+
 namespace millrace::drivers::tap {
 namespace {
 
+constexpr uint16_t kIpChecksumOffset = 10;
 constexpr uint16_t kTcpChecksumOffset = 16;
 constexpr uint16_t kUdpChecksumOffset = 6;
 
@@ -44,6 +47,14 @@ void apply_header(const Header& header, pkt::Packet& frame) {
     frame.flags |= pkt::kRxMerged;
     frame.set_tx_lengths(0, 0, 0, header.gso_size);
   }
+}
+
+void fill_ip_checksum(pkt::Packet& frame) {
+  const uint32_t length = frame.l3_len();
+  if ((frame.flags & pkt::kTxIpChecksum) == 0 || frame.l2_len() + length > frame.len) return;
+  std::byte* header = frame.data() + frame.l2_len();
+  wire::store_be16(header + kIpChecksumOffset, 0);
+  wire::store_be16(header + kIpChecksumOffset, wire::finish(wire::sum_bytes(header, length)));
 }
 
 LengthInChecksum::LengthInChecksum(pkt::Packet& frame) {

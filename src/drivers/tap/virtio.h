@@ -32,6 +32,9 @@ static_assert(sizeof(Header) == 10);
 /// Sets the receive flags of a frame that came with `header`.
 void apply_header(const Header& header, pkt::Packet& frame);
 
+/// Fills the IPv4 header checksum that the core left to the device (kTxIpChecksum): a TAP has no such offload.
+void fill_ip_checksum(pkt::Packet& frame);
+
 /// A frame that the kernel is to cut carries a pseudo-header sum that includes the TCP length, while the core leaves it
 /// out (pkt/packet.h). Adds it in place; returns what stood there before, for undo().
 class LengthInChecksum {

@@ -87,6 +87,22 @@ TEST_F(TapVirtio, ReceiveFlagsFollowTheHeader) {
   EXPECT_EQ(p.seg_size(), 1448u);
 }
 
+TEST_F(TapVirtio, AnIpChecksumLeftToTheDeviceIsFilled) {
+  // The header of RFC 1071's usual example: its checksum is b861.
+  static constexpr uint8_t kHeader[] = {0x45, 0, 0, 0x73, 0, 0, 0x40, 0, 0x40, 0x11, 0xff, 0xff,
+                                        0xc0, 0xa8, 0, 1, 0xc0, 0xa8, 0, 0xc7};
+  pkt::Packet& p = frame(pkt::kTxIpv4, 100, 0);
+  std::memcpy(p.data() + 14, kHeader, sizeof kHeader);
+  fill_ip_checksum(p);
+  EXPECT_EQ(p.data()[24], std::byte{0xff});  // not asked for
+  p.flags |= pkt::kTxIpChecksum;
+  for (int twice = 0; twice < 2; ++twice) {
+    fill_ip_checksum(p);
+    EXPECT_EQ(p.data()[24], std::byte{0xb8});
+    EXPECT_EQ(p.data()[25], std::byte{0x61});
+  }
+}
+
 TEST_F(TapVirtio, TheLengthJoinsThePseudoHeaderSumOnlyForCutting) {
   pkt::Packet& plain = frame(pkt::kTxTcpChecksum | pkt::kTxIpv4, 2000, 0);
   const uint16_t sum = htons(0xfffe);
