@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 
 #include "drivers/dpdk/hugepages.h"
@@ -122,6 +123,7 @@ runtime::Outcome<void> Eal::start(const conf::Config& config, std::span<const De
   argv.push_back(nullptr);
 
   divert_log();
+  std::signal(SIGPIPE, SIG_IGN);  // virtio-user writes to its peer's socket even when that has gone
   const int taken = rte_eal_init(static_cast<int>(arguments.size()), argv.data());
   if (taken < 0) {
     const std::string why = rte_strerror(rte_errno);

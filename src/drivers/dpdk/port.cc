@@ -58,7 +58,9 @@ size_t Port::unstash(std::span<pkt::Packet*> out) {
 
 bool Port::arm_wait() {
   if (wait_fd_ < 0) return true;
-  if (stashed_ != 0 || rte_eth_dev_rx_intr_enable(id_, 0) != 0) return false;
+  if (stashed_ != 0) return false;
+  forget_wakeups();
+  if (rte_eth_dev_rx_intr_enable(id_, 0) != 0) return false;
   // A frame that came before the interrupt was armed raises none, and few PMDs can count what waits: take it.
   stashed_ = rte_eth_rx_burst(id_, 0, stash_.data(), kStash);
   if (stashed_ == 0) return true;
@@ -67,8 +69,11 @@ bool Port::arm_wait() {
 }
 
 void Port::disarm_wait() {
-  if (wait_fd_ < 0) return;
-  rte_eth_dev_rx_intr_disable(id_, 0);
+  if (wait_fd_ >= 0) rte_eth_dev_rx_intr_disable(id_, 0);
+}
+
+void Port::forget_wakeups() const {
+  // vhost's descriptor is an epoll set around the guest's eventfd; it stays readable until that one is read.
   const int fd = spec_.is_vhost() ? vhost_kick_fd(spec_) : wait_fd_;
   pollfd ready{fd, POLLIN, 0};
   uint64_t count = 0;

@@ -54,6 +54,7 @@ class Port final : public runtime::Device {
   /// Prepares frames for the device; returns how many are good. A frame after them is bad.
   size_t prepare(rte_mbuf** frames, size_t count);
   void drop(rte_mbuf* frame);
+  void forget_wakeups() const;
   size_t unstash(std::span<pkt::Packet*> out);
 
   static constexpr uint16_t kStash = 32;

@@ -1,0 +1,65 @@
+// Two processes, one at each end of a DPDK link. DPDK starts once a process, so each test forks both ends; what an end
+// finds wrong it prints, and its exit status fails the test.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "pkt/pool.h"
+#include "runtime/device.h"
+
+namespace millrace::test {
+
+/// One end, in its own process.
+class Side {
+ public:
+  /// Opens `device`; a failure ends the process with a message.
+  explicit Side(const std::string& device, const conf::Interface& base = {});
+  ~Side();
+
+  [[nodiscard]] runtime::Device& device() { return *device_; }
+  [[nodiscard]] pkt::PacketCache& cache() { return *cache_; }
+  [[nodiscard]] base::MemorySource& memory() { return *resources_.memory; }
+
+  /// Sends all of it, retrying while the link is full; false after 10 s.
+  bool send(std::span<pkt::Packet* const> frames);
+  /// Calls `take` for each frame (which is freed afterwards) until it returns true; false after `seconds`.
+  bool receive(const std::function<bool(const pkt::Packet&)>& take, double seconds = 10);
+  /// Tells the other end something, or waits until it did; 10 s at most.
+  void tell(char what) const;
+  [[nodiscard]] bool hear(char what) const;
+
+  int tell_fd = -1;
+  int hear_fd = -1;
+
+ private:
+  runtime::DriverRegistry registry_;
+  runtime::Driver* driver_ = nullptr;
+  runtime::Resources resources_;
+  std::unique_ptr<pkt::PacketCache> cache_;
+  std::unique_ptr<runtime::Device> device_;
+};
+
+/// A test's check inside an end: prints and returns false.
+bool check(bool ok, const char* what);
+#define CHECK_THAT(condition) ::millrace::test::check(condition, #condition)
+
+using Part = std::function<bool(Side&)>;
+
+struct Link {
+  std::string first;   ///< device string; opened first. "@" is replaced by a path for the socket
+  std::string second;
+  conf::Interface base{};
+};
+
+/// Runs both ends; returns an empty text, or what failed.
+[[nodiscard]] std::string run_pair(const Link& link, const Part& first, const Part& second);
+
+/// Extra EAL arguments where there are not enough huge pages; the tests then run on ordinary memory.
+[[nodiscard]] std::vector<std::string> eal_for_tests();
+[[nodiscard]] conf::Config config_for_tests(const conf::Interface& interface);
+
+[[nodiscard]] std::string fresh_path();
+
+}  // namespace millrace::test
