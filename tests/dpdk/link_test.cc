@@ -1,5 +1,6 @@
 // What every link must do: carry frames whole and in order both ways, push back when full, give buffers back.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -84,6 +85,7 @@ TEST_P(EveryLink, CarriesFramesWholeAndInOrderBack) {
 
 /// Sends until the link takes no more, then lets the other end read: nothing taken may be missing.
 bool overfill(Side& side) {
+  for (int i = 0; i < 5'000 && !side.device().link_up(); ++i) usleep(1'000);
   if (!CHECK_THAT(side.hear('r'))) return false;
   uint32_t taken = 0;
   for (int refusals = 0; refusals < 1'000 && taken < 100'000;) {
@@ -110,7 +112,8 @@ bool overfill(Side& side) {
 
 bool read_overfilled(Side& side) {
   // A memif client lends its buffers to the other end only when it first asks for frames.
-  const bool early = side.receive([](const pkt::Packet&) { return true; }, 0.5);
+  for (int i = 0; i < 5'000 && !side.device().link_up(); ++i) usleep(1'000);
+  const bool early = side.receive([](const pkt::Packet&) { return true; }, 0.1);
   side.tell('r');
   if (!CHECK_THAT(!early)) return false;
   if (!CHECK_THAT(side.hear('f'))) return false;
@@ -132,6 +135,31 @@ TEST_P(EveryLink, PushesBackWhenFullAndLosesNothingForth) {
 TEST_P(EveryLink, PushesBackWhenFullAndLosesNothingBack) {
   EXPECT_EQ(run_pair(GetParam().link, read_overfilled, overfill), "");
 }
+
+/// Goes on using the link while the other end dies, and then ends in good order.
+bool outlive(Side& side) {
+  for (int i = 0; i < 5'000 && !side.device().link_up(); ++i) usleep(1'000);
+  side.tell('u');
+  for (int i = 0; i < 300; ++i) {
+    std::ignore = side.receive([](const pkt::Packet&) { return false; }, 0.001);
+    pkt::Packet* p = linear_frame(side.cache(), {false, 1, 100});
+    if (p != nullptr && side.device().transmit({&p, 1}) == 0) side.cache().free(p);
+    side.device().housekeeping({});
+    if (side.device().arm_wait()) side.device().disarm_wait();
+  }
+  return true;
+}
+
+bool die(Side& side) {
+  if (!CHECK_THAT(side.hear('u'))) return false;
+  for (int i = 0; i < 50; ++i) {
+    pkt::Packet* p = linear_frame(side.cache(), {false, 1, 100});
+    if (!CHECK_THAT(side.send({&p, 1}))) return false;
+  }
+  _exit(0);
+}
+
+TEST_P(EveryLink, SurvivesTheDeathOfTheOtherEnd) { EXPECT_EQ(run_pair(GetParam().link, outlive, die), ""); }
 
 INSTANTIATE_TEST_SUITE_P(Links, EveryLink,
                          testing::Values(NamedLink{"vhost_virtio",

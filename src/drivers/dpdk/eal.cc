@@ -135,10 +135,4 @@ runtime::Outcome<void> Eal::start(const conf::Config& config, std::span<const De
   return {};
 }
 
-Eal::~Eal() {
-  if (!started_) return;
-  rte_eal_cleanup();
-  remove_empty_runtime_directory();
-}
-
 }  // namespace millrace::drivers::dpdk

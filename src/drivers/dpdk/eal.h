@@ -16,13 +16,10 @@ namespace millrace::drivers::dpdk {
 [[nodiscard]] std::vector<std::string> eal_arguments(const conf::Config& config, std::span<const DeviceSpec> devices,
                                                      size_t memory_mib);
 
+/// Once started it stays until the process ends: all its memory is anonymous and the ports clean up after themselves,
+/// whereas rte_eal_cleanup() unmaps memory under its own interrupt thread.
 class Eal {
  public:
-  Eal() = default;
-  ~Eal();
-  Eal(const Eal&) = delete;
-  Eal& operator=(const Eal&) = delete;
-
   [[nodiscard]] runtime::Outcome<void> start(const conf::Config& config, std::span<const DeviceSpec> devices);
   [[nodiscard]] bool started() const { return started_; }
 
