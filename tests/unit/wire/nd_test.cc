@@ -169,10 +169,15 @@ TEST(Nd, RoundTripsRouterAdvertisementsWithPrefixes) {
   EXPECT_EQ(read, prefixes);
 }
 
-TEST(Nd, EmitsAdvertisementsAsOtherHostsDo) {
+// A router's answer as Linux 6.1 sent it, checksum included.
+TEST(Nd, EmitsTheAdvertisementOfALinuxRouter) {
+  const auto sent = hex("8800dd21e0000000fd006d720000000000000000000000fe02017e67d7e720db");
+  const IpAddr router = *IpAddr::parse("fd00:6d72::fe");
+  const IpAddr host = *IpAddr::parse("fd00:6d72::1");
   std::vector<std::byte> out(32);
-  NeighbourAdvertisement{kHost, true, true, true, kMac}.emit(out, kHost, kLinkLocal);
-  EXPECT_EQ(with(with(out, 2, 0), 3, 0), kAdvertisement + kTargetLink);
+  NeighbourAdvertisement{router, true, true, true, MacAddr{{0x7e, 0x67, 0xd7, 0xe7, 0x20, 0xdb}}}.emit(out, router,
+                                                                                                       host);
+  EXPECT_EQ(out, sent);
 }
 
 TEST(NdOptions, GiveNothingWhenTheirContentIsNotValid) {

@@ -5,6 +5,8 @@
 
 #include "base/rng.h"
 #include "hex.h"
+#include "wire/checksum.h"
+#include "wire/ip_protocol.h"
 
 namespace millrace::wire {
 namespace {
@@ -81,6 +83,26 @@ TEST(Tcp, EmitsWhatItParsed) {
   std::vector<std::byte> out(20);
   TcpHeader::parse(*TcpView::check(kSegment)).emit(out);
   EXPECT_EQ(out, cut(kSegment, 20));
+}
+
+// SYN segments as Linux 6.1 sent them, behind their pseudo-headers' addresses.
+TEST(Tcp, AgreesWithTheChecksumsOfALinuxHost) {
+  const auto over_v4 = hex("93e21f907ba32d0f00000000a002faf05e980000020405b40402080aed5417d2000000000103030a");
+  const auto over_v6 = hex("1f9091a6ba5b3087afb91582a012fe3c29c10000020404d80402080aa630e3d8352a2b580103030a");
+  const uint64_t pseudo_v4 = pseudo_sum(IpAddr::v4(198, 18, 0, 1), IpAddr::v4(198, 18, 1, 2), kProtocolTcp, 40);
+  const uint64_t pseudo_v6 =
+      pseudo_sum(*IpAddr::parse("fd00:6d73::2"), *IpAddr::parse("fd00:6d72::1"), kProtocolTcp, 40);
+  EXPECT_TRUE(is_valid(add_sums(pseudo_v4, sum_bytes(over_v4))));
+  EXPECT_TRUE(is_valid(add_sums(pseudo_v6, sum_bytes(over_v6))));
+  EXPECT_FALSE(is_valid(add_sums(pseudo_v4, sum_bytes(over_v6))));
+}
+
+// Options of the same SYN, emitted again.
+TEST(Tcp, EmitsTheOptionsOfALinuxSyn) {
+  const auto options = hex("020405b40402080aed5417d2000000000103030a");
+  std::vector<std::byte> out(20);
+  EXPECT_EQ(TcpOptions::parse(options).emit_syn(out), 20u);
+  EXPECT_EQ(out, options);
 }
 
 TEST(Tcp, RoundTripsEveryField) {
