@@ -29,7 +29,7 @@ WORDS = [
     (r"(?<![\w.>:])(?:std::|::)?s?rand\s*\(", "randomness that is not seeded by the caller"),
     (r"\b(getrandom|getenv|syscall|mmap|munmap|ioctl|epoll_\w+|eventfd|setsockopt|sigaction|usleep|nanosleep)\s*\(",
      "a system call"),
-    (r"(?<!:)::(open|read|write|close|socket|send|recv|poll|select|fork|sleep)\s*\(", "a system call"),
+    (r"(?<![\w:>])::(open|read|write|close|socket|send|recv|poll|select|fork|sleep)\s*\(", "a system call"),
     (r"\berrno\b", "a system call"),
     (r"\bstd::(cout|cerr|clog|cin|ifstream|ofstream|fstream)\b", "a stream"),
     (r"\bf?printf\s*\(|\bputs\s*\(", "a stream"),
