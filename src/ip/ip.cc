@@ -20,7 +20,8 @@ base::SipKey hop_key(uint64_t seed) {
 // RFC 4291 appendix A: fe80::/64 and the modified EUI-64 of the MAC address.
 IpAddr link_local_of(const MacAddr& mac) {
   const auto& m = mac.bytes;
-  return IpAddr({0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<uint8_t>(m[0] ^ 2), m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]});
+  const auto first = static_cast<uint8_t>(m[0] ^ 2);
+  return IpAddr({0xfe, 0x80, 0, 0, 0, 0, 0, 0, first, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]});
 }
 
 }  // namespace

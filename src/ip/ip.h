@@ -97,7 +97,8 @@ class Ip {
   Result<void> set_link(IfIndex interface, bool up, Instant now);
   Result<void> add_address(IfIndex interface, const Prefix& prefix, Instant now);
   Result<void> remove_address(IfIndex interface, const IpAddr& addr, Instant now);
-  Result<void> add_route(const Prefix& prefix, IfIndex interface, const IpAddr& gateway, uint32_t table, uint32_t metric);
+  Result<void> add_route(const Prefix& prefix, IfIndex interface, const IpAddr& gateway, uint32_t table,
+                         uint32_t metric);
   Result<void> remove_route(const Prefix& prefix, IfIndex interface, uint32_t table);
   Result<void> add_neighbour(IfIndex interface, const IpAddr& addr, const MacAddr& mac);
   Result<void> remove_neighbour(IfIndex interface, const IpAddr& addr);

@@ -97,7 +97,8 @@ void Ip::State::send_advertisement(Netif& nif, const IpAddr& target, const IpAdd
 void Ip::State::send_nd(Netif& nif, pkt::Packet* packet, const IpAddr& source, const IpAddr& to,
                         const MacAddr& to_mac) {
   const uint32_t length = packet->total;
-  write_ip_header(packet->push(wire::kIpv6Size), source, to, wire::kProtocolIcmpv6, length, wire::kNdHopLimit, 0, false);
+  std::byte* header = packet->push(wire::kIpv6Size);
+  write_ip_header(header, source, to, wire::kProtocolIcmpv6, length, wire::kNdHopLimit, 0, false);
   fill_frame_header(packet->push(wire::kEthernetSize), nif, to, to_mac);
   transmit(nif.index, packet);
 }

@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "base/assert.h"
+#include "base/planted.h"
 #include "ip/state.h"
 #include "wire/quoted.h"
 
@@ -89,9 +90,9 @@ void Ip::State::solicit(const neigh::Entry& entry, neigh::Solicit how) {
     send_solicitation(nif, entry.addr, unicast ? &entry.reach.mac() : nullptr);
     return;
   }
-  const Address* source = addresses.select_source(nif.index, entry.addr, entry.addr);
-  send_arp(nif, 1, unicast ? entry.reach.mac() : kBroadcastMac, source != nullptr ? source->prefix.addr : IpAddr::any_v4(),
-           MacAddr{}, entry.addr);
+  const Address* own = addresses.select_source(nif.index, entry.addr, entry.addr);
+  const IpAddr source = own != nullptr ? own->prefix.addr : IpAddr::any_v4();
+  send_arp(nif, 1, unicast ? entry.reach.mac() : kBroadcastMac, source, MacAddr{}, entry.addr);
 }
 
 void Ip::State::flush_pending(neigh::EntryId id) {
@@ -113,6 +114,7 @@ void Ip::State::fail_pending(neigh::EntryId id) {
       ip.errors_.push_back({PathError::Kind::kNeighbourFailed, 0, quoted->protocol, quoted->source, quoted->destination,
                             quoted->source_port(), quoted->destination_port(), quoted->sequence()});
     }
+    if (MR_PLANTED(neighbour_pending_leak)) continue;
     drop_out(packet, IpCounter::kOutUnresolved);
   }
 }

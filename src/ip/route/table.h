@@ -89,7 +89,9 @@ class Tables {
 
   [[nodiscard]] const Roots* roots(uint32_t table) const;
   Roots& roots_or_new(uint32_t table);
-  uint32_t& at(const Link& link) { return link.parent == 0 ? link.roots->root[link.side] : nodes_[link.parent].child[link.side]; }
+  uint32_t& at(const Link& link) {
+    return link.parent == 0 ? link.roots->root[link.side] : nodes_[link.parent].child[link.side];
+  }
   uint32_t new_node(const Key& key, uint32_t length);
   void free_node(uint32_t index);
   uint32_t find_or_insert(Roots& roots, uint32_t family, const Key& key, uint32_t length);

@@ -252,9 +252,8 @@ TEST_F(InputTest, ExtensionHeadersAreWalked) {
   const Frame pad = {std::byte{wire::kProtocolTcp}, std::byte{0}, std::byte{1}, std::byte{4},
                      std::byte{0},                  std::byte{0}, std::byte{0}, std::byte{0}};
   for (const size_t piece : {size_t{2048}, size_t{50}}) {
-    const auto d = input(ethernet(kOurMac, kPeerMac, EtherType::kIpv6,
-                                  datagram(peer6_, our6_, wire::kProtocolDestinationOptions, pad + tcp_header(1, 2, 3))),
-                         piece);
+    const Frame whole = datagram(peer6_, our6_, wire::kProtocolDestinationOptions, pad + tcp_header(1, 2, 3));
+    const auto d = input(ethernet(kOurMac, kPeerMac, EtherType::kIpv6, whole), piece);
     ASSERT_TRUE(d);
     EXPECT_EQ(content(*d->packet), tcp_header(1, 2, 3));
   }
