@@ -95,8 +95,9 @@ uint16_t Tcp::offered_mss(const Conn& c, const ConnCold& cold_state) const {
   return static_cast<uint16_t>(std::min(mss, 65'495u));
 }
 
-// Options of a segment at `at`; returns their length.
-uint32_t Tcp::write_options(uint32_t index, std::byte* at, uint8_t flags, Instant now) {
+// Options of a segment with `payload` bytes at `at`; returns their length. SACK blocks go only into segments without
+// payload, so that a full segment stays within the MSS (RFC 6691 2).
+uint32_t Tcp::write_options(uint32_t index, std::byte* at, uint8_t flags, uint32_t payload, Instant now) {
   Conn& c = conns_[index];
   const uint32_t ts_now = milliseconds_of(now) + c.ts_offset;
   const bool ts = (c.options & kOptTimestamps) != 0;
@@ -107,7 +108,7 @@ uint32_t Tcp::write_options(uint32_t index, std::byte* at, uint8_t flags, Instan
       wire::emit_timestamps(at, ts_now, c.ts_recent);
       length = wire::kTcpTimestampsSize;
     }
-    if (sack && (c.reasm != 0 || (c.rx_flags & kRxDsack) != 0)) {
+    if (sack && payload == 0 && (c.reasm != 0 || (c.rx_flags & kRxDsack) != 0)) {
       const ConnCold& cold_state = cold(index);
       SackBlock blocks[5];
       size_t n = 0;
@@ -152,7 +153,7 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flag
     return nullptr;
   }
   std::byte options[wire::kTcpMaxOptions];
-  const uint32_t option_bytes = write_options(index, options, flags, now);
+  const uint32_t option_bytes = write_options(index, options, flags, length, now);
   const uint32_t header = wire::kTcpMinSize + option_bytes;
   std::byte* tcp = p->push(static_cast<uint16_t>(header));
   uint32_t window = 0;

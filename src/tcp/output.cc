@@ -70,6 +70,9 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   bool any = false;
   if (__builtin_expect((c.tx_flags & kTxSynQueued) != 0, 0)) return send_syn(index, out, n, now);
   if (c.state == State::kSynSent || c.state == State::kSynReceived || c.state == State::kClosed) return true;
+  // SACK blocks do not fit beside a full segment's payload, and an ACK with data is no duplicate ACK (RFC 5681 2).
+  const bool report = c.reasm != 0 || (c.rx_flags & kRxDsack) != 0;
+  if (__builtin_expect(report && (c.rx_flags & kRxAckNow) != 0, 0) && !send_ack(index, out, n, now)) return false;
   if (c.lost_bytes > 0 && !retransmit_lost(index, out, n, now, any)) return false;
   const bool more_data = static_cast<uint32_t>(c.snd_nxt - c.snd_una) < c.snd_queued;
   const bool fin_due = (c.tx_flags & (kTxFinQueued | kTxFinSent)) == kTxFinQueued;
