@@ -49,6 +49,7 @@ class Session {
   [[nodiscard]] bool aborted() const { return aborted_; }
   [[nodiscard]] uint64_t sent() const { return tx_; }
   [[nodiscard]] uint64_t received() const { return rx_; }
+  [[nodiscard]] Handle handle() const { return handle_; }
   [[nodiscard]] size_t lent_out() const { return lent_.size(); }
   [[nodiscard]] std::string describe() const;
 

@@ -105,6 +105,9 @@ void Traffic::after(Net& net, size_t index) {
 void Traffic::event(Net& net, const Event& event) {
   if ((event.user & kListenerBit) != 0) {
     accept(net, event.user & ~kListenerBit);
+  } else if (event.user < sessions_.size() && event.mask == kReleased &&
+             !(sessions_[event.user].handle() == event.handle)) {
+    // The release of a buffer whose socket was closed before: nobody is left to be told.
   } else if (event.user < sessions_.size()) {
     sessions_[event.user].event(net, event);
     after(net, event.user);
