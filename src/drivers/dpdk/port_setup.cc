@@ -5,6 +5,7 @@
 #include <rte_mbuf.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstring>
 
 #include "drivers/dpdk/eal.h"
@@ -146,6 +147,8 @@ runtime::Outcome<void> Port::wait_for_guest() const {
 }
 
 Port::~Port() {
+  // virtio-user says good-bye to its peer even when that has gone; whoever ignored the signal before may have stopped.
+  std::signal(SIGPIPE, SIG_IGN);
   if (stashed_ != 0) rte_pktmbuf_free_bulk(stash_.data(), stashed_);
   if (configured_) rte_eth_dev_stop(id_);
   if (!attached_) return;
