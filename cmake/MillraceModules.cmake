@@ -1,9 +1,9 @@
 # One library per folder of src/. Sources are globbed, so a new file needs no edit here; a folder without
 # sources becomes a header-only library.
 
-# millrace_module(<folder> [DEPS <folder>...] [LIBS <target>...])
+# millrace_module(<folder> [UNITY] [DEPS <folder>...] [LIBS <target>...])
 function(millrace_module folder)
-  cmake_parse_arguments(ARG "CORE" "" "DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "CORE;UNITY" "" "DEPS;LIBS" ${ARGN})
   string(REPLACE "/" "_" id ${folder})
   set(target millrace_${id})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cc
@@ -21,6 +21,9 @@ function(millrace_module folder)
     target_link_libraries(${target} PUBLIC ${links})
     if(ARG_CORE)
       target_compile_options(${target} PRIVATE -fno-exceptions)
+    endif()
+    if(ARG_UNITY)  # one translation unit, so that the packet path is inlined across its files
+      set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
     endif()
   else()
     add_library(${target} INTERFACE)
