@@ -1,21 +1,22 @@
 #include "base/memory.h"
 
 #include <cstdlib>
-#include <cstring>
 
 namespace millrace::base {
 
 void HeapMemory::Free::operator()(std::byte* p) const { std::free(p); }
 
+// Zeroed by calloc, so that large regions are address space until they are touched.
 Region HeapMemory::allocate(size_t bytes) {
-  bytes = (bytes + 63) & ~size_t{63};
+  constexpr size_t kAlign = 64;
+  bytes = (bytes + kAlign - 1) & ~(kAlign - 1);
   if (bytes > left_) return {};
-  auto* p = static_cast<std::byte*>(std::aligned_alloc(64, bytes));
+  auto* p = static_cast<std::byte*>(std::calloc(1, bytes + kAlign));
   if (p == nullptr) return {};
-  std::memset(p, 0, bytes);
   left_ -= bytes;
   regions_.emplace_back(p);
-  return {p, bytes, reinterpret_cast<uint64_t>(p)};
+  auto* base = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(p) + kAlign - 1) & ~(kAlign - 1));
+  return {base, bytes, reinterpret_cast<uint64_t>(base)};
 }
 
 }  // namespace millrace::base

@@ -1,16 +1,14 @@
-// Slab of T with stable addresses, 32-bit indices and generations. Grows by whole chunks up to a limit; never gives
-// memory back. Index 0 is never given out, so it can mean "none".
+// Slab of T with stable addresses, 32-bit indices and generations. One region of address space for all objects, touched
+// in index order as they are first needed, so that look-ups are an addition and unused room costs nothing. Index 0 is
+// never given out, so it can mean "none".
 //
 // T must have a public `uint32_t gen` that only the slab writes (odd = in use, even = free) and a public
 // `uint32_t link` that the slab uses while the object is free.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <type_traits>
-#include <vector>
 
 #include "base/assert.h"
 #include "base/memory.h"
@@ -22,17 +20,12 @@ class Slab {
   static_assert(std::is_trivially_destructible_v<T>);
 
  public:
-  static constexpr uint32_t kChunkBytes = 2u << 20;
-  static constexpr uint32_t kPerChunkLog2 = [] {
-    uint32_t log2 = 0;
-    while ((size_t{2} << log2) * sizeof(T) <= kChunkBytes) ++log2;
-    return log2;
-  }();
-  static constexpr uint32_t kPerChunk = 1u << kPerChunkLog2;
-
-  /// At most `limit` objects at a time.
+  /// At most `limit` objects at a time. ok() is false if `memory` had no room.
   Slab(MemorySource& memory, uint32_t limit)
-      : memory_(memory), limit_(limit), chunks_((size_t{limit} + 1 + kPerChunk - 1) >> kPerChunkLog2) {}
+      : limit_(limit),
+        objects_(reinterpret_cast<T*>(memory.allocate((size_t{limit} + 1) * sizeof(T)).base)) {}
+
+  [[nodiscard]] bool ok() const { return objects_ != nullptr; }
 
   /// Index of a value-initialised object, or 0 if the limit or the memory is reached.
   [[nodiscard]] uint32_t allocate() {
@@ -56,12 +49,8 @@ class Slab {
     --used_;
   }
 
-  [[nodiscard]] T& operator[](uint32_t index) {
-    return chunks_[index >> kPerChunkLog2][index & (kPerChunk - 1)];
-  }
-  [[nodiscard]] const T& operator[](uint32_t index) const {
-    return chunks_[index >> kPerChunkLog2][index & (kPerChunk - 1)];
-  }
+  [[nodiscard]] T& operator[](uint32_t index) { return objects_[index]; }
+  [[nodiscard]] const T& operator[](uint32_t index) const { return objects_[index]; }
 
   /// The object if `index` is in use with that generation, otherwise nullptr. Safe for any input.
   [[nodiscard]] T* find(uint32_t index, uint32_t gen) {
@@ -81,27 +70,19 @@ class Slab {
 
  private:
   bool grow() {
-    // Objects enter the free list one at a time in address order, so untouched memory stays untouched.
-    if (next_ > limit_) return false;
-    const uint32_t chunk = next_ >> kPerChunkLog2;
-    if (chunks_[chunk] == nullptr) {
-      Region region = memory_.allocate(size_t{kPerChunk} * sizeof(T));
-      if (region.base == nullptr) return false;
-      chunks_[chunk] = reinterpret_cast<T*>(region.base);
-    }
-    T* fresh = new (&chunks_[chunk][next_ & (kPerChunk - 1)]) T{};
+    if (next_ > limit_ || objects_ == nullptr) return false;
+    T* fresh = new (&objects_[next_]) T{};
     fresh->gen = 0;
     fresh->link = 0;
     free_ = next_++;
     return true;
   }
 
-  MemorySource& memory_;
   uint32_t limit_;
   uint32_t next_ = 1;
   uint32_t free_ = 0;
   uint32_t used_ = 0;
-  std::vector<T*> chunks_;
+  T* objects_;
 };
 
 }  // namespace millrace::base

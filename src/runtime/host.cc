@@ -147,7 +147,8 @@ Outcome<void> Host::make_worker() {
   stack::WorkerConfig worker;
   worker.frames = resources_.frames;
   worker.references = resources_.references;
-  worker.memory = resources_.memory;
+  worker.memory = &memory_;
+  worker.block_memory = resources_.memory;
   worker.seed = config_.worker.seed != 0 ? static_cast<uint64_t>(config_.worker.seed) : random_seed();
   worker.max_connections = whole(config_.worker.max_connections);
   worker.max_half_open = whole(config_.worker.max_half_open);

@@ -31,7 +31,11 @@ bool Impl::checksum_ok(const pkt::Packet& p, const IpAddr& source, const IpAddr&
 bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet* p, tcp::Segment& s) {
   if (p->len < kEthernet + 40) return false;
   const std::byte* frame = p->data();
-  if (std::memcmp(frame, netif.mac.bytes.data(), 6) != 0) return false;
+  uint64_t to = 0;
+  uint64_t mine = 0;
+  std::memcpy(&to, frame, 6);
+  std::memcpy(&mine, netif.mac.bytes.data(), 6);
+  if (to != mine) return false;
   const uint16_t type = wire::load_be16(frame + 12);
   const std::byte* ip_header = frame + kEthernet;
   uint32_t header = 0;

@@ -37,7 +37,7 @@ tcp::TcpConfig tcp_config(const WorkerConfig& config, Impl& impl) {
 
 Impl::Impl(const WorkerConfig& config)
     : packets(*config.frames, *config.references),
-      blocks(*config.memory, config.block_bytes),
+      blocks(config.block_memory != nullptr ? *config.block_memory : *config.memory, config.block_bytes),
       ip(ip_config(config, packets)),
       sockets_(*config.memory, config.max_connections + 1'024, packets, blocks),
       tcp(tcp_config(config, *this)) {

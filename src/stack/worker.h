@@ -28,7 +28,8 @@ namespace millrace::stack {
 struct WorkerConfig {
   pkt::PacketPool* frames = nullptr;      ///< packets with room; also the pool of everything passed to input()
   pkt::PacketPool* references = nullptr;  ///< header-only packets
-  base::MemorySource* memory = nullptr;   ///< slabs, tables, payload blocks
+  base::MemorySource* memory = nullptr;   ///< slabs and tables: address space, touched as connections come
+  base::MemorySource* block_memory = nullptr;  ///< payload blocks, visible to devices; `memory` if null
   uint64_t seed = 0;                      ///< all randomness and all secrets come from it
   uint32_t max_connections = 65'536;
   uint32_t max_half_open = 16'384;

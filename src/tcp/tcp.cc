@@ -46,17 +46,12 @@ Tcp::Tcp(const TcpConfig& config)
       wait6_(*config.memory, config.max_time_wait),
       records_(*config.memory, scaled(config.max_connections, 8, 65'536)),
       pieces_(*config.memory, scaled(config.max_connections, 2, 16'384)),
-      memory_(*config.memory),
+      cold_(reinterpret_cast<ConnCold*>(
+          config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(ConnCold)).base)),
       wheel_(Resolver{this}, config.start) {
-  MR_ASSERT(table_.ok());
+  MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
+  MR_ASSERT(records_.ok() && pieces_.ok() && cold_ != nullptr);
   port_counter_ = static_cast<uint32_t>(rng_.next());
-  // The cold halves: one region a chunk, address space for all of them, touched as connections come.
-  const uint32_t chunks = (config.max_connections >> kColdLog2) + 1;
-  for (uint32_t i = 0; i < chunks; ++i) {
-    const base::Region region = memory_.allocate(sizeof(ConnCold) << kColdLog2);
-    MR_ASSERT(region.base != nullptr);
-    cold_chunks_.push_back(reinterpret_cast<ConnCold*>(region.base));
-  }
 }
 
 Tcp::~Tcp() {

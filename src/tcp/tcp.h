@@ -334,8 +334,7 @@ class Tcp {
   base::Slab<Mini6<TimeWait>> wait6_;
   base::Slab<TxRecord> records_;
   base::Slab<ReasmPiece> pieces_;
-  std::vector<ConnCold*> cold_chunks_;
-  base::MemorySource& memory_;
+  ConnCold* cold_;  // parallel to conns_
   base::TimerWheel<Resolver> wheel_;
   std::vector<Listener> listeners_;
   std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;
@@ -356,13 +355,8 @@ class Tcp {
   uint32_t challenge_left_ = 0;
   uint32_t port_counter_ = 0;
 
-  [[nodiscard]] ConnCold& cold(uint32_t index) {
-    return cold_chunks_[index >> kColdLog2][index & ((1u << kColdLog2) - 1)];
-  }
-  [[nodiscard]] const ConnCold& cold(uint32_t index) const {
-    return cold_chunks_[index >> kColdLog2][index & ((1u << kColdLog2) - 1)];
-  }
-  static constexpr uint32_t kColdLog2 = 13;
+  [[nodiscard]] ConnCold& cold(uint32_t index) { return cold_[index]; }
+  [[nodiscard]] const ConnCold& cold(uint32_t index) const { return cold_[index]; }
 };
 
 }  // namespace millrace::tcp
