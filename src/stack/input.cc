@@ -50,7 +50,7 @@ bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet*
     if (total < 40) return false;
     header = 20;
     payload = total - 20;
-    if ((p->flags & pkt::kRxIpChecksumGood) == 0 && !wire::is_valid(wire::sum_bytes(ip_header, 20))) return false;
+    if ((p->flags & pkt::kRxIpChecksumGood) == 0 && !wire::is_valid(wire::ipv4_base_sum(ip_header))) return false;
     s.remote = wire::load_v4(ip_header + 12);
     s.local = wire::load_v4(ip_header + 16);
   } else if (type == static_cast<uint16_t>(wire::EtherType::kIpv6)) {
@@ -63,6 +63,7 @@ bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet*
     if (payload < 20) return false;
     s.remote = wire::load_v6(ip_header + 8);
     s.local = wire::load_v6(ip_header + 24);
+    if (s.remote.is_v4() || s.local.is_v4()) return false;  // mapped: would be taken for IPv4
   } else {
     return false;
   }
