@@ -34,6 +34,7 @@ namespace millrace::tcp {
   X(kDropChecksum, "tcp.drop.bad_checksum", "segments with a wrong checksum")                 \
   X(kDropNoConnection, "tcp.drop.no_connection", "segments for no connection or listener")    \
   X(kDropNotUnicast, "tcp.drop.not_unicast", "segments from or to a group address")           \
+  X(kDropAddress, "tcp.drop.bad_address", "segments between impossible addresses")            \
   X(kDropWindow, "tcp.drop.outside_window", "segments outside the receive window")            \
   X(kDropPaws, "tcp.drop.old_timestamp", "segments with an old timestamp (PAWS)")             \
   X(kDropAck, "tcp.drop.bad_ack", "segments with an unacceptable acknowledgment")             \

@@ -32,6 +32,13 @@ void Tcp::input_none(Segment& s, Instant now) {
     drop(s, Counter::kDropNotUnicast);  // RFC 9293 MUST-57
     return;
   }
+  // The worker's fast way in looks at no address; what Ip refuses for others is refused here (RFC 1122 3.2.1.3).
+  const bool from_outside = ip_.interface(s.interface).kind != link::LinkKind::kLoopback;
+  if (!ip_.is_local(s.local) ||
+      (from_outside && (s.local.is_loopback() || s.remote.is_loopback() || ip_.is_local(s.remote)))) {
+    drop(s, Counter::kDropAddress);
+    return;
+  }
   uint32_t slot = 0;
   Listener* listener = find_listener(s.local, s.local_port, slot);
   if (s.has(kRst)) {
