@@ -21,7 +21,7 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   if (window == 0 || c.sacked_bytes != 0 || c.dup_acks != 0) return false;
 
   counters_.add(Counter::kFastPath);
-  if (ts) c.ts_recent = s.ts_val;
+  if (ts && s.seq <= c.last_ack_sent) c.ts_recent = s.ts_val;  // RFC 7323 4.3 (2)
   c.last_rx_ms = milliseconds_of(now);
   trace_.put(index, base::TraceEvent::kRxSegment, s.seq.raw());
   if (advances) ack_advance(index, s.ack, now);
