@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "conf/check.h"
 #include "conf/parse.h"
 #include "runtime/control.h"
 
@@ -133,6 +135,11 @@ int main(int argc, char** argv) {
   CLI::App* check = config->add_subcommand("check", "say whether a file is right, and what it sets up");
   check->add_option("file", file, "TOML file")->required();
   CLI::App* describe = config->add_subcommand("describe", "every key with its range, in Markdown");
+  std::vector<std::string_view> known{"config"};
+  for (const Query& query : kQueries) known.emplace_back(query.command);
+  if (argc > 1 && argv[1][0] != '-' && std::find(known.begin(), known.end(), argv[1]) == known.end()) {
+    return complain({conf::unknown_message("command", argv[1], "millrace", known), {}}, kBadUsage);
+  }
   try {
     cli.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

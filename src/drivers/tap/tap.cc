@@ -37,7 +37,7 @@ Outcome<Descriptor> open_tun() {
                      "modprobe tun; in a container, pass the device in (--device /dev/net/tun)");
     case EACCES:
     case EPERM:
-      return failure(fmt::format("cannot open /dev/net/tun: {}", std::strerror(errno)), kNeedsCapability);
+      return failure("no permission to open /dev/net/tun", kNeedsCapability);
     default:
       return failure(fmt::format("cannot open /dev/net/tun: {}", std::strerror(errno)));
   }
@@ -59,7 +59,7 @@ Outcome<void> attach(const Descriptor& fd, const std::string& name) {
                      "stop that process, or choose another name with --tap NAME");
     case EPERM:
     case EACCES:
-      return failure(what, kNeedsCapability);
+      return failure(fmt::format("no permission to open TAP {}", name), kNeedsCapability);
     case EINVAL:
       if (if_nametoindex(name.c_str()) != 0) {
         return failure(fmt::format("there is an interface {} already, and it is not a TAP of this kind", name),
