@@ -72,8 +72,12 @@ def answers_pings_up_to_the_mtu(w, site):
     for address in site.addresses():
         headers = 48 if ":" in address else 28
         for size in (0, 1, 56, 1000, site.mtu - headers - 1, site.mtu - headers):
-            done = w.run("ping", "-c", "3", "-i", "0.02", "-W", "2", "-M", "do", "-s", str(size), address, ns=site.ns,
-                         check=False)
+            # A datagram may be lost on a machine that is short of time; twice in a row means that it does not pass.
+            for _ in range(2):
+                done = w.run("ping", "-c", "3", "-i", "0.02", "-W", "2", "-M", "do", "-s", str(size), address,
+                             ns=site.ns, check=False)
+                if " 0% packet loss" in done.stdout:
+                    break
             expect(" 0% packet loss" in done.stdout, f"ping of {size} bytes to {address}:\n{done.stdout}{done.stderr}")
 
 

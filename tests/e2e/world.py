@@ -161,6 +161,7 @@ class Server:
 class World:
     def __init__(self):
         self.dir = tempfile.mkdtemp(prefix="world-", dir=os.environ.get("MILLRACE_SCRATCH"))
+        os.chmod(self.dir, 0o755)  # tests run programs as other users too
         self.servers, self.namespaces, self._count = [], [], 0
 
     def __enter__(self):

@@ -42,9 +42,11 @@ runtime::Outcome<void> Port::attach() {
   }
   if (rte_eal_hotplug_add("vdev", spec_.name.c_str(), spec_.dpdk_args().c_str()) != 0 ||
       rte_eth_dev_get_port_by_name(spec_.name.c_str(), &id_) != 0) {
-    std::string hint;
+    std::string hint = "the name must be one of DPDK's drivers and a number, such as net_af_packet0 or net_memif0";
     if (spec_.is_virtio()) hint = "start the side that makes the socket first (net_vhost, a virtual switch or QEMU)";
-    return runtime::failure(fmt::format("cannot open the device {} ({}){}", spec_.name, spec_.dpdk_args(), last_complaint()),
+    const std::string args = spec_.dpdk_args();
+    return runtime::failure(fmt::format("cannot open the device {}{}{}{}", spec_.name, args.empty() ? "" : " with ", args,
+                                        last_complaint()),
                             hint);
   }
   attached_ = true;
