@@ -5,7 +5,7 @@ namespace millrace::httpd {
 
 namespace {
 
-/// Received pieces that one connection may take in one turn; then the others have theirs.
+/// Times that one connection may take in one turn; then the others have theirs.
 constexpr unsigned kPiecesPerTurn = 64;
 
 std::string_view text_of(std::span<const std::byte> bytes) {
@@ -16,38 +16,42 @@ std::string_view text_of(std::span<const std::byte> bytes) {
 
 void HttpServer::serve(Net& net, uint32_t slot) {
   if ((conns_[slot].flags & kLingering) != 0) return discard(net, slot);
+  if (!serve_held(net, slot)) return;
   for (unsigned pieces = 0; pieces < kPiecesPerTurn; ++pieces) {
     Conn& conn = conns_[slot];
-    std::string_view input;
-    if (conn.work != nullptr && conn.work->held.token != 0) {
-      current_ = std::exchange(conn.work->held, {});
-      input = text_of(current_.data).substr(conn.work->held_at);
-    } else {
-      const auto borrowed = net.borrow(conn.handle);
-      if (!borrowed) {
-        if (borrowed.error() == Error::kWouldBlock) return settle(conn);
-        ++counters_.failed;
-        return drop(net, slot);
-      }
-      if (borrowed->end) return drop(net, slot);
-      current_ = *borrowed;
-      input = text_of(current_.data);
+    const auto n = net.read(conn.handle, input_);
+    if (!n && n.error() == Error::kWouldBlock) return settle(conn);
+    if (!n || *n == 0) {
+      if (!n) ++counters_.failed;
+      return drop(net, slot);
     }
-    const Step step = consume(net, slot, input);
-    if ((conn.flags & kOpen) == 0) return;
-    const bool hold = step == Step::kStop && (conn.flags & kClosing) == 0 && !input.empty();
-    if (hold) {
-      conn.work->held_at = current_.data.size() - input.size();
-      conn.work->held = std::exchange(current_, {});
-      return;
-    }
-    net.release(std::exchange(current_, {}));
-    if (step == Step::kStop) {
-      if ((conn.flags & kLingering) != 0) discard(net, slot);
-      return;
-    }
+    std::string_view input = text_of(std::span(input_).first(*n));
+    if (consume(net, slot, input) == Step::kStop) return keep(net, slot, input);
+    if (*n < input_.size()) return settle(conn);  // that was all; what comes later has its own event
   }
   put_off(net, slot);
+}
+
+/// Answers what was read before and had to wait. Whether there may be more input to look at.
+bool HttpServer::serve_held(Net& net, uint32_t slot) {
+  Conn& conn = conns_[slot];
+  if (conn.work == nullptr || conn.work->held.empty()) return true;
+  const std::string held = std::exchange(conn.work->held, {});
+  std::string_view input = held;
+  if (consume(net, slot, input) == Step::kGoOn) return true;
+  keep(net, slot, input);
+  return false;
+}
+
+/// A response stopped the input: what is left of it waits.
+void HttpServer::keep(Net& net, uint32_t slot, std::string_view rest) {
+  Conn& conn = conns_[slot];
+  if ((conn.flags & kOpen) == 0) return;
+  if ((conn.flags & kLingering) != 0) {
+    discard(net, slot);
+  } else if ((conn.flags & kClosing) == 0) {
+    work_of(conn).held.assign(rest);
+  }
 }
 
 /// Answers the requests in `input` and takes them off it.
@@ -103,10 +107,9 @@ HttpServer::Step HttpServer::read_request(Net& net, uint32_t slot, std::string_v
 /// unread data would reset the connection (RFC 9112 9.6).
 void HttpServer::discard(Net& net, uint32_t slot) {
   for (unsigned pieces = 0; pieces < kPiecesPerTurn; ++pieces) {
-    const auto borrowed = net.borrow(conns_[slot].handle);
-    if (!borrowed && borrowed.error() == Error::kWouldBlock) return;
-    if (!borrowed || borrowed->end) return drop(net, slot);
-    net.release(*borrowed);
+    const auto n = net.read(conns_[slot].handle, input_);
+    if (!n && n.error() == Error::kWouldBlock) return;
+    if (!n || *n == 0) return drop(net, slot);
   }
   put_off(net, slot);
 }

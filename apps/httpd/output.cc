@@ -70,8 +70,8 @@ HttpServer::Step HttpServer::send(Net& net, uint32_t slot, std::string_view text
     const auto taken = net.write(conn.handle, bytes_of(text), more);
     if (taken) {
       text.remove_prefix(*taken);
-    } else if (taken.error() == Error::kWouldBlock) {
-      conn.flags |= kBlocked;
+    } else if (taken.error() == Error::kWouldBlock || taken.error() == Error::kNoBuffers) {
+      block(net, slot, taken.error());
     } else {
       ++counters_.failed;
       drop(net, slot);
@@ -81,6 +81,12 @@ HttpServer::Step HttpServer::send(Net& net, uint32_t slot, std::string_view text
   if (text.empty()) return Step::kGoOn;
   work_of(conn).unsent.append(text);
   return Step::kStop;
+}
+
+/// The stack takes nothing now. Space in the send buffer comes with an event, memory of the stack does not.
+void HttpServer::block(Net& net, uint32_t slot, Error why) {
+  conns_[slot].flags |= kBlocked;
+  if (why == Error::kNoBuffers) put_off(net, slot);
 }
 
 /// Writes on at the body in the connection's Work.
@@ -97,8 +103,8 @@ HttpServer::Step HttpServer::stream(Net& net, uint32_t slot) {
     const uint64_t most = std::min({body.length, left, kBodyPerWrite});
     const std::string_view text = body_piece(body, most);
     const auto taken = net.write(conn.handle, bytes_of(text), body.length > text.size());
-    if (!taken && taken.error() == Error::kWouldBlock) {
-      conn.flags |= kBlocked;
+    if (!taken && (taken.error() == Error::kWouldBlock || taken.error() == Error::kNoBuffers)) {
+      block(net, slot, taken.error());
       return Step::kStop;
     }
     if (!taken) {

@@ -9,12 +9,13 @@ namespace {
 
 constexpr uint32_t kListenerSlot = UINT32_MAX;
 constexpr size_t kBatchBytes = 64 * 1024;
+constexpr size_t kInputBytes = 64 * 1024;
 constexpr uint32_t kSweepLeast = 4096;
 
 }  // namespace
 
 HttpServer::HttpServer(Site& site, const ServerOptions& options)
-    : site_(site), options_(options), conns_(1), batch_(kBatchBytes) {}
+    : site_(site), options_(options), conns_(1), input_(kInputBytes), batch_(kBatchBytes) {}
 
 Result<void> HttpServer::listen(Net& net, const Endpoint& local, const SocketOptions& socket) {
   const auto listener = net.listen(local, options_.tag | kListenerSlot, socket, 65'535);
@@ -75,11 +76,7 @@ uint32_t HttpServer::take_slot() {
 
 void HttpServer::drop(Net& net, uint32_t slot, bool abort) {
   Conn& conn = conns_[slot];
-  if (current_.token != 0) net.release(std::exchange(current_, {}));
-  if (conn.work != nullptr) {
-    if (conn.work->held.token != 0) net.release(conn.work->held);
-    give_back(conn);
-  }
+  if (conn.work != nullptr) give_back(conn);
   if (abort) {
     net.abort(conn.handle);
   } else {
@@ -106,8 +103,7 @@ HttpServer::Work& HttpServer::work_of(Conn& conn) {
 void HttpServer::give_back(Conn& conn) {
   Work& work = *conn.work;
   work.reading = work.again = false;
-  work.held = {};
-  work.held_at = work.unsent_at = 0;
+  work.held.clear();
   work.unsent.clear();
   work.body = {};
   free_works_.push_back(&work);
@@ -119,7 +115,7 @@ void HttpServer::give_back(Conn& conn) {
 void HttpServer::settle(Conn& conn) {
   const Work* work = conn.work;
   if (work == nullptr || (conn.flags & (kBlocked | kClosing)) != 0) return;
-  if (!work->reading && !work->again && work->held.token == 0) give_back(conn);
+  if (!work->reading && !work->again && work->held.empty()) give_back(conn);
 }
 
 Instant HttpServer::next_tick() const { return again_.empty() ? next_sweep_ : Instant{}; }

@@ -1,8 +1,10 @@
 // HttpServer: HTTP/1.1 with keep-alive and pipelining on the native API.
 //
 // A connection that waits for a request costs one small entry. Only while a request is half read, or a response half
-// written, does it have a Work from a pool. Requests of one connection are answered strictly in order: input is left
-// where it is until the response before it has been taken by the stack, so a client that does not read is not read.
+// written, does it have a Work from a pool. Requests of one connection are answered strictly in order: nothing is read
+// until the response before it has been taken by the stack, so a client that does not read is not read.
+//
+// Requests are read by copy: for a few hundred bytes one call that copies is cheaper than borrowing and giving back.
 #pragma once
 
 #include <cstdint>
@@ -55,10 +57,8 @@ class HttpServer {
     RequestReader reader;
     bool reading = false;
     uint32_t reading_since = 0;
-    Borrowed held{};       ///< input that waits for the output
-    size_t held_at = 0;
+    std::string held;      ///< input that was read and waits for the output
     std::string unsent;    ///< response bytes that wait for space, then `body`
-    size_t unsent_at = 0;
     Plan body{};           ///< the rest of a streamed body: offset, length
     bool again = false;    ///< is in again_
   };
@@ -87,6 +87,9 @@ class HttpServer {
 
   // Input: input.cc
   void serve(Net& net, uint32_t slot);
+  bool serve_held(Net& net, uint32_t slot);
+  void keep(Net& net, uint32_t slot, std::string_view rest);
+  void block(Net& net, uint32_t slot, Error why);
   Step consume(Net& net, uint32_t slot, std::string_view& input);
   Step read_request(Net& net, uint32_t slot, std::string_view& input);
   void discard(Net& net, uint32_t slot);
@@ -114,11 +117,11 @@ class HttpServer {
   uint32_t works_used_ = 0;
   std::vector<uint32_t> again_;
   std::vector<uint32_t> now_again_;
+  std::vector<std::byte> input_;
   std::vector<char> batch_;  ///< responses of the connection at hand, not written yet
   size_t batch_bytes_ = 0;
   Memo memo_;
   DateClock date_;
-  Borrowed current_{};       ///< the piece that serve() is at
   Counters counters_;
 };
 

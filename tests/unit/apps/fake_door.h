@@ -1,6 +1,6 @@
 // FakeDoor: a worker's door with sockets made of strings, for testing programs without a stack. It is strict: an edge
-// is reported only after the program has run into kWouldBlock, a released piece is wiped at once, and a stale handle
-// or token fails the test.
+// is reported only after the program has run into kWouldBlock or a short read, a released piece is wiped at once, and a
+// stale handle or token fails the test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -33,6 +33,7 @@ class FakeDoor final : public Door {
     std::vector<size_t> writes;  ///< sizes of its writes
     size_t space = SIZE_MAX;     ///< what further writes may take
     bool write_armed = false;
+    bool starved = false;        ///< the stack has no memory for what is written here
     bool out_end = false;        ///< shutdown or close
     bool closed = false;
     bool aborted = false;
@@ -178,6 +179,7 @@ class FakeDoor final : public Door {
     EXPECT_FALSE(r.data.empty());
     if (s->reset) return fail(Error::kConnectionReset);
     if (s->out_end) return fail(Error::kBrokenPipe);
+    if (s->starved) return fail(Error::kNoBuffers);
     const size_t n = std::min(s->space, r.data.size());
     if (n == 0) {
       s->write_armed = true;
@@ -206,6 +208,7 @@ class FakeDoor final : public Door {
       n += part;
       if (piece.empty()) s->in.pop_front();
     }
+    if (n < r.into.size()) s->read_armed = true;
     return Reply{.bytes = n};
   }
   Result<Reply> on(const req::Borrow& r) {
