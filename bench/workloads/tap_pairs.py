@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""millrace-httpd over TAP against epoll_httpd on the kernel's stack over veth, the kernel client wrk for both: 64 B
+responses on 1 and 32 connections, 1 MiB responses on one. The server on CPU 0, the client on CPU 1. The peer runs as the
+kernel's users run it, with every offload on; and again spinning in epoll_wait (--busy-poll), since our server spins too.
+
+    tap_pairs.py [--pairs N] [--seconds S] [--only TEXT]
+"""
+import argparse
+import os
+import re
+import signal
+
+import pairs
+import world
+
+PORT = 8080
+FAR4 = "198.19.0.2"
+UNITS = {"": 1, "k": 1e3, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "us": 1, "ms": 1e3, "s": 1e6}
+
+
+def quantity(text):
+    """"123.4k", "1.5GB", "60.00us" as a number (wrk prints rates in thousands and transfers in powers of two)."""
+    match = re.fullmatch(r"([\d.]+)(us|ms|s|[kKMG]?)B?", text)
+    return float(match[1]) * UNITS[match[2]]
+
+
+def wrk(w, url, connections, seconds):
+    done = w.run("taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url,
+                 timeout=seconds + 60)
+    said = done.stdout
+    bad = re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: .*", said)
+    world.expect(bad is None, f"wrk met errors:\n{said}")
+    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+    transfer = quantity(re.search(r"Transfer/sec:\s+(\S+)", said)[1])
+    p50 = quantity(re.search(r"50%\s+(\S+)", said)[1])
+    p99 = quantity(re.search(r"99%\s+(\S+)", said)[1])
+    return {"rate": rate, "gbps": transfer * 8 / 1e9, "p50": p50, "p99": p99}
+
+
+class Side:
+    """A server that is stopped (SIGSTOP) while the other side is measured."""
+
+    def __init__(self, server, url):
+        self.server, self.url = server, url
+        self.signal(signal.SIGSTOP)
+
+    def signal(self, number):
+        self.server.process.send_signal(number)
+
+    def measure(self, w, path, connections, seconds):
+        self.signal(signal.SIGCONT)
+        try:
+            return wrk(w, self.url + path, connections, seconds)
+        finally:
+            self.signal(signal.SIGSTOP)
+
+
+def start(w):
+    """Our server on TAP mr0; the peer twice in a namespace behind a cable."""
+    far = w.namespace("far")
+    w.veth("near0", None, "far0", far)
+    w.address(None, "near0", "198.19.0.1/24")
+    w.address(far, "far0", f"{FAR4}/24")
+    ours = w.server("millrace-httpd", "--tap", "mr0", "--cpu", "0", "--port", str(PORT))
+    sides = {"millrace": Side(ours, f"http://{world.STACK4}:{PORT}")}
+    peer = os.path.join(world.BIN, "epoll_httpd")
+    for name, port, more in (("epoll", PORT, []), ("epoll, busy", PORT + 1, ["--busy-poll"])):
+        server = w.server("taskset", "-c", "0", peer, "--port", str(port), *more, ns=far,
+                          ready=lambda port=port: w.connects(FAR4, port))
+        sides[name] = Side(server, f"http://{FAR4}:{port}")
+    return sides
+
+
+CASES = (("64 B, 1 connection", "/small", 1, "rate", "requests/s"),
+         ("64 B, 32 connections", "/small", 32, "rate", "requests/s"),
+         ("1 MiB, 1 connection", "/bytes/1048576", 1, "gbps", "Gb/s"))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--only", default="", help="only cases whose name has this text")
+    options = parser.parse_args()
+    world.enter()
+    if not world.tap_usable():
+        world.skip("/dev/net/tun cannot be opened here")
+    pairs.emit(f"\n### TAP and a kernel client\n\n`bench/workloads/tap_pairs.py --pairs {options.pairs} --seconds "
+               f"{options.seconds}`; {pairs.machine()}\n")
+    pairs.emit("| case | millrace-httpd, TAP | epoll_httpd, veth | ratio |\n|---|---|---|---|")
+    with world.World() as w:
+        sides = start(w)
+        for name, path, connections, key, unit in CASES:
+            if options.only not in name:
+                continue
+            for peer in ("epoll", "epoll, busy"):
+                left, right = pairs.run_pairs(lambda: sides["millrace"].measure(w, path, connections, options.seconds),
+                                              lambda: sides[peer].measure(w, path, connections, options.seconds),
+                                              options.pairs)
+                label = name if peer == "epoll" else f"{name}, peer busy-polling"
+                pairs.emit(pairs.pair_row(f"{label}: {unit}", key, left, right))
+                pairs.emit(pairs.pair_row(f"{label}: p99 us", "p99", left, right))
+        for side in sides.values():
+            side.signal(signal.SIGCONT)
+
+
+main()
