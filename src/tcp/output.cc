@@ -69,6 +69,7 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   }
   bool any = false;
   if (__builtin_expect((c.tx_flags & kTxSynQueued) != 0, 0)) return send_syn(index, out, n, now);
+  if (c.state == State::kSynReceived && (c.rx_flags & kRxAckNow) != 0) return send_ack(index, out, n, now);
   if (c.state == State::kSynSent || c.state == State::kSynReceived || c.state == State::kClosed) return true;
   // SACK blocks do not fit beside a full segment's payload, and an ACK with data is no duplicate ACK (RFC 5681 2).
   const bool report = c.reasm != 0 || (c.rx_flags & kRxDsack) != 0;
