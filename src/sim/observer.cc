@@ -71,6 +71,8 @@ void Observer::sent(int host, const Bytes& frame, Instant now) {
   Half& own = flow.half[static_cast<size_t>(side.own)];
   if (flow.loose) return;
   if (view->has(kRst)) {
+    // The answer to a forged segment has the forger's number: the peer will not obey it.
+    if (flow.forged_acks.count(view->seq) != 0) return;
     if (check_rst(flow, side.own, *view)) own.rst_sent = true;
     return;
   }
@@ -86,11 +88,15 @@ void Observer::sent(int host, const Bytes& frame, Instant now) {
 
 void Observer::delivered(int host, const Frame& frame, Instant now) {
   ++deliveries_[static_cast<size_t>(host)];
-  if (frame.injected || !check_ip_frame(frame.bytes).empty()) return;
+  if (!check_ip_frame(frame.bytes).empty()) return;
   const auto view = parse_tcp(frame.bytes);
   if (!view) return;
   const Side side = find(*view, false);
   if (side.flow == nullptr || side.flow->loose) return;
+  if (frame.injected) {
+    side.flow->forged_acks.insert(view->ack);
+    return;
+  }
   Half& peer = side.flow->half[static_cast<size_t>(side.own)];
   Half& me = side.flow->half[static_cast<size_t>(1 - side.own)];
   if (!peer.syn_sent) return;
@@ -105,10 +111,11 @@ void Observer::delivered(int host, const Frame& frame, Instant now) {
     me.ts_bound = view->tsval;
   }
   if (view->seq_len() > 0) {
-    const int64_t before = me.prefix;
     me.received.add(std::max<int64_t>(at, 0), at + view->seq_len());
     me.prefix = me.received.covers(0, 1) ? me.received.end_of(0) : 0;
-    if (me.prefix > before && before <= me.ack_sent) me.unacked_since = now;
+    const int64_t sure_before = std::max(me.sure, me.ack_sent);
+    me.sure = at <= sure_before ? std::max(sure_before, at + view->seq_len()) : sure_before;
+    if (me.sure > sure_before && sure_before <= me.ack_sent) me.unacked_since = now;
     me.full = std::max(me.full, static_cast<uint32_t>(view->payload_len));
     if (view->has(kFin)) me.peer_fin = at + view->seq_len() - 1;
     data_bytes_ += view->payload_len;
@@ -131,8 +138,8 @@ void Observer::turn_end(int host, Instant now) {
     if (flow.loose || flow.dead()) continue;
     for (size_t i = 0; i < 2; ++i) {
       Half& me = flow.half[i];
-      if (flow.host[i] != host || me.prefix <= me.ack_sent || me.rst_seen || me.ack_sent == 0) continue;
-      const int64_t unacked = me.prefix - me.ack_sent;
+      if (flow.host[i] != host || me.sure <= me.ack_sent || me.rst_seen || me.ack_sent == 0) continue;
+      const int64_t unacked = me.sure - me.ack_sent;
       const char* what = nullptr;
       if (unacked >= 2 * int64_t{me.full} && me.full > 0) what = "two full segments wait for an acknowledgment";
       if (now - me.unacked_since > rules_.delayed_ack + rules_.slack) what = "an acknowledgment is overdue";

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,7 @@ struct Half {
   bool peer_syn = false;
   IntervalSet received;
   int64_t prefix = 0;     ///< received without a hole
+  int64_t sure = 0;       ///< received in order: no receiver may refuse it within its window
   int64_t ack_seen = 0;   ///< highest acknowledgment of its own bytes
   int64_t edge_seen = 0;  ///< furthest it may send
   std::optional<int64_t> peer_fin;
@@ -72,6 +74,7 @@ struct Flow {
   std::array<Endpoint, 2> ends;
   std::array<Half, 2> half;
   std::array<int, 2> host{-1, -1};  ///< who sits at each end
+  std::set<uint32_t> forged_acks;  ///< of forged segments, which a reset may answer
   bool loose = false;  ///< the ports were used again: frames of two lives may mix
   [[nodiscard]] bool scaled() const { return half[0].wscale && half[1].wscale; }
   [[nodiscard]] bool sack() const { return half[0].sack_permitted && half[1].sack_permitted; }

@@ -39,6 +39,11 @@ void Session::event(Net& net, const Event& event) {
   }
   if (over()) return;
   if ((event.mask & kConnected) != 0) state_ = State::kOpen;
+  if ((event.mask & kError) != 0 && state_ == State::kOpening) {
+    std::byte byte{};
+    const auto why = net.read(handle_, {&byte, 1});
+    return failed(net, why ? Error::kIo : why.error());
+  }
   progress(net);
 }
 
