@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include <fmt/core.h>
+
 #include "base/assert.h"
 #include "pkt/pool.h"
 #include "stack/worker.h"
@@ -29,12 +31,17 @@ struct PeerConn {
   uint32_t ts_ecr = 0;
 };
 
+inline void print_panic(const char* expression, const char* file, int line) {
+  fmt::print(stderr, "{}:{}: {}\n", file, line, expression);
+}
+
 class Peer {
  public:
   /// `device_checksums`: frames come with the device's word that their checksums are good, and answers leave theirs to
   /// the device. Otherwise both are computed, by the peer outside and by the worker inside the timed region.
   Peer(stack::Worker& worker, pkt::PacketPool& pool, bool device_checksums)
       : worker_(worker), pool_(pool), device_checksums_(device_checksums) {
+    base::set_panic_hook(print_panic);
     link::NetifConfig netif;
     netif.name = "bench0";
     netif.mac = kWorkerMac;
@@ -50,10 +57,17 @@ class Peer {
   [[nodiscard]] Instant now() const { return now_; }
   void advance_time(Duration d) { now_ = now_ + d; }
 
+  /// Makes and touches the peer's own room for `count` connections, so that it does not count as the worker's.
+  void reserve(uint32_t count) {
+    conns_.assign(count, PeerConn{});
+    const auto reply = worker_.request(req::Listen{{IpAddr::any_v4(), kPort}, 65'535, 0, {}}, now_);
+    require(reply);
+    listener_ = reply->handle;
+  }
+
   /// Opens `count` connections through the whole handshake.
   void open(uint32_t count) {
-    Handle listener = worker_.request(req::Listen{{IpAddr::any_v4(), kPort}, 65'535, 0, {}}, now_)->handle;
-    conns_.resize(count);
+    if (conns_.empty()) reserve(count);
     for (uint32_t i = 0; i < count; ++i) {
       PeerConn& c = conns_[i];
       c.addr = 0x0a010000 + i / 60'000;
@@ -65,7 +79,7 @@ class Peer {
       take([&](PeerConn& conn, const std::byte* tcp) { conn.ack = wire::load_be32(tcp + 4) + 1; });
       give(frame(c, 0x10, {}));
       now_ = now_ + microseconds(1);
-      require(worker_.request(req::Accept{listener, i}, now_));
+      require(worker_.request(req::Accept{listener_, i}, now_));
       (void)worker_.events();
       worker_.clear_events();
     }
@@ -187,6 +201,7 @@ class Peer {
   pkt::PacketPool& pool_;
   bool device_checksums_;
   IfIndex interface_{};
+  Handle listener_{};
   Instant now_{1'000'000'000};
   std::vector<PeerConn> conns_;
 };
