@@ -31,8 +31,7 @@ Block* BlockPool::allocate(uint32_t bytes) {
   block->ext.refs = 1;
   block->next = nullptr;
   block->len = 0;
-  block->cookie = 0;
-  block->sealed = false;
+  block->ext.marks = 0;
   ++in_use_;
   in_use_bytes_ += kClassBytes[which];
   return block;
@@ -62,7 +61,7 @@ void BlockPool::put_back(Block* block) {
   MR_ASSERT(which < kClassBytes.size());
   --in_use_;
   in_use_bytes_ -= bytes;
-  if (block->cookie != 0) released_.push_back({block->cookie, block->owner_index, block->owner_gen});
+  if ((block->ext.marks & kBlockTold) != 0) released_.push_back({block->cookie, block->owner_index, block->owner_gen});
   block->next = classes_[which].free;
   classes_[which].free = block;
 }

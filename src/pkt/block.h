@@ -14,6 +14,13 @@ namespace millrace::pkt {
 
 class BlockPool;
 
+/// Block::ext.marks
+enum BlockMark : uint16_t {
+  kBlockSealed = 1 << 0,  ///< nothing may be appended (lent by a program)
+  kBlockTold = 1 << 1,    ///< somebody is told when it comes back: `cookie` and `owner` hold
+};
+
+/// The first line is all that sending and freeing touch.
 struct alignas(64) Block {
   ExtInfo ext;             ///< ext.refs counts this header's users: the send queue and reference segments
   Block* next = nullptr;   ///< for the queue that holds it
@@ -22,13 +29,11 @@ struct alignas(64) Block {
   uint32_t capacity = 0;
   uint32_t len = 0;        ///< bytes filled; only ever grows
   BlockPool* pool = nullptr;
-  /// What the program asked to hear when the block comes back (zero-copy send); 0 = nothing.
-  uint64_t cookie = 0;
+  uint64_t cookie = 0;     ///< what the program asked to hear when the block comes back (zero-copy send)
   uint32_t owner_index = 0;  ///< handle of the socket that is told
   uint32_t owner_gen = 0;
-  bool sealed = false;       ///< nothing may be appended (lent by a program)
 };
-static_assert(sizeof(Block) == 128);
+static_assert(sizeof(Block) == 128 && offsetof(Block, cookie) == 64);
 
 /// A lent block came back.
 struct ReleasedBlock {

@@ -48,6 +48,7 @@ struct ExtInfo {
   void (*release)(void* addr, void* opaque) = nullptr;
   void* opaque = nullptr;
   uint16_t refs = 0;
+  uint16_t marks = 0;  ///< the owner's own; devices leave it alone
 };
 
 struct [[gnu::may_alias]] alignas(64) Packet {

@@ -186,6 +186,7 @@ Result<Reply> Sockets::send_lent(const req::SendLent& r, Instant now) {
   lent_.erase(std::find(lent_.begin(), lent_.end(), block));
   block->len = r.bytes;
   block->cookie = r.cookie;
+  if (r.cookie != 0) block->ext.marks |= pkt::kBlockTold;
   block->owner_index = r.handle.index;
   block->owner_gen = r.handle.gen;
   tcp_->send_block(s->conn, block, false, now);

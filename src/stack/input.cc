@@ -104,7 +104,11 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
   const size_t n = burst.size();
   for (size_t i = 0; i < n; ++i) {
     pkt::Packet* p = burst[i];
-    if (i + 2 < n) __builtin_prefetch(burst[i + 2]->data());
+    if (i + 8 < n) __builtin_prefetch(burst[i + 8], 1);
+    if (i + 4 < n) {
+      __builtin_prefetch(burst[i + 4]->data());
+      __builtin_prefetch(burst[i + 4]->data() + 64);
+    }
     if (loopback) {
       p->flags = (p->flags & pkt::kExternal) | pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumNone;
     }

@@ -67,7 +67,11 @@ uint32_t Tcp::prefetch_behind(uint64_t hash) {
   const Ref ref = table_.peek(hash);
   if (ref.place() != Place::kConn) return 0;
   const Conn& c = conns_[ref.index()];
-  if (c.queue_head != nullptr) __builtin_prefetch(c.queue_head, 1);
+  if (c.queue_head != nullptr) {
+    const char* block = reinterpret_cast<const char*>(c.queue_head);
+    __builtin_prefetch(block, 1);
+    __builtin_prefetch(block + sizeof(pkt::Block), 1);  // freed by this ACK, filled by the answer
+  }
   if (c.record_head != 0) __builtin_prefetch(&records_[c.record_head], 1);
   return c.sock;
 }

@@ -246,7 +246,7 @@ size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more
   const std::byte* from = data.data();
   while (left > 0) {
     pkt::Block* tail = c.queue_tail;
-    if (tail == nullptr || tail->sealed || tail->len == tail->capacity) {
+    if (tail == nullptr || (tail->ext.marks & pkt::kBlockSealed) != 0 || tail->len == tail->capacity) {
       pkt::Block* fresh = blocks_.allocate(static_cast<uint32_t>(std::min<size_t>(left, UINT32_MAX)));
       if (fresh == nullptr) break;
       (tail == nullptr ? c.queue_head : tail->next) = fresh;
@@ -272,13 +272,13 @@ size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more
 void Tcp::send_block(uint32_t index, pkt::Block* block, bool more, Instant) {
   Conn& c = conns_[index];
   MR_ASSERT(block->len > 0 && block->next == nullptr);
-  block->sealed = true;
+  block->ext.marks |= pkt::kBlockSealed;
   (c.queue_tail == nullptr ? c.queue_head : c.queue_tail->next) = block;
   c.queue_tail = block;
   c.snd_queued += block->len;
-  if (MR_PLANTED(early_release) && block->cookie != 0) {
+  if (MR_PLANTED(early_release) && (block->ext.marks & pkt::kBlockTold) != 0) {
     blocks_.released().push_back({block->cookie, block->owner_index, block->owner_gen});
-    block->cookie = 0;
+    block->ext.marks &= static_cast<uint16_t>(~pkt::kBlockTold);
   }
   c.tx_flags = static_cast<uint8_t>(more ? c.tx_flags | kTxMore : c.tx_flags & ~kTxMore);
   mark_dirty(index);
