@@ -1,13 +1,18 @@
 // Hierarchical timer wheel. Deadlines are exact: an entry fires in the first advance() whose `now` is at or past its
-// deadline, entries in the order of their slots. Nodes are intrusive and named by 32-bit ids that the owner maps to a
-// TimerNode, so that a connection pays 16 bytes and an armed timer no allocation.
+// deadline, in the order of their deadlines. The owner keeps a 16-byte TimerNode for each id; a slot
+// is a list of chunks of {id, stamp}, so that arming writes to memory that is hot already, cancelling touches the node
+// alone, and firing can prefetch. A slot's entry whose stamp is not the node's any more is stale and skipped.
 //
-// Costs: arm and cancel O(1); advance O(slots passed + entries fired + cascades), a bitmap skips empty slots.
+// Costs: arm and cancel O(1); advance O(slots passed + entries reached + cascades), a bitmap skips empty slots. Chunks
+// come in batches and are used again.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "base/assert.h"
 #include "millrace/time.h"
@@ -17,32 +22,35 @@ namespace millrace::base {
 /// Zero-initialised means not armed.
 struct TimerNode {
   int64_t deadline_ns = 0;  ///< valid while armed
-  uint32_t next = 0;
-  uint32_t prev = 0;  ///< 0 = not armed; an id, or kSlotFlag | slot for the first entry of a slot
+  uint32_t stamp = 0;       ///< of the slot entry that counts; 0 = not armed
+  uint32_t unused = 0;
 };
 static_assert(sizeof(TimerNode) == 16);
 
-/// Resolver: `TimerNode& operator()(uint32_t id)`, id in [1, 2^31).
+/// Resolver: `TimerNode& operator()(uint32_t id)`, and `void prefetch(uint32_t id)` for what a firing touches.
 template <class Resolver>
 class TimerWheel {
  public:
   explicit TimerWheel(Resolver resolver, Instant start = Instant()) : node_(resolver), tick_(tick_of(start.ns())) {}
 
-  [[nodiscard]] static bool armed(const TimerNode& node) { return node.prev != 0; }
+  [[nodiscard]] static bool armed(const TimerNode& node) { return node.stamp != 0; }
   [[nodiscard]] uint32_t size() const { return size_; }
 
   /// Arms or re-arms `id`. A deadline in the past fires in the next advance().
   void arm(uint32_t id, Instant deadline) {
     TimerNode& node = node_(id);
-    if (armed(node)) unlink(node);
+    if (!armed(node)) ++size_;
     node.deadline_ns = deadline.ns();
-    link(id, node);
-    ++size_;
+    if (++stamp_ == 0) ++stamp_;
+    node.stamp = stamp_;
+    link({id, node.stamp}, node.deadline_ns);
   }
 
   void cancel(uint32_t id) {
     TimerNode& node = node_(id);
-    if (armed(node)) unlink(node);
+    if (!armed(node)) return;
+    node.stamp = 0;
+    --size_;
   }
 
   /// Calls fire(id) for every entry due at `now`; the entry is disarmed before the call and may be armed again by it.
@@ -51,32 +59,36 @@ class TimerWheel {
   void advance(Instant now, Fire&& fire) {
     const uint64_t target = tick_of(now.ns());
     for (;;) {
-      run_slot(now, fire);
+      run_current(now, fire);
       if (tick_ >= target) break;
       step_to(next_tick(target));
     }
   }
 
-  /// Nothing fires before this instant; nullopt-like kNever if nothing is armed. Exact for entries within the lowest
-  /// level; for others the start of their slot, when a cascade is due.
+  /// Nothing fires before this instant; kNever if nothing is armed. Exact for entries within the lowest level; for
+  /// others the start of their slot, when a cascade is due.
   [[nodiscard]] Instant next_deadline() {
     if (size_ == 0) return kNever;
+    while (!current_.empty() && stale(current_.back())) current_.pop_back();
+    if (!current_.empty()) return Instant(current_.back().deadline_ns);
     int64_t best = INT64_MAX;
-    for (uint32_t level = 0; level < kLevels; ++level) {
-      if (bitmap_[level] == 0) continue;
-      const uint32_t at = (tick_ >> (level * kSlotBits)) & kMask;
-      const uint64_t ahead = std::rotr(bitmap_[level], static_cast<int>(at));
-      const uint32_t distance = static_cast<uint32_t>(std::countr_zero(ahead));
-      if (level == 0) {
-        const uint32_t slot = (at + distance) & kMask;
-        for (uint32_t id = head_[slot]; id != 0; id = node_(id).next) {
-          if (node_(id).deadline_ns < best) best = node_(id).deadline_ns;
+    while (bitmap_[0] != 0) {
+      const uint32_t at = tick_ & kMask;
+      const uint32_t slot = (at + static_cast<uint32_t>(std::countr_zero(rotated(0)))) & kMask;
+      for (const Chunk* c = slots_[slot].first; c != nullptr; c = c->next) {
+        for (uint32_t i = 0; i < c->count; ++i) {
+          const TimerNode& node = node_(c->entries[i].id);
+          if (node.stamp == c->entries[i].stamp) best = std::min(best, node.deadline_ns);
         }
-      } else {
-        const uint64_t unit = (tick_ >> (level * kSlotBits)) + (distance == 0 ? kSlots : distance);
-        const int64_t start = static_cast<int64_t>((unit << (level * kSlotBits)) << kTickShift);
-        if (start < best) best = start;
       }
+      if (best != INT64_MAX) return Instant(best);
+      recycle(detach(slot));  // nothing but stale entries
+    }
+    for (uint32_t level = 1; level < kLevels; ++level) {
+      if (bitmap_[level] == 0) continue;
+      const uint32_t distance = static_cast<uint32_t>(std::countr_zero(rotated(level)));
+      const uint64_t unit = (tick_ >> (level * kSlotBits)) + (distance == 0 ? kSlots : distance);
+      best = std::min(best, static_cast<int64_t>((unit << (level * kSlotBits)) << kTickShift));
     }
     return Instant(best);
   }
@@ -87,55 +99,119 @@ class TimerWheel {
   static constexpr uint32_t kSlots = 1u << kSlotBits;
   static constexpr uint32_t kMask = kSlots - 1;
   static constexpr uint32_t kLevels = 7;  // 2^(17+42) ns: 18 years
-  static constexpr uint32_t kSlotFlag = 1u << 31;
+  static constexpr uint32_t kChunkEntries = 62;
+  static constexpr uint32_t kChunksAtOnce = 64;
+  static constexpr uint32_t kAhead = 8;  // entries prefetched before they are looked at
+
+  struct Entry {
+    uint32_t id;
+    uint32_t stamp;
+  };
+  struct Chunk {
+    Chunk* next = nullptr;
+    uint32_t count = 0;
+    std::array<Entry, kChunkEntries> entries;
+  };
+  /// An entry of the current tick, with its deadline for sorting.
+  struct Due {
+    int64_t deadline_ns;
+    uint32_t id;
+    uint32_t stamp;
+  };
+  struct Slot {
+    Chunk* first = nullptr;
+    Chunk* last = nullptr;
+  };
 
   static uint64_t tick_of(int64_t ns) { return ns <= 0 ? 0 : static_cast<uint64_t>(ns) >> kTickShift; }
 
-  void link(uint32_t id, TimerNode& node) {
-    uint64_t tick = tick_of(node.deadline_ns);
-    if (tick < tick_) tick = tick_;
-    const uint64_t diff = tick ^ tick_;
-    uint32_t level = diff == 0 ? 0 : (63 - static_cast<uint32_t>(std::countl_zero(diff))) / kSlotBits;
-    if (level >= kLevels) level = kLevels - 1;
-    const uint32_t slot = level * kSlots + ((tick >> (level * kSlotBits)) & kMask);
-    node.next = head_[slot];
-    node.prev = kSlotFlag | slot;
-    if (node.next != 0) node_(node.next).prev = id;
-    head_[slot] = id;
-    bitmap_[level] |= uint64_t{1} << (slot & kMask);
+  /// The level's bitmap with the current slot at bit 0.
+  [[nodiscard]] uint64_t rotated(uint32_t level) const {
+    return std::rotr(bitmap_[level], static_cast<int>((tick_ >> (level * kSlotBits)) & kMask));
   }
 
-  void unlink(TimerNode& node) {
-    if (node.next != 0) node_(node.next).prev = node.prev;
-    if ((node.prev & kSlotFlag) != 0) {
-      const uint32_t slot = node.prev & ~kSlotFlag;
-      head_[slot] = node.next;
-      if (node.next == 0) bitmap_[slot / kSlots] &= ~(uint64_t{1} << (slot & kMask));
-    } else {
-      node_(node.prev).next = node.next;
+  void link(Entry entry, int64_t deadline_ns) {
+    const uint64_t tick = std::max(tick_of(deadline_ns), tick_);
+    const uint64_t diff = tick ^ tick_;
+    uint32_t level = (63 - static_cast<uint32_t>(std::countl_zero(diff | 1))) / kSlotBits;
+    if (diff == 0) {  // this very tick: the list that is being worked off, latest first
+      const auto later = [](const Due& due, int64_t deadline) { return due.deadline_ns > deadline; };
+      const auto at = std::lower_bound(current_.begin(), current_.end(), deadline_ns, later);
+      current_.insert(at, {deadline_ns, entry.id, entry.stamp});
+      return;
     }
-    node.prev = 0;
-    node.next = 0;
-    --size_;
+    level = std::min(level, kLevels - 1);
+    const uint32_t index = (tick >> (level * kSlotBits)) & kMask;
+    Slot& slot = slots_[level * kSlots + index];
+    if (slot.last == nullptr || slot.last->count == kChunkEntries) {
+      Chunk* chunk = take_chunk();
+      (slot.last == nullptr ? slot.first : slot.last->next) = chunk;
+      slot.last = chunk;
+    }
+    slot.last->entries[slot.last->count++] = entry;
+    bitmap_[level] |= uint64_t{1} << index;
   }
+
+  Chunk* take_chunk() {
+    if (free_ == nullptr) {
+      batches_.push_back(std::make_unique<Chunk[]>(kChunksAtOnce));
+      for (uint32_t i = 0; i < kChunksAtOnce; ++i) {
+        batches_.back()[i].next = free_;
+        free_ = &batches_.back()[i];
+      }
+    }
+    Chunk* chunk = free_;
+    free_ = chunk->next;
+    chunk->next = nullptr;
+    chunk->count = 0;
+    return chunk;
+  }
+
+  void recycle(Chunk* chunk) {
+    while (chunk != nullptr) {
+      Chunk* next = chunk->next;
+      chunk->next = free_;
+      free_ = chunk;
+      chunk = next;
+    }
+  }
+
+  Chunk* detach(uint32_t slot) {
+    Chunk* chunk = slots_[slot].first;
+    slots_[slot] = {};
+    bitmap_[slot / kSlots] &= ~(uint64_t{1} << (slot & kMask));
+    return chunk;
+  }
+
+  // Visits every live entry of a detached list and gives the chunks back.
+  template <class Visit>
+  void drain(Chunk* chunk, Visit&& visit) {
+    while (chunk != nullptr) {
+      for (uint32_t i = 0; i < std::min(kAhead, chunk->count); ++i) node_.prefetch(chunk->entries[i].id);
+      for (uint32_t i = 0; i < chunk->count; ++i) {
+        if (i + kAhead < chunk->count) node_.prefetch(chunk->entries[i + kAhead].id);
+        const Entry entry = chunk->entries[i];
+        TimerNode& node = node_(entry.id);
+        if (node.stamp == entry.stamp) visit(entry, node);
+      }
+      Chunk* next = chunk->next;
+      chunk->next = free_;
+      free_ = chunk;
+      chunk = next;
+    }
+  }
+
+  [[nodiscard]] bool stale(const Due& due) const { return node_(due.id).stamp != due.stamp; }
 
   template <class Fire>
-  void run_slot(Instant now, Fire&& fire) {
-    const uint32_t slot = tick_ & kMask;
-    // Restart after each firing: the callback may change the list.
-    for (bool again = true; again;) {
-      again = false;
-      for (uint32_t id = head_[slot]; id != 0;) {
-        TimerNode& node = node_(id);
-        const uint32_t next = node.next;
-        if (node.deadline_ns <= now.ns()) {
-          unlink(node);
-          fire(id);
-          again = true;
-          break;
-        }
-        id = next;
-      }
+  void run_current(Instant now, Fire&& fire) {
+    while (!current_.empty() && current_.back().deadline_ns <= now.ns()) {
+      const Due due = current_.back();
+      current_.pop_back();
+      if (stale(due)) continue;
+      node_(due.id).stamp = 0;
+      --size_;
+      fire(due.id);
     }
   }
 
@@ -159,7 +235,7 @@ class TimerWheel {
         next = ((base | kMask) + 1) << (level * kSlotBits);
       }
     }
-    return next < target ? next : target;
+    return std::min(next, target);
   }
 
   void step_to(uint64_t tick) {
@@ -170,23 +246,28 @@ class TimerWheel {
       const uint32_t shift = level * kSlotBits;
       if ((before >> shift) == (tick >> shift)) continue;
       const uint32_t slot = level * kSlots + ((tick >> shift) & kMask);
-      uint32_t id = head_[slot];
-      head_[slot] = 0;
-      bitmap_[level] &= ~(uint64_t{1} << (slot & kMask));
-      while (id != 0) {
-        TimerNode& node = node_(id);
-        const uint32_t next = node.next;
-        link(id, node);
-        id = next;
-      }
+      if (slots_[slot].first == nullptr) continue;
+      drain(detach(slot), [&](Entry entry, TimerNode& node) { link(entry, node.deadline_ns); });
     }
+    const uint32_t slot = tick & kMask;
+    if (slots_[slot].first == nullptr) return;
+    drain(detach(slot), [&](Entry entry, TimerNode& node) {
+      current_.push_back({node.deadline_ns, entry.id, entry.stamp});
+    });
+    std::sort(current_.begin(), current_.end(), [](const Due& a, const Due& b) {
+      return a.deadline_ns != b.deadline_ns ? a.deadline_ns > b.deadline_ns : a.stamp > b.stamp;
+    });
   }
 
   Resolver node_;
   uint64_t tick_;
   uint32_t size_ = 0;
+  uint32_t stamp_ = 0;
+  Chunk* free_ = nullptr;
   std::array<uint64_t, kLevels> bitmap_{};
-  std::array<uint32_t, kLevels * kSlots> head_{};
+  std::array<Slot, kLevels * kSlots> slots_{};
+  std::vector<Due> current_;  // of the current tick, latest first
+  std::vector<std::unique_ptr<Chunk[]>> batches_;
 };
 
 }  // namespace millrace::base

@@ -118,6 +118,7 @@ class Table {
   struct Resolver {
     Table* table;
     base::TimerNode& operator()(uint32_t index) const { return table->entries_[index].timer; }
+    void prefetch(uint32_t) const {}
   };
   struct PendingNode {
     pkt::Packet* packet = nullptr;

@@ -78,7 +78,7 @@ class Sockets final : public tcp::Owner {
   // tcp::Owner
   uint32_t accepted(uint32_t listener_sock, uint32_t conn) override;
 
-  void prefetch(uint32_t index) { __builtin_prefetch(&slab_[index], 1); }
+  [[gnu::always_inline]] void prefetch(uint32_t index) { __builtin_prefetch(&slab_[index], 1); }
   [[nodiscard]] const Socket& at(uint32_t index) const { return slab_[index]; }
   [[nodiscard]] Handle handle_of(uint32_t index) const { return {index, slab_[index].gen}; }
   template <class Visit>

@@ -120,11 +120,11 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
     tcp.prefetch_bucket(slot.segment.hash);
   }
   for (size_t i = 0; i < n; ++i) {
-    if (slots_[i].packet == nullptr) tcp.prefetch_place(slots_[i].segment.hash);
+    if (slots_[i].packet == nullptr) tcp.prefetch_place(slots_[i].segment);
   }
   for (size_t i = 0; i < n; ++i) {
     if (slots_[i].packet == nullptr) {
-      const uint32_t sock = tcp.prefetch_behind(slots_[i].segment.hash);
+      const uint32_t sock = tcp.prefetch_behind(slots_[i].segment.hint);
       if (sock != 0) sockets_.prefetch(sock);
     }
   }

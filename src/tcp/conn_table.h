@@ -2,6 +2,7 @@
 // reads one line unless its bucket overflowed. Sized once; a full table refuses.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
@@ -56,16 +57,13 @@ class ConnTable {
   [[nodiscard]] bool ok() const { return buckets_ != nullptr; }
   [[nodiscard]] uint32_t size() const { return size_; }
 
-  void prefetch(uint64_t hash) const { __builtin_prefetch(&buckets_[bucket_of(hash)]); }
+  [[gnu::always_inline]] void prefetch(uint64_t hash) const { __builtin_prefetch(&buckets_[bucket_of(hash)]); }
 
   /// First entry whose tag matches, for prefetching the place behind it; may be another tuple's.
   [[nodiscard]] Ref peek(uint64_t hash) const {
     const Bucket& b = buckets_[bucket_of(hash)];
-    const uint32_t tag = tag_of(hash);
-    for (uint32_t i = 0; i < kPerBucket; ++i) {
-      if (b.tag[i] == tag) return Ref(b.ref[i]);
-    }
-    return {};
+    const uint32_t found = same_tags(b, tag_of(hash));
+    return found == 0 ? Ref() : Ref(b.ref[std::countr_zero(found)]);
   }
 
   /// The place for which matches(ref) holds, or none.
@@ -74,8 +72,9 @@ class ConnTable {
     const uint32_t tag = tag_of(hash);
     for (uint32_t at = bucket_of(hash);; at = (at + 1) & mask_) {
       const Bucket& b = buckets_[at];
-      for (uint32_t i = 0; i < kPerBucket; ++i) {
-        if (b.tag[i] == tag && matches(Ref(b.ref[i]))) return Ref(b.ref[i]);
+      for (uint32_t found = same_tags(b, tag); found != 0; found &= found - 1) {
+        const Ref ref(b.ref[std::countr_zero(found)]);
+        if (matches(ref)) return ref;
       }
       if (b.overflow == 0) return {};
     }
@@ -126,6 +125,13 @@ class ConnTable {
     uint32_t unused;
   };
   static_assert(sizeof(Bucket) == 64);
+
+  /// Bit i set: entry i has the tag. Without a branch, since any of the seven is as likely as the others.
+  [[nodiscard]] static uint32_t same_tags(const Bucket& b, uint32_t tag) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < kPerBucket; ++i) found |= static_cast<uint32_t>(b.tag[i] == tag) << i;
+    return found;
+  }
 
   [[nodiscard]] uint32_t bucket_of(uint64_t hash) const { return static_cast<uint32_t>(hash) & mask_; }
   [[nodiscard]] static uint32_t tag_of(uint64_t hash) { return static_cast<uint32_t>(hash >> 32) | 1u; }

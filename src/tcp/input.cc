@@ -71,6 +71,8 @@ Tuple Tcp::tuple_of(Ref ref) const {
 
 Ref Tcp::find(const Segment& s) const {
   const Tuple t{s.local, s.remote, s.local_port, s.remote_port};
+  // The hint was taken at the start of the burst; an earlier segment may have ended that connection.
+  if (s.hint.place() == Place::kConn && conns_.in_use(s.hint.index()) && matches(s.hint, t)) return s.hint;
   return table_.find(s.hash, [&](Ref ref) { return matches(ref, t); });
 }
 

@@ -63,8 +63,7 @@ Tcp::~Tcp() {
   }
 }
 
-uint32_t Tcp::prefetch_behind(uint64_t hash) {
-  const Ref ref = table_.peek(hash);
+uint32_t Tcp::prefetch_behind(Ref ref) {
   if (ref.place() != Place::kConn) return 0;
   const Conn& c = conns_[ref.index()];
   if (c.queue_head != nullptr) {
