@@ -60,7 +60,7 @@ class Port final : public runtime::Device {
   /// On a link in shared memory the other end wrote a frame's lines and has them in its cache. A buffer just received is
   /// the next to carry an answer, so fetch the lines for writing: one trip instead of two.
   static void own_lines(const pkt::Packet& p) {
-    for (uint32_t at = 0; at < 256; at += 64) asm volatile("prefetchw %0" : : "m"(p.buf[at]));
+    for (uint32_t at = 0; at < 320; at += 64) asm volatile("prefetchw %0" : : "m"(p.buf[at]));
   }
   size_t unstash(std::span<pkt::Packet*> out);
 
