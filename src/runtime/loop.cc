@@ -1,6 +1,5 @@
 #include "runtime/loop.h"
 
-#include <poll.h>
 #include <time.h>
 
 #include <algorithm>
@@ -237,17 +236,19 @@ void Loop::idle() {
 }
 
 void Loop::sleep(Duration longest) {
-  std::vector<pollfd> waits{{waker_.fd(), POLLIN, 0}};
+  waits_.clear();
+  waits_.push_back({waker_.fd(), POLLIN, 0});
   bool armed = true;
   for (const auto& port : ports_) {
     if (port->device == nullptr) continue;
     armed = port->device->arm_wait() && armed && port->waiting == 0;
-    if (port->device->wait_fd() >= 0) waits.push_back({port->device->wait_fd(), POLLIN, 0});
+    if (port->device->wait_fd() >= 0) waits_.push_back({port->device->wait_fd(), POLLIN, 0});
   }
   if (armed && !(interrupt_ && interrupt_())) {
     const uint64_t before = Clock::cycles();
     const timespec timeout{longest.ns() / 1'000'000'000, longest.ns() % 1'000'000'000};
-    if (ppoll(waits.data(), waits.size(), &timeout, nullptr) > 0 && (waits[0].revents & POLLIN) != 0) waker_.drain();
+    const int ready = ppoll(waits_.data(), waits_.size(), &timeout, nullptr);
+    if (ready > 0 && (waits_[0].revents & POLLIN) != 0) waker_.drain();
     ++stages_.sleeps;
     stages_.slept_ns += static_cast<uint64_t>((clock_.now() - clock_.at(before)).ns());
   }

@@ -4,6 +4,9 @@
 // user space a busy turn makes no system call.
 #pragma once
 
+#include <poll.h>
+
+#include <array>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -78,6 +81,7 @@ class Loop final : public Door {
   std::vector<pkt::Packet*> burst_;
   std::function<void(Instant)> chores_;
   std::function<bool()> interrupt_;
+  std::vector<pollfd> waits_;  // what a sleep waits for
   bool can_sleep_ = true;  // every device has a descriptor to wait on
 
   Instant now_;

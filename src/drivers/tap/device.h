@@ -55,6 +55,7 @@ class TapDevice final : public runtime::Device {
   std::array<pkt::Packet*, kFrames> posted_{};
   size_t posted_count_ = 0;
   LargeBuffer* posted_large_ = nullptr;
+  size_t last_count_ = 0;
 };
 
 }  // namespace millrace::drivers::tap

@@ -50,6 +50,12 @@ class TapDeviceTest : public testing::Test {
     iovec pieces[] = {{const_cast<Header*>(&header), sizeof header}, {const_cast<std::byte*>(data.data()), bytes}};
     ASSERT_EQ(writev(peer_.get(), pieces, 2), static_cast<ssize_t>(bytes + sizeof header));
   }
+  // Receives until nothing is left or `out` is full.
+  size_t receive_all(std::span<pkt::Packet*> out) {
+    size_t count = 0;
+    for (size_t n = 1; n != 0 && count < out.size(); count += n) n = device_->receive(out.subspan(count));
+    return count;
+  }
   void expect_pattern(const pkt::Packet& frame, size_t bytes) {
     ASSERT_EQ(frame.total, bytes);
     std::vector<std::byte> got(bytes);
@@ -69,10 +75,10 @@ class TapDeviceTest : public testing::Test {
 TEST_F(TapDeviceTest, FramesOfEverySizeArriveWhole) {
   open(512, 4 << 20);
   pkt::Packet* got[4];
-  EXPECT_EQ(device_->receive(got), 0u);
+  EXPECT_EQ(receive_all(got), 0u);
   for (size_t bytes : {60u, 1514u, 2048u, 2049u, 5000u, 8192u, 8193u, 30000u, 65549u}) {
     arrives(bytes);
-    ASSERT_EQ(device_->receive(got), 1u) << bytes;
+    ASSERT_EQ(receive_all(got), 1u) << bytes;
     EXPECT_EQ(got[0]->headroom(), pkt::kHeadroom);
     expect_pattern(*got[0], bytes);
     cache_->free(got[0]);
@@ -83,7 +89,7 @@ TEST_F(TapDeviceTest, SmallFramesHoldNoLargeBuffer) {
   open(512, 4 << 20);
   pkt::Packet* got[4];
   for (size_t bytes : {60u, 2048u, 2049u, 8192u}) arrives(bytes);
-  ASSERT_EQ(device_->receive(got), 4u);
+  ASSERT_EQ(receive_all(got), 4u);
   EXPECT_LE(large_->used(), 1u);  // the posted one
   for (pkt::Packet* p : got) cache_->free(p);
 }
@@ -93,7 +99,7 @@ TEST_F(TapDeviceTest, WithoutLargeBuffersFramesServe) {
   pkt::Packet* got[2];
   arrives(65549);
   arrives(60);
-  ASSERT_EQ(device_->receive(got), 2u);
+  ASSERT_EQ(receive_all(got), 2u);
   expect_pattern(*got[0], 65549);
   expect_pattern(*got[1], 60);
   for (pkt::Packet* p : got) cache_->free(p);
@@ -103,7 +109,7 @@ TEST_F(TapDeviceTest, WithoutOffloadsTheMtuFits) {
   open(512, 0, false, 9000);
   pkt::Packet* got[2];
   arrives(9014);
-  ASSERT_EQ(device_->receive(got), 1u);
+  ASSERT_EQ(receive_all(got), 1u);
   expect_pattern(*got[0], 9014);
   cache_->free(got[0]);
 }
@@ -112,13 +118,23 @@ TEST_F(TapDeviceTest, AnEmptyPoolLeavesFramesWithTheKernel) {
   open(64, 4 << 20);
   pkt::Packet* got[100];
   for (int i = 0; i < 70; ++i) arrives(60);
-  const size_t first = device_->receive(got);
+  const size_t first = receive_all(got);
   EXPECT_EQ(first, 64u);
   for (size_t i = 0; i < first; ++i) cache_->free(got[i]);
   cache_->drain();
-  const size_t rest = device_->receive(got);
+  const size_t rest = receive_all(got);
   EXPECT_EQ(first + rest, 70u);
   for (size_t i = 0; i < rest; ++i) cache_->free(got[i]);
+}
+
+TEST_F(TapDeviceTest, BurstsGrowWithWhatComes) {
+  open(512, 4 << 20);
+  pkt::Packet* got[32];
+  for (int i = 0; i < 20; ++i) arrives(60);
+  for (size_t expected : {1u, 2u, 4u, 8u, 5u, 0u, 0u}) {
+    ASSERT_EQ(device_->receive(got), expected);
+    for (size_t i = 0; i < expected; ++i) cache_->free(got[i]);
+  }
 }
 
 TEST_F(TapDeviceTest, ARuntIsCountedNotDelivered) {
@@ -126,7 +142,7 @@ TEST_F(TapDeviceTest, ARuntIsCountedNotDelivered) {
   arrives(5);
   arrives(60);
   pkt::Packet* got[4];
-  ASSERT_EQ(device_->receive(got), 1u);
+  ASSERT_EQ(receive_all(got), 1u);
   expect_pattern(*got[0], 60);
   EXPECT_EQ(device_->counters().rx_errors, 1u);
   cache_->free(got[0]);
