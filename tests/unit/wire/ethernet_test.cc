@@ -60,6 +60,11 @@ TEST(Vlan, EmitsWhatItParsed) {
   EXPECT_EQ(out, bytes);
 }
 
+TEST(Vlan, KeepsPriorityAndDropEligibleApart) {
+  EXPECT_EQ(VlanTag::parse(*VlanView::check(hex("e0 01 08 00"))), (VlanTag{7, false, 1, EtherType::kIpv4}));
+  EXPECT_EQ(VlanTag::parse(*VlanView::check(hex("10 01 08 00"))), (VlanTag{0, true, 1, EtherType::kIpv4}));
+}
+
 TEST(Vlan, KnowsBothTagTypes) {
   EXPECT_TRUE(is_vlan(EtherType::kServiceVlan));
   EXPECT_FALSE(is_vlan(EtherType::kIpv6));
