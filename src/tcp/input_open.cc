@@ -105,6 +105,12 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
   wheel_.arm(ref.raw, now + microseconds(settings_.rto_initial_us));
 }
 
+// The receive buffer that the connection will have.
+uint32_t Tcp::buffer_of(const HalfOpen& h) const {
+  const uint32_t wanted = listeners_[h.listener].options.receive_buffer;
+  return wanted != 0 ? wanted : static_cast<uint32_t>(settings_.receive_buffer);
+}
+
 void Tcp::send_syn_ack(Ref ref, Instant now) {
   HalfOpen& h = half(ref);
   const Listener& listener = listeners_[h.listener];
@@ -117,9 +123,7 @@ void Tcp::send_syn_ack(Ref ref, Instant now) {
   b.options.has_mss = true;
   b.syn = true;
   b.user_mss = listener.options.mss;
-  const uint32_t limit = listener.options.receive_buffer != 0
-                             ? listener.options.receive_buffer
-                             : static_cast<uint32_t>(settings_.receive_buffer);
+  const uint32_t limit = buffer_of(h);
   b.window = static_cast<uint16_t>(limit < 65'535 ? limit : 65'535);  // RFC 7323 2.2: never scaled in a SYN
   b.options.sack_permitted = (h.flags & kMiniSack) != 0;
   if ((h.flags & kMiniTimestamps) != 0) {
@@ -158,7 +162,9 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     b.seq = h.iss + 1;
     b.ack = next;
     b.flags = kAck;
-    b.window = h.window;
+    const uint32_t limit = buffer_of(h);
+    const uint8_t shift = (h.flags & kMiniWindowScale) != 0 ? window_shift(limit) : 0;
+    b.window = static_cast<uint16_t>((limit < 65'535 ? limit : 65'535) >> shift);
     if ((h.flags & kMiniTimestamps) != 0) {
       b.options.has_timestamps = true;
       b.options.ts_val = milliseconds_of(now) + timestamp_offset(b.tuple);

@@ -217,6 +217,7 @@ class Tcp {
   void input_time_wait(Ref ref, Segment& s, Instant now);
   bool promote(Ref ref, Segment& s, Instant now);
   void send_syn_ack(Ref ref, Instant now);
+  [[nodiscard]] uint32_t buffer_of(const HalfOpen& h) const;
   void drop_half_open(Ref ref);
   void enter_time_wait(uint32_t index, Instant now);
   void drop_time_wait(Ref ref);

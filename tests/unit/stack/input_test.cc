@@ -162,6 +162,18 @@ TEST_F(Input, HoldsNoStateForSourcesThatNobodyMayHave) {
   EXPECT_EQ(counter("tcp.syn_acks_out"), 0u);
 }
 
+// The window in answer to a doubtful segment is our own, not the one that the peer offered.
+TEST_F(Input, OffersItsOwnWindowWhileHalfOpen) {
+  receive({.flags = wire::kSyn, .seq = kIrs, .ts_val = 5});
+  const auto syn_ack = sent();
+  ASSERT_EQ(syn_ack.size(), 1u);
+  receive({.flags = wire::kRst, .seq = kIrs + 100, .ts_val = 5});
+  const auto challenge = sent();
+  ASSERT_EQ(challenge.size(), 1u);
+  EXPECT_EQ(wire::TcpView::check(challenge[0])->flags(), wire::kAck);
+  EXPECT_EQ(wire::TcpView::check(challenge[0])->window(), wire::TcpView::check(syn_ack[0])->window());
+}
+
 // RFC 7323 4.3: of several segments under one delayed acknowledgment the earliest is echoed.
 TEST_F(Input, EchoesTheTimestampOfTheEarliestSegmentNotYetAcknowledged) {
   const base::Seq32 ack = connect(100);
