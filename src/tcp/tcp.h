@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/counters.h"
+#include "base/inline.h"
 #include "base/rng.h"
 #include "base/slab.h"
 #include "base/trace.h"
@@ -208,7 +209,7 @@ class Tcp {
   void process_fin(uint32_t index, Instant now);
   void drop(Segment& s, Counter why);
   // fastpath.cc
-  bool fast_path(uint32_t index, Segment& s, Instant now);
+  MR_INLINE bool fast_path(uint32_t index, Segment& s, Instant now);
   // input_open.cc
   void input_none(Segment& s, Instant now);
   void input_listen(Listener& listener, uint32_t slot, Segment& s, Instant now);
@@ -224,8 +225,8 @@ class Tcp {
   // ack.cc
   void ack_advance(uint32_t index, Seq32 ack, Instant now);
   void update_send_window(uint32_t index, const Segment& s, Instant now);
-  void take_rtt_sample(Conn& c, int64_t rtt_ns);
-  void free_acked(Conn& c, uint32_t data_bytes);
+  MR_INLINE void take_rtt_sample(Conn& c, int64_t rtt_ns);
+  MR_INLINE void free_acked(Conn& c, uint32_t data_bytes);
   // sack.cc
   bool apply_sack(uint32_t index, const Segment& s);
   void note_received(uint32_t index, Seq32 left, Seq32 right);
@@ -237,21 +238,21 @@ class Tcp {
   void mark_sack_losses(Conn& c);
   void on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now);
   // receive.cc
-  void deliver(uint32_t index, pkt::Packet* data, uint32_t length);
-  pkt::Packet* strip_empty(pkt::Packet* head);
+  MR_INLINE void deliver(uint32_t index, pkt::Packet* data, uint32_t length);
+  MR_INLINE pkt::Packet* strip_empty(pkt::Packet* head);
   void store_out_of_order(uint32_t index, Segment& s);
   void pull_reassembled(uint32_t index, bool& fin);
   void append_to_piece(ReasmPiece& piece, pkt::Packet* data, uint32_t length);
   void free_piece(Conn& c, uint32_t piece);
   void duplicate_seen(uint32_t index, Seq32 left, Seq32 right);
   void free_reassembly(Conn& c);
-  void schedule_ack(uint32_t index, uint32_t length);
+  MR_INLINE void schedule_ack(uint32_t index, uint32_t length);
   void trim_front(Segment& s, uint32_t bytes);
   void trim_tail(Segment& s, uint32_t bytes);
-  [[nodiscard]] uint32_t window_space(const Conn& c) const;
-  [[nodiscard]] uint32_t receive_window(const Conn& c) const;
+  [[nodiscard]] MR_INLINE uint32_t window_space(const Conn& c) const;
+  [[nodiscard]] MR_INLINE uint32_t receive_window(const Conn& c) const;
   // output.cc, emit.cc
-  void mark_dirty(uint32_t index);
+  MR_INLINE void mark_dirty(uint32_t index);
   bool output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   bool send_ack(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   bool retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
@@ -259,31 +260,31 @@ class Tcp {
   bool send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   pkt::Packet* build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, pkt::Block* block, uint32_t offset,
                      Instant now);
-  pkt::Packet* attach_payload(pkt::Packet* head, pkt::Block* block, uint32_t offset, uint32_t length);
-  static uint32_t reachable(const pkt::Block* block, uint32_t offset, uint32_t length, uint32_t mss,
+  MR_INLINE pkt::Packet* attach_payload(pkt::Packet* head, pkt::Block* block, uint32_t offset, uint32_t length);
+  MR_INLINE static uint32_t reachable(const pkt::Block* block, uint32_t offset, uint32_t length, uint32_t mss,
                             const link::DeviceLimits& limits);
-  static uint32_t tso_bytes(const Conn& c, const link::DeviceLimits& limits);
-  static void advance_cursor(Conn& c, uint32_t bytes);
-  uint32_t write_options(uint32_t index, std::byte* at, uint8_t flags, uint32_t payload, Instant now);
-  static void finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header, uint32_t length,
+  MR_INLINE static uint32_t tso_bytes(const Conn& c, const link::DeviceLimits& limits);
+  MR_INLINE static void advance_cursor(Conn& c, uint32_t bytes);
+  MR_INLINE uint32_t write_options(uint32_t index, std::byte* at, uint8_t flags, uint32_t payload, Instant now);
+  MR_INLINE static void finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header, uint32_t length,
                      uint32_t mss, const link::DeviceLimits& limits);
   bool refresh_route(uint32_t index);
-  void commit(uint32_t index, pkt::Packet* p, std::span<pkt::Packet*> out, size_t& n, Instant now);
+  MR_INLINE void commit(uint32_t index, pkt::Packet* p, std::span<pkt::Packet*> out, size_t& n, Instant now);
   [[nodiscard]] pkt::Block* find_block(const Conn& c, Seq32 seq, uint32_t& offset) const;
   // timers.cc
   base::TimerNode& timer_node(uint32_t id);
   void fire(uint32_t id, Instant now);
   void conn_timer(uint32_t index, Instant now);
-  void set_rto(uint32_t index, Instant now);
-  void set_timer(uint32_t index, TimerKind kind, Instant deadline);
-  void stop_timer(Conn& c);
-  void arm(uint32_t index, int64_t deadline_ns);
+  MR_INLINE void set_rto(uint32_t index, Instant now);
+  MR_INLINE void set_timer(uint32_t index, TimerKind kind, Instant deadline);
+  MR_INLINE void stop_timer(Conn& c);
+  MR_INLINE void arm(uint32_t index, int64_t deadline_ns);
   void retransmission_timeout(uint32_t index, Instant now);
   void persist_timeout(uint32_t index, Instant now);
   void send_probe(uint32_t index, Instant now);
   int64_t keepalive_deadline(uint32_t index, Instant now) const;
   bool keepalive_timeout(uint32_t index, Instant now);
-  [[nodiscard]] uint32_t backed_off(const Conn& c) const;
+  [[nodiscard]] MR_INLINE uint32_t backed_off(const Conn& c) const;
   // user.cc
   uint32_t new_conn(const Tuple& t, uint64_t hash);
   void apply_options(Conn& c, ConnCold& cold, const SocketOptions& options);
@@ -304,8 +305,8 @@ class Tcp {
   struct Bare;
   void send_bare(const Bare& b, Instant now);
 
-  [[nodiscard]] Ref find(const Segment& s) const;
-  [[nodiscard]] bool matches(Ref ref, const Tuple& t) const;
+  [[nodiscard]] MR_INLINE Ref find(const Segment& s) const;
+  [[nodiscard]] MR_INLINE bool matches(Ref ref, const Tuple& t) const;
   [[nodiscard]] Tuple tuple_of(Ref ref) const;
   [[nodiscard]] HalfOpen& half(Ref ref);
   [[nodiscard]] TimeWait& wait(Ref ref);
