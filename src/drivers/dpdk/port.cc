@@ -57,7 +57,7 @@ size_t Port::unstash(std::span<pkt::Packet*> out) {
 }
 
 bool Port::arm_wait() {
-  if (wait_fd_ < 0) return true;
+  if (wait_fd_ < 0 || kernel_wakes_) return true;
   if (stashed_ != 0) return false;
   forget_wakeups();
   if (rte_eth_dev_rx_intr_enable(id_, 0) != 0) return false;
@@ -69,7 +69,7 @@ bool Port::arm_wait() {
 }
 
 void Port::disarm_wait() {
-  if (wait_fd_ >= 0) rte_eth_dev_rx_intr_disable(id_, 0);
+  if (wait_fd_ >= 0 && !kernel_wakes_) rte_eth_dev_rx_intr_disable(id_, 0);
 }
 
 void Port::forget_wakeups() const {

@@ -72,6 +72,7 @@ class Port final : public runtime::Device {
   bool attached_ = false;
   bool configured_ = false;
   bool rx_interrupts_ = false;
+  bool kernel_wakes_ = false;  // wait_fd_ is a socket, readable whenever frames wait: nothing to arm
   bool cleanup_works_ = true;
   int wait_fd_ = -1;
   uint16_t stashed_ = 0;  // frames that arm_wait() found, for the next receive()

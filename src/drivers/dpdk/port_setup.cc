@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "drivers/dpdk/eal.h"
+#include "drivers/dpdk/kernel_socket.h"
 #include "drivers/dpdk/port.h"
 
 namespace millrace::drivers::dpdk {
@@ -131,7 +132,9 @@ void Port::set_mac(const conf::Interface& interface) {
 }
 
 void Port::find_wait_fd() {
-  if (!rx_interrupts_) return;
+  wait_fd_ = kernel_receive_socket(spec_);
+  kernel_wakes_ = wait_fd_ >= 0;
+  if (kernel_wakes_ || !rx_interrupts_) return;
   wait_fd_ = rte_eth_dev_rx_intr_ctl_q_get_fd(id_, 0);
   if (wait_fd_ >= 0 && rte_eth_dev_rx_intr_enable(id_, 0) != 0) wait_fd_ = -1;
   if (wait_fd_ >= 0) rte_eth_dev_rx_intr_disable(id_, 0);
