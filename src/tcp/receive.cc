@@ -12,23 +12,19 @@ uint32_t Tcp::charge_of(const pkt::Packet* chain) {
   return bytes;
 }
 
-// Cuts `bytes` off the front of the payload; segments that become empty are freed.
+// Cuts `bytes` off the front of the payload. Segments that become empty stay, since the options may lie in them, until
+// strip_empty().
 void Tcp::trim_front(Segment& s, uint32_t bytes) {
   bytes = std::min(bytes, s.length);
   s.seq += bytes;
   s.length -= bytes;
-  pkt::Packet* head = s.packet;
-  while (bytes >= head->len && head->next != nullptr) {
-    pkt::Packet* next = head->next;
-    next->total = head->total - head->len;
-    next->segs = static_cast<uint16_t>(head->segs - 1);
-    bytes -= head->len;
-    head->next = nullptr;
-    packets_.free(head);
-    head = next;
+  s.packet->total -= bytes;
+  for (pkt::Packet* p = s.packet; bytes > 0; p = p->next) {
+    const auto n = static_cast<uint16_t>(std::min<uint32_t>(bytes, p->len));
+    p->off = static_cast<uint16_t>(p->off + n);
+    p->len = static_cast<uint16_t>(p->len - n);
+    bytes -= n;
   }
-  head->pull(static_cast<uint16_t>(bytes));
-  s.packet = head;
 }
 
 void Tcp::trim_tail(Segment& s, uint32_t bytes) {
@@ -149,6 +145,7 @@ void Tcp::store_out_of_order(uint32_t index, Segment& s) {
         return;
       }
       trim_front(s, overlap);
+      s.packet = strip_empty(s.packet);
     }
   } else {
     const uint32_t fresh = pieces_.allocate();
