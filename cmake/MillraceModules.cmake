@@ -24,7 +24,7 @@ function(millrace_module folder)
     endif()
     if(ARG_UNITY)  # one translation unit, so that the packet path is inlined across its files
       set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
-      target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O3>)
+      target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O3$<SEMICOLON>-fomit-frame-pointer>)
     endif()
   else()
     add_library(${target} INTERFACE)

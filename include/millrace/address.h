@@ -58,7 +58,13 @@ class IpAddr {
     return is_v4() ? (bytes_[12] == 169 && bytes_[13] == 254) : (bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80);
   }
 
-  bool operator==(const IpAddr&) const = default;
+  bool operator==(const IpAddr& other) const {  // two words; the default calls memcmp
+    uint64_t a[2];
+    uint64_t b[2];
+    std::memcpy(a, bytes_.data(), 16);
+    std::memcpy(b, other.bytes_.data(), 16);
+    return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
+  }
 
  private:
   std::array<uint8_t, 16> bytes_{};

@@ -152,10 +152,21 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flag
     counters_.add(Counter::kNoBuffers);
     return nullptr;
   }
-  std::byte options[wire::kTcpMaxOptions];
-  const uint32_t option_bytes = write_options(index, options, flags, length, now);
-  const uint32_t header = wire::kTcpMinSize + option_bytes;
-  std::byte* tcp = p->push(static_cast<uint16_t>(header));
+  const bool ts = (c.options & kOptTimestamps) != 0;
+  const bool sack_due = (c.options & kOptSack) != 0 && (c.reasm != 0 || (c.rx_flags & kRxDsack) != 0);
+  std::byte* tcp;
+  uint32_t header;
+  if (__builtin_expect((flags & kSyn) == 0 && !sack_due, 1)) {
+    header = wire::kTcpMinSize + (ts ? wire::kTcpTimestampsSize : 0);
+    tcp = p->push(static_cast<uint16_t>(header));
+    if (ts) wire::emit_timestamps(tcp + wire::kTcpMinSize, milliseconds_of(now) + c.ts_offset, c.ts_recent);
+  } else {
+    std::byte options[wire::kTcpMaxOptions];
+    const uint32_t option_bytes = write_options(index, options, flags, length, now);
+    header = wire::kTcpMinSize + option_bytes;
+    tcp = p->push(static_cast<uint16_t>(header));
+    std::memcpy(tcp + wire::kTcpMinSize, options, option_bytes);
+  }
   uint32_t window = 0;
   if ((flags & kSyn) != 0) {
     window = std::min(window_space(c), 65'535u);
@@ -173,7 +184,6 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flag
   wire::store_be16(tcp + 12, static_cast<uint16_t>(header / 4 << 12 | flags));
   wire::store_be16(tcp + 14, static_cast<uint16_t>(window));
   wire::store_be32(tcp + 16, 0);
-  std::memcpy(tcp + wire::kTcpMinSize, options, option_bytes);
   if ((flags & kAck) != 0) {
     c.last_ack_sent = c.rcv_nxt;
     c.ack_pending = 0;

@@ -70,9 +70,14 @@ Tuple Tcp::tuple_of(Ref ref) const {
 }
 
 Ref Tcp::find(const Segment& s) const {
-  const Tuple t{s.local, s.remote, s.local_port, s.remote_port};
   // The hint was taken at the start of the burst; an earlier segment may have ended that connection.
-  if (s.hint.place() == Place::kConn && conns_.in_use(s.hint.index()) && matches(s.hint, t)) return s.hint;
+  if (__builtin_expect(s.hint.place() == Place::kConn && conns_.in_use(s.hint.index()), 1)) {
+    const Conn& c = conns_[s.hint.index()];
+    if (c.remote_port == s.remote_port && c.local_port == s.local_port && c.remote == s.remote && c.local == s.local) {
+      return s.hint;
+    }
+  }
+  const Tuple t{s.local, s.remote, s.local_port, s.remote_port};
   return table_.find(s.hash, [&](Ref ref) { return matches(ref, t); });
 }
 

@@ -251,6 +251,7 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     if (c.timer_kind != TimerKind::kRetransmit) set_rto(index, now);  // RFC 6298 5.1
     any = true;
     commit(index, p, out, n, now);
+    if (length == queued && (fin_here || !fin_due)) return true;  // nothing is left
   }
 }
 

@@ -265,7 +265,7 @@ class Tcp {
                             const link::DeviceLimits& limits);
   MR_INLINE static uint32_t tso_bytes(const Conn& c, const link::DeviceLimits& limits);
   MR_INLINE static void advance_cursor(Conn& c, uint32_t bytes);
-  MR_INLINE uint32_t write_options(uint32_t index, std::byte* at, uint8_t flags, uint32_t payload, Instant now);
+  uint32_t write_options(uint32_t index, std::byte* at, uint8_t flags, uint32_t payload, Instant now);
   MR_INLINE static void finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header, uint32_t length,
                      uint32_t mss, const link::DeviceLimits& limits);
   bool refresh_route(uint32_t index);
