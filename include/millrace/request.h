@@ -156,7 +156,6 @@ struct Reply {
   std::span<const std::byte> view{}; ///< Borrow
   uint64_t token = 0;                ///< Borrow
   std::byte* buffer = nullptr;       ///< LendBuffer
-  Endpoint remote{};                 ///< Accept
 };
 
 }  // namespace millrace

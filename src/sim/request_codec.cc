@@ -278,7 +278,6 @@ uint64_t digest_reply(const Request& request, const Result<Reply>& reply) {
     put(out, reply->handle);
     out.u64(reply->bytes);
     out.bytes(reply->view);
-    encode_endpoint(out, reply->remote);
     out.u8(reply->buffer != nullptr);
     out.u8(reply->token != 0);
     if (const auto* receive = std::get_if<req::Receive>(&request)) out.bytes(receive->into.first(reply->bytes));

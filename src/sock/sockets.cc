@@ -105,9 +105,7 @@ Result<Reply> Sockets::accept(const req::Accept& r) {
   if ((s.flags & kEnd) != 0) mask |= kPeerClosed;
   if (s.error != 0) mask |= kError | kReadable;
   emit(index, mask);
-  Reply reply = with_handle(handle_of(index));
-  if (s.conn != 0) reply.remote = tcp_->remote_of(s.conn);
-  return reply;
+  return with_handle(handle_of(index));
 }
 
 Result<Reply> Sockets::set_user(const req::SetUser& r) {

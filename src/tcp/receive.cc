@@ -273,6 +273,7 @@ void Tcp::consumed(uint32_t index, uint32_t bytes, uint32_t charge, Instant) {
   c.rcv_charge -= charge;
   if ((c.rx_flags & kRxFinSeen) != 0) return;
   const uint32_t held = static_cast<uint32_t>(c.rcv_adv - c.rcv_nxt);
+  if (held >= c.rcv_limit - c.rcv_limit / 4 && held >= 2u * c.rcv_mss) return;  // open enough
   const uint32_t space = window_space(c);
   // Worth a segment of its own: a window that was nearly shut opens, or a quarter of the buffer came free.
   const uint32_t worth = held < 2u * c.rcv_mss ? std::min<uint32_t>(c.rcv_limit / 2, c.rcv_mss) : c.rcv_limit / 4;
