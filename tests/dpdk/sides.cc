@@ -66,7 +66,7 @@ std::vector<std::string> eal_for_tests() {
   // Two ends at a time.
   const auto pages = drivers::dpdk::free_huge_pages();
   if (pages.page_bytes == size_t{2} << 20 && pages.free_bytes() > size_t{300} << 20) return {};
-  return {"--no-huge", "--single-file-segments"};
+  return {"--no-huge"};
 }
 
 conf::Config config_for_tests(const conf::Interface& interface) {

@@ -91,8 +91,8 @@ std::vector<std::string> eal_arguments(const conf::Config& config, std::span<con
     out.emplace_back("--no-shconf");  // DPDK 22.11 refuses --in-memory together with --no-huge
   } else {
     out.emplace_back("--in-memory");
-    out.emplace_back("--single-file-segments");  // vhost-user passes few descriptors, so memory must be few files
   }
+  out.emplace_back("--single-file-segments");  // vhost-user passes few descriptors, so memory must be few files
   if (memory_mib != 0) {
     out.emplace_back("-m");
     out.push_back(std::to_string(memory_mib));
