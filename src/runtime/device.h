@@ -54,6 +54,8 @@ class Device {
   /// Called now and then (about once a millisecond when busy, and before each sleep): reclaim sent buffers and so on.
   virtual void housekeeping(Instant) {}
   [[nodiscard]] virtual bool link_up() const { return true; }
+  /// Why the device will never work again, e.g. "it was removed"; empty while it may.
+  [[nodiscard]] virtual std::string_view trouble() const { return {}; }
   [[nodiscard]] virtual DeviceCounters counters() const { return {}; }
 };
 

@@ -278,6 +278,12 @@ Outcome<void> Host::drop_privileges() {
 Observed Host::observed() { return {*worker_, loop_->stages(), clock_.cycles_per_ns(), ports_}; }
 
 void Host::chores(Instant now) {
+  for (const auto& device : devices_) {
+    if (device->trouble().empty() || failed_) continue;
+    failed_ = true;
+    fmt::print(stderr, "{} works no more: {}\n", device->name(), device->trouble());
+    loop_->stop(1);
+  }
   if (control_ != nullptr) {
     control_->serve([this](std::string_view question) { return answer(question, observed()); });
   }

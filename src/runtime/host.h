@@ -73,6 +73,7 @@ class Host {
   Stages stats_before_;
   Instant stats_at_{};
   Instant capture_flush_at_{};
+  bool failed_ = false;
 };
 
 }  // namespace millrace::runtime

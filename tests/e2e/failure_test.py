@@ -85,6 +85,14 @@ def a_name_that_is_no_tap_is_explained(w):
     fails(w, "millrace-httpd", "--tap", "a-name-far-too-long", says=["a-name-far-too-long"], hint=False)
 
 
+def a_device_that_is_removed_ends_the_program(w):
+    server = w.server("millrace-httpd", "--tap", "mr0")
+    w.run("ip", "link", "delete", "mr0")
+    w.wait(lambda: not server.alive(), 5)
+    expect(server.process.returncode == 1, f"status {server.process.returncode}")
+    expect("mr0 works no more: it was removed" in server.output(), server.output())
+
+
 def an_unknown_driver_is_named(w):
     fails(w, "millrace-httpd", "--interface", "x0,driver=netmap,address=192.0.2.1/24", says=["netmap"], hint=False)
 
@@ -108,7 +116,8 @@ def main():
     tests = [a_wrong_configuration_is_named_by_file_line_and_key, a_missing_configuration_file_is_named,
              a_wrong_flag_is_named, an_unknown_driver_is_named, asking_a_stack_that_does_not_run_is_explained]
     if world.tap_usable():
-        tests += [a_missing_permission_is_explained, a_busy_interface_is_explained, a_name_that_is_no_tap_is_explained,
+        tests += [a_missing_permission_is_explained, a_busy_interface_is_explained,
+                  a_device_that_is_removed_ends_the_program, a_name_that_is_no_tap_is_explained,
                   a_capture_that_cannot_be_written_is_explained, a_directory_that_does_not_exist_is_named]
     world.main(*tests)
 

@@ -114,6 +114,7 @@ size_t TapDevice::receive(std::span<pkt::Packet*> out) {
     if (got < 0) {
       if (errno == EINTR) continue;
       if (errno != EAGAIN) ++counters_.rx_errors;
+      gone_ = errno == EBADFD;
       break;
     }
     if (static_cast<size_t>(got) < sizeof header_ + kEthernetHeader) {

@@ -25,6 +25,8 @@ class TapDevice final : public runtime::Device {
   size_t receive(std::span<pkt::Packet*> out) override;
   size_t transmit(std::span<pkt::Packet* const> frames) override;
   [[nodiscard]] int wait_fd() const override { return fd_.get(); }
+  [[nodiscard]] bool link_up() const override { return !gone_; }
+  [[nodiscard]] std::string_view trouble() const override { return gone_ ? "it was removed" : ""; }
   [[nodiscard]] runtime::DeviceCounters counters() const override { return counters_; }
 
   /// Segments of one frame that transmit() takes.
@@ -56,6 +58,7 @@ class TapDevice final : public runtime::Device {
   size_t posted_count_ = 0;
   LargeBuffer* posted_large_ = nullptr;
   size_t last_count_ = 0;
+  bool gone_ = false;  // the kernel's interface was deleted
 };
 
 }  // namespace millrace::drivers::tap
