@@ -53,6 +53,7 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
     }
   }
   if (c.snd_una == c.snd_nxt) {
+    if (!sack) c.sacked_bytes = 0;  // duplicates stood for segments that are all acknowledged now
     stop_timer(c);  // RFC 6298 5.2
   } else if (!MR_PLANTED(retransmit_timer_lost)) {
     set_rto(index, now);  // RFC 6298 5.3

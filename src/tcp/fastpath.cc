@@ -35,8 +35,9 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   pkt::Packet* packet = s.packet;
   s.packet = nullptr;
   if (s.length > 0) {
+    const uint32_t segment = segment_size(*packet, s.length);
     deliver(index, packet, s.length);
-    schedule_ack(index, s.length);
+    schedule_ack(index, segment);
   } else {
     packets_.free(packet);
   }

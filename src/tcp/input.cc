@@ -296,8 +296,9 @@ void Tcp::process_text(uint32_t index, Segment& s, Instant now) {
   pkt::Packet* data = s.packet;
   s.packet = nullptr;
   if (length > 0) {
+    const uint32_t segment = segment_size(*data, length);
     deliver(index, data, length);
-    schedule_ack(index, length);
+    schedule_ack(index, segment);
   } else {
     packets_.free(data);
   }

@@ -73,9 +73,10 @@ void Tcp::deliver(uint32_t index, pkt::Packet* data, uint32_t length) {
 }
 
 // RFC 5681 4.2, RFC 9293 3.8.6.3: at least every second full segment, and never later than the delay.
-void Tcp::schedule_ack(uint32_t index, uint32_t length) {
+// `segment` is the payload of one segment as the peer sent it, before a device merged any.
+void Tcp::schedule_ack(uint32_t index, uint32_t segment) {
   Conn& c = conns_[index];
-  const uint32_t full = std::min<uint32_t>(length, c.mss);
+  const uint32_t full = std::min<uint32_t>(segment, c.mss);
   if (full > c.rcv_mss) c.rcv_mss = static_cast<uint16_t>(full);
   c.ack_pending = 1;
   if (c.quick_acks > 0) {

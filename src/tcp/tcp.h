@@ -7,6 +7,7 @@
 // flushed once per burst. It knows no clock; every entry takes `now`.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <string>
@@ -246,7 +247,11 @@ class Tcp {
   void free_piece(Conn& c, uint32_t piece);
   void duplicate_seen(uint32_t index, Seq32 left, Seq32 right);
   void free_reassembly(Conn& c);
-  MR_INLINE void schedule_ack(uint32_t index, uint32_t length);
+  MR_INLINE void schedule_ack(uint32_t index, uint32_t segment);
+  [[nodiscard]] static uint32_t segment_size(const pkt::Packet& head, uint32_t length) {
+    const bool merged = (head.flags & pkt::kRxMerged) != 0 && head.seg_size() != 0;
+    return merged ? std::min(length, head.seg_size()) : length;
+  }
   void trim_front(Segment& s, uint32_t bytes);
   void trim_tail(Segment& s, uint32_t bytes);
   [[nodiscard]] MR_INLINE uint32_t window_space(const Conn& c) const;

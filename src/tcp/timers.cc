@@ -160,6 +160,7 @@ void Tcp::persist_timeout(uint32_t index, Instant now) {
   if (c.snd_wnd > 0) {
     // The window is open but silly, and has been for long enough (RFC 9293 3.8.6.2.1 override timeout): use it.
     c.max_snd_wnd = c.snd_wnd;
+    c.tx_flags &= static_cast<uint8_t>(~kTxMore);
     mark_dirty(index);
     return;
   }

@@ -260,7 +260,8 @@ size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more
     left -= n;
     c.snd_queued += n;
   }
-  if (more) {
+  // A full buffer cannot be followed by more: what is there must go.
+  if (more && left == 0 && wanted == data.size() && c.snd_queued < c.snd_limit) {
     c.tx_flags |= kTxMore;
   } else {
     c.tx_flags &= static_cast<uint8_t>(~kTxMore);
