@@ -180,6 +180,8 @@ class Maker {
       s.options.send_buffer = between(2'048, 9'000);
       s.options.receive_buffer = between(4'096, 12'000);
     }
+    // A lent buffer is taken whole or not at all.
+    if (s.lent && s.options.send_buffer != 0) s.write_chunk = std::min(s.write_chunk, s.options.send_buffer / 2);
     if (on("Nagle", 15)) s.options.no_delay = false;
     s.shut_early = rng_.chance(2, 3);
     if (on("keepalive", 15)) keepalive(s);

@@ -38,7 +38,7 @@ void Session::event(Net& net, const Event& event) {
     lent_.erase(it);
   }
   if (over()) return;
-  if ((event.mask & kConnected) != 0) state_ = State::kOpen;
+  if ((event.mask & kConnected) != 0) opened(handle_);
   if ((event.mask & kError) != 0 && state_ == State::kOpening) {
     std::byte byte{};
     const auto why = net.read(handle_, {&byte, 1});

@@ -33,6 +33,7 @@ class Session {
   void opened(Handle handle) {
     handle_ = handle;
     state_ = State::kOpen;
+    was_open_ = true;
   }
   void opening(Handle handle) { handle_ = handle; }
   void event(Net& net, const Event& event);
@@ -51,6 +52,10 @@ class Session {
   [[nodiscard]] uint64_t received() const { return rx_; }
   [[nodiscard]] Handle handle() const { return handle_; }
   [[nodiscard]] size_t lent_out() const { return lent_.size(); }
+  /// It failed before it was open, because no neighbour answered.
+  [[nodiscard]] bool unreachable() const {
+    return state_ == State::kFailed && !was_open_ && error_ == Error::kHostUnreachable;
+  }
   [[nodiscard]] std::string describe() const;
 
  private:
@@ -85,6 +90,7 @@ class Session {
   uint64_t rx_ = 0;
   uint64_t next_pause_ = 0;
   Instant paused_until_ = kNever;
+  bool was_open_ = false;
   bool paused_ = false;
   bool shut_ = false;
   bool ended_ = false;    ///< the peer's end of data was read

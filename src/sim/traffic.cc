@@ -95,6 +95,12 @@ void Traffic::accept(Net& net, size_t conn) {
 // Short connections follow one another.
 void Traffic::after(Net& net, size_t index) {
   const Session& s = sessions_[index];
+  if (s.unreachable() && !followed_[index]) {  // the neighbour did not answer while the wire was cut
+    followed_[index] = true;
+    const auto conn = static_cast<size_t>(&s.conn() - plan_.connections.data());
+    to_open_.push_back({conn, s.round(), net.now() + milliseconds(500)});
+    return;
+  }
   if (!s.over() || followed_[index] || s.role() != 0 || s.conn().kind != ConnKind::kShort) return;
   followed_[index] = true;
   if (s.round() + 1 >= s.conn().rounds) return;
