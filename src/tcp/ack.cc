@@ -103,11 +103,13 @@ void Tcp::take_rtt_sample(Conn& c, int64_t rtt_ns) {
                                                         static_cast<uint64_t>(settings_.rto_max_us)));
 }
 
-// RFC 9293 3.10.7.4: the window is taken from the newest segment only.
+// RFC 9293 3.10.7.4: the window is taken from the newest segment only. An acknowledgment that advances is newer than
+// all before it, even on a segment whose sequence number fills a gap: without its window, the old one would be counted
+// from the new snd_una and reach too far.
 void Tcp::update_send_window(uint32_t index, const Segment& s, Instant now) {
   Conn& c = conns_[index];
   if (s.ack < c.snd_una) return;
-  if (!(c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack))) return;
+  if (!(s.ack > c.snd_una || c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack))) return;
   const uint32_t window = static_cast<uint32_t>(s.window) << c.snd_wscale;
   const bool opened = window > c.snd_wnd;
   c.snd_wnd = window;

@@ -15,7 +15,7 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   if (s.length > static_cast<uint32_t>(c.rcv_adv - c.rcv_nxt)) return false;
   if (s.ack < c.snd_una || s.ack > c.snd_nxt) return false;
   const uint32_t window = static_cast<uint32_t>(s.window) << c.snd_wscale;
-  const bool advances = s.ack != c.snd_una;
+  const bool advances = s.ack != c.snd_una;  // then its window is the newest, whatever its sequence number
   // A possible duplicate ACK, or a zero window: the slow path counts and arms.
   if (!advances && s.length == 0) return false;
   if (window == 0 || c.sacked_bytes != 0 || c.dup_acks != 0) return false;
@@ -25,7 +25,7 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   c.last_rx_ms = milliseconds_of(now);
   trace_.put(index, base::TraceEvent::kRxSegment, s.seq.raw());
   if (advances) ack_advance(index, s.ack, now);
-  if (c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack)) {
+  if (advances || c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack)) {
     c.snd_wnd = window;
     c.snd_wl1 = s.seq;
     c.snd_wl2 = s.ack;

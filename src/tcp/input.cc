@@ -227,6 +227,7 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
     c.max_snd_wnd = c.snd_wnd;
     c.snd_wl1 = s.seq;
     c.snd_wl2 = s.ack;
+    c.tx_flags &= static_cast<uint8_t>(~kTxSynQueued);
     set_state(index, State::kEstablished);
     notify(c, kConnected | kWritable);
   }

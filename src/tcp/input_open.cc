@@ -323,6 +323,7 @@ void Tcp::input_syn_sent(uint32_t index, Segment& s, Instant now) {
   const auto route = ip_.route(c.remote, c.local, 0);
   if (route) init_conn(index, *route);
   if (ack_ok) {
+    c.tx_flags &= static_cast<uint8_t>(~kTxSynQueued);
     set_state(index, State::kEstablished);
     ack_advance(index, s.ack, now);
     notify(c, kConnected | kWritable);
