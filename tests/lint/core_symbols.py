@@ -24,7 +24,7 @@ ALLOWED = [
     # Arithmetic.
     r"(ceil|floor|sqrt|cbrt|pow|log2|exp|log|round|lround|llround|fmod|trunc)f?", r"__u?(div|mod)ti3",
     # The linker's own.
-    r"_GLOBAL_OFFSET_TABLE_", r"__dso_handle", r"_Unwind_Resume", r"__gxx_personality_v0",
+    r"_GLOBAL_OFFSET_TABLE_", r"__dso_handle", r"__cpu_model", r"_Unwind_Resume", r"__gxx_personality_v0",
 ]
 # conf/ reads text with toml++, which is made of streams over strings.
 ALLOWED_IN = {
