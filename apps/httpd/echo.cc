@@ -41,34 +41,38 @@ void EchoServer::accept_all(Net& net) {
 }
 
 void EchoServer::serve(Net& net, uint32_t slot) {
+  if (!conns_[slot].held.empty()) {
+    const std::string held = std::exchange(conns_[slot].held, {});
+    if (!send(net, slot, std::as_bytes(std::span(held)))) return;
+  }
   while (true) {
-    Conn& conn = conns_[slot];
-    if (conn.held.token != 0 && !send_held(net, slot)) return;
-    const auto borrowed = net.borrow(conn.handle);
-    if (!borrowed && borrowed.error() == Error::kWouldBlock) return;
-    if (!borrowed || borrowed->end) return drop(net, slot);
-    conn.held = *borrowed;
-    conn.held_at = 0;
+    const auto n = net.read(conns_[slot].handle, input_);
+    if (!n && n.error() == Error::kWouldBlock) return;
+    if (!n || *n == 0) return drop(net, slot);
+    if (!send(net, slot, std::span(input_).first(*n))) return;
+    if (*n < input_.size()) return;  // that was all; what comes later has its own event
   }
 }
 
-bool EchoServer::send_held(Net& net, uint32_t slot) {
+bool EchoServer::send(Net& net, uint32_t slot, std::span<const std::byte> bytes) {
   Conn& conn = conns_[slot];
-  while (conn.held_at < conn.held.data.size()) {
-    const auto taken = net.write(conn.handle, conn.held.data.subspan(conn.held_at));
-    if (!taken) {
-      if (taken.error() != Error::kWouldBlock) drop(net, slot);
+  while (!bytes.empty()) {
+    const auto taken = net.write(conn.handle, bytes);
+    if (taken) {
+      bytes = bytes.subspan(*taken);
+    } else if (taken.error() == Error::kWouldBlock) {
+      conn.held.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+      return false;
+    } else {
+      drop(net, slot);
       return false;
     }
-    conn.held_at += *taken;
   }
-  net.release(std::exchange(conn.held, {}));
   return true;
 }
 
 void EchoServer::drop(Net& net, uint32_t slot) {
   Conn& conn = conns_[slot];
-  if (conn.held.token != 0) net.release(conn.held);
   net.close(conn.handle);
   conn = {.next_free = free_slot_};
   free_slot_ = slot;

@@ -1,8 +1,8 @@
-// EchoServer: sends back what it receives, as a service for raw measurements. Input is borrowed and written from where
-// it lies; a peer that does not read is not read.
+// EchoServer: sends back what it receives, as a service for raw measurements. A peer that does not read is not read.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "millrace/program.h"
@@ -12,7 +12,7 @@ namespace millrace::httpd {
 class EchoServer {
  public:
   /// `tag` fills the upper 32 bits of the user values of this server's sockets.
-  explicit EchoServer(uint64_t tag) : tag_(tag), conns_(1) {}
+  explicit EchoServer(uint64_t tag) : tag_(tag), conns_(1), input_(64 * 1024) {}
 
   Result<void> listen(Net& net, const Endpoint& local);
   void event(Net& net, const Event& event);
@@ -22,20 +22,20 @@ class EchoServer {
  private:
   struct Conn {
     Handle handle{};
-    Borrowed held{};  ///< received and not yet echoed
-    size_t held_at = 0;
+    std::string held{};  ///< received, and too much for the peer yet
     uint32_t next_free = 0;
   };
 
   void accept_all(Net& net);
   void serve(Net& net, uint32_t slot);
-  /// Whether all of the held piece went out.
-  bool send_held(Net& net, uint32_t slot);
+  /// Whether all of it went out; what did not is held.
+  bool send(Net& net, uint32_t slot, std::span<const std::byte> bytes);
   void drop(Net& net, uint32_t slot);
 
   uint64_t tag_;
   Handle listener_{};
   std::vector<Conn> conns_;
+  std::vector<std::byte> input_;
   uint32_t free_slot_ = 0;
   uint32_t open_ = 0;
 };

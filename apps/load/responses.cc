@@ -25,27 +25,30 @@ ErrorKind kind_of(Fault fault) {
 }  // namespace
 
 void Generator::receive(Net& net, uint32_t i) {
+  const Handle handle = conns_[i].handle;
   while (conns_[i].state == kOpen) {
-    const Handle handle = conns_[i].handle;
     Error error = Error::kWouldBlock;
     bool end = false;
-    bool good = false;
     if (bulk_) {
       const auto piece = net.borrow(handle);
       if (!piece) error = piece.error();
       end = piece && piece->end;
       if (piece && !end) {
-        good = take(net, i, text_of(piece->data));
+        const bool good = take(net, i, text_of(piece->data));
         net.release(*piece);
+        if (!good) return;
+        continue;
       }
     } else {
       const auto n = net.read(handle, buffer_);
       if (!n) error = n.error();
       end = n && *n == 0;
-      if (n && !end) good = take(net, i, text_of({buffer_.data(), *n}));
+      if (n && !end) {
+        if (!take(net, i, text_of({buffer_.data(), *n}))) return;
+        if (*n < buffer_.size()) return;  // that was all; what comes later has its own event
+        continue;
+      }
     }
-    if (good) continue;
-    if (conns_[i].state != kOpen || conns_[i].handle != handle) return;  // ended by what it received
     if (end) return broken(net, i, ErrorKind::kEnded);
     if (error != Error::kWouldBlock) return broken(net, i, ErrorKind::kReset);
     return;
