@@ -167,6 +167,12 @@ TEST_F(InputTest, NothingIsForwarded) {
   EXPECT_TRUE(sent().empty());
 }
 
+TEST_F(InputTest, LinkLocalAddressOfAnotherInterfaceIsNotReachedHere) {
+  ASSERT_TRUE(ip_->add_interface({"eth1", link::LinkKind::kEthernet, kOtherMac, {}}));
+  EXPECT_TRUE(input(v6(addr("fe80::9"), addr("fe80::ff:fe00:1"))));
+  expect_drop(v6(addr("fe80::9"), addr("fe80::ff:fe00:3")), "ip.drop.not_for_us");
+}
+
 TEST_F(InputTest, LoopbackAddressesDoNotComeFromTheWire) {
   add_loopback();
   expect_drop(v4(peer4_, addr("127.0.0.1")), "ip.drop.not_for_us");

@@ -109,6 +109,15 @@ TEST_F(NdTest, SolicitationsForOthersAreIgnored) {
   EXPECT_EQ(state(), "none");
 }
 
+TEST_F(NdTest, AddressOfAnotherInterfaceIsNotAnsweredHere) {
+  const IfIndex other = *ip_->add_interface({"eth1", link::LinkKind::kEthernet, kOtherMac, {}});
+  const IpAddr target = addr("2001:db8:7::1");  // shares the group of our6_
+  ASSERT_TRUE(ip_->add_address(other, {target, 64}, now_));
+  hear(wire::NeighbourSolicitation{target, kPeerMac}, peer6_, wire::solicited_node(target));
+  EXPECT_TRUE(sent().empty());
+  EXPECT_EQ(count("nd.drop.not_ours"), 1U);
+}
+
 // RFC 4861 7.1.1, 7.1.2
 TEST_F(NdTest, MessagesThatFailTheChecksAreDropped) {
   const auto solicited = wire::solicited_node(our6_);
