@@ -5,6 +5,7 @@
 namespace millrace::sim {
 namespace {
 constexpr uint32_t kMillion = 1'000'000;
+constexpr Duration kLongestBurst = milliseconds(700);
 constexpr uint64_t kWireOverhead = 24;  // preamble, check sequence, gap
 }  // namespace
 
@@ -15,7 +16,14 @@ bool Link::lose() {
     return true;
   }
   if (f.burst_enter != 0) {
-    bad_ = bad_ ? !rng_.chance(f.burst_leave, kMillion) : rng_.chance(f.burst_enter, kMillion);
+    // A burst ends by chance, or in time: a quiet connection must not find the wire dead for minutes.
+    const bool stays = !rng_.chance(f.burst_leave, kMillion) && heap_.now() - bad_since_ < kLongestBurst;
+    if (bad_) {
+      bad_ = stays;
+    } else if (rng_.chance(f.burst_enter, kMillion)) {
+      bad_ = true;
+      bad_since_ = heap_.now();
+    }
     if (bad_ && rng_.chance(f.burst_loss, kMillion)) {
       ++stats_.lost_in_burst;
       return true;

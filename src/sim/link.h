@@ -75,6 +75,7 @@ class Link {
   Instant busy_until_{};
   bool up_ = true;
   bool bad_ = false;
+  Instant bad_since_{};
 };
 
 }  // namespace millrace::sim

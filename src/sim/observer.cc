@@ -73,11 +73,14 @@ void Observer::sent(int host, const Bytes& frame, Instant now) {
   if (view->has(kRst)) {
     // The answer to a forged segment has the forger's number: the peer will not obey it.
     if (flow.forged_acks.count(view->seq) != 0) return;
-    // In SYN-SENT a reset answers a stray segment, and the opening goes on.
-    if (check_rst(flow, side.own, *view) && own.peer_syn) own.rst_sent = true;
+    // In CLOSED and SYN-SENT a reset answers a stray segment, and an opening goes on.
+    if (check_rst(flow, side.own, *view) && own.peer_syn && own.syn_sent) own.rst_sent = true;
     return;
   }
-  if (!own.syn_sent) return fail(*view, "segment before a SYN");
+  if (!own.syn_sent) {  // its SYN may have been dropped while the neighbour was unknown
+    if (view->seq_len() > 0) fail(*view, "segment before a SYN");
+    return;
+  }
   if (own.rst_sent) return fail(*view, "segment after a reset");
   const int64_t at = offset(view->seq, own.isn);
   if (!check_ack(flow, side.own, *view) || !check_timestamp(flow, side.own, *view)) return;
@@ -108,6 +111,8 @@ void Observer::delivered(int host, const Frame& frame, Instant now) {
   const int64_t at = offset(view->seq, peer.isn);
   if (view->has(kSyn)) me.peer_syn = true;
   const bool paws_may_drop = view->has_timestamp && me.ts_bound_set && newer(me.ts_bound, view->tsval);
+  // A segment with an acknowledgment older than the largest window may be dropped too (RFC 5961 5.2).
+  const bool old_ack = view->has(kAck) && offset(view->ack, me.isn) < me.ack_seen;
   if (view->has_timestamp && at <= me.prefix && (!me.ts_bound_set || newer(view->tsval, me.ts_bound))) {
     me.ts_bound_set = true;
     me.ts_bound = view->tsval;
@@ -116,7 +121,7 @@ void Observer::delivered(int host, const Frame& frame, Instant now) {
     me.received.add(std::max<int64_t>(at, 0), at + view->seq_len());
     me.prefix = me.received.covers(0, 1) ? me.received.end_of(0) : 0;
     const int64_t sure_before = std::max(me.sure, me.ack_sent);
-    me.sure = at <= sure_before && !paws_may_drop ? std::max(sure_before, at + view->seq_len()) : sure_before;
+    me.sure = at <= sure_before && !paws_may_drop && !old_ack ? std::max(sure_before, at + view->seq_len()) : sure_before;
     if (me.sure > sure_before && sure_before <= me.ack_sent) me.unacked_since = now;
     me.full = std::max(me.full, static_cast<uint32_t>(view->payload_len));
     if (view->has(kFin)) me.peer_fin = at + view->seq_len() - 1;

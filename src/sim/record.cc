@@ -136,6 +136,7 @@ std::optional<Instant> RecordingWorker::next_deadline() {
 
 void RecordingWorker::set_pump(stack::Worker::Pump pump) {
   if (!state_->record) return worker_->set_pump(std::move(pump));
+  state_->recording.pumped = true;
   worker_->set_pump([this, inner = std::move(pump)] {
     state_->begin(RecordOp::kPump, Instant());
     const Instant now = inner();

@@ -24,6 +24,7 @@ struct Recording {
   std::vector<uint32_t> frame_grants;      ///< answers of PacketPool::allocate and available, in order
   std::vector<uint32_t> reference_grants;
   std::vector<uint8_t> memory_grants;      ///< whether MemorySource::allocate had memory
+  bool pumped = false;                     ///< a pump was set
   bool device_returns = false;             ///< returned() was used; otherwise packets are freed as they come out
 
   [[nodiscard]] Bytes serialise() const;

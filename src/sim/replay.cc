@@ -26,7 +26,7 @@ class Replay {
     config.references = &references_;
     config.memory = &memory_;
     worker_ = std::make_unique<stack::Worker>(config);
-    worker_->set_pump([this] { return pump(); });
+    if (recording.pumped) worker_->set_pump([this] { return pump(); });
   }
   ~Replay() {
     for (auto& [ordinal, packet] : outstanding_) free_chain(packet, frame_pool_, reference_pool_);
@@ -169,6 +169,7 @@ Bytes Recording::serialise() const {
     for (const uint32_t n : *grants) out.u64(n);
   }
   out.bytes(memory_grants);
+  out.u8(pumped);
   out.u8(device_returns);
   return out.take();
 }
@@ -188,6 +189,7 @@ bool Recording::parse(std::span<const uint8_t> bytes, Recording& out) {
     for (auto& grant : *grants) grant = static_cast<uint32_t>(in.u64());
   }
   take(out.memory_grants);
+  out.pumped = in.u8() != 0;
   out.device_returns = in.u8() != 0;
   return in.empty() && !in.bad();
 }
