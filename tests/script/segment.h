@@ -1,0 +1,75 @@
+// A TCP segment as a script speaks of it: sequence numbers relative to the initial one of their direction, options as
+// values. A field that a script does not mention is filled in when the segment is sent and not compared when one is
+// expected. Tokens set the fields: in(ACK, seq(1), len(100)).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "millrace/time.h"
+
+namespace millrace::script {
+
+inline constexpr uint8_t FIN = 0x01, SYN = 0x02, RST = 0x04, PSH = 0x08, ACK = 0x10, URG = 0x20;
+
+/// [first, second), relative.
+using Blocks = std::vector<std::pair<uint32_t, uint32_t>>;
+
+struct Segment {
+  uint8_t flags = 0;
+  std::optional<uint32_t> seq;
+  std::optional<uint32_t> ack;
+  std::optional<uint32_t> win;  ///< as in the header, not scaled
+  uint32_t len = 0;
+  std::optional<uint16_t> mss;
+  std::optional<int> wscale;   ///< -1: the option must be absent
+  std::optional<bool> sack_ok;
+  std::optional<bool> ts;
+  std::optional<uint32_t> ts_val;
+  std::optional<uint32_t> ts_ecr;
+  std::optional<Blocks> sack;
+  std::optional<bool> psh;
+  bool urgent = false;
+  bool corrupt = false;                 ///< sent with a wrong checksum
+  std::vector<uint8_t> raw_options;     ///< sent as they are, in place of all others
+  bool has_raw_options = false;
+  uint16_t port = 0;                    ///< the peer's
+  Instant time;
+
+  /// One line, close to tcpdump's: "S. seq 0 ack 1 win 65535 len 0 <mss 1460,sackOK,TS val 1 ecr 0,wscale 7>".
+  [[nodiscard]] std::string to_string() const;
+  /// Why `real` is not what this segment describes, or empty.
+  [[nodiscard]] std::string difference(const Segment& real) const;
+};
+
+using Token = std::function<void(Segment&)>;
+
+inline Token seq(uint32_t v) { return [=](Segment& s) { s.seq = v; }; }
+inline Token ack(uint32_t v) { return [=](Segment& s) { s.ack = v; }; }
+inline Token win(uint32_t v) { return [=](Segment& s) { s.win = v; }; }
+inline Token len(uint32_t v) { return [=](Segment& s) { s.len = v; }; }
+inline Token mss(uint16_t v) { return [=](Segment& s) { s.mss = v; }; }
+inline Token no_mss() { return [](Segment& s) { s.mss.reset(); }; }
+inline Token ws(int v) { return [=](Segment& s) { s.wscale = v; }; }
+inline Token no_ws() { return ws(-1); }
+inline Token sack_ok(bool v = true) { return [=](Segment& s) { s.sack_ok = v; }; }
+inline Token ts(bool v = true) { return [=](Segment& s) { s.ts = v; }; }
+inline Token tsval(uint32_t v) { return [=](Segment& s) { s.ts = true, s.ts_val = v; }; }
+inline Token ecr(uint32_t v) { return [=](Segment& s) { s.ts = true, s.ts_ecr = v; }; }
+inline Token sack(Blocks b) { return [=](Segment& s) { s.sack = b; }; }
+inline Token no_sack() { return sack({}); }
+inline Token psh(bool v = true) { return [=](Segment& s) { s.psh = v; }; }
+inline Token urg() { return [](Segment& s) { s.urgent = true, s.flags |= URG; }; }
+inline Token corrupt() { return [](Segment& s) { s.corrupt = true; }; }
+inline Token raw(std::vector<uint8_t> bytes) {
+  return [=](Segment& s) { s.raw_options = bytes, s.has_raw_options = true; };
+}
+
+/// The byte at stream offset `at` (0 is the first data byte) in either direction.
+constexpr std::byte pattern(uint32_t at) { return static_cast<std::byte>((at * 2654435761U) >> 24 ^ at); }
+
+}  // namespace millrace::script
