@@ -149,6 +149,15 @@ bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
       return false;
     }
   }
+  if (c.state == State::kSynReceived && s.has(kSyn) && s.has(kAck) && s.seq + 1 == c.rcv_nxt) {
+    // RFC 9293 3.5 figure 8: the other half of a simultaneous open. Its SYN is known and cut off; what is left opens the
+    // connection, and an answer opens the peer's.
+    s.seq += 1;
+    s.flags &= static_cast<uint8_t>(~kSyn);
+    s.window = static_cast<uint16_t>(s.window >> c.snd_wscale);  // RFC 7323 2.2: never scaled in a SYN
+    c.rx_flags |= kRxAckNow;
+    mark_dirty(index);
+  }
   const uint32_t window = static_cast<uint32_t>(c.rcv_adv - c.rcv_nxt);
   const uint32_t span = s.span();
   const Seq32 edge = c.rcv_adv;
