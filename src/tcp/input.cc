@@ -237,7 +237,8 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
     c.snd_wl1 = s.seq;
     c.snd_wl2 = s.ack;
     c.tx_flags &= static_cast<uint8_t>(~kTxSynQueued);
-    set_state(index, State::kEstablished);
+    // A close in SYN-RECEIVED waited for this moment (RFC 9293 3.10.4).
+    set_state(index, (c.tx_flags & kTxFinQueued) != 0 ? State::kFinWait1 : State::kEstablished);
     notify(c, kConnected | kWritable);
   }
   // RFC 5961 5.2: an ACK may be old by at most the largest window ever offered to us.
