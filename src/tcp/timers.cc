@@ -97,6 +97,8 @@ void Tcp::conn_timer(uint32_t index, Instant now) {
   }
   int64_t next = std::min(c.rto_deadline, c.delack_deadline);
   if ((c.options & kOptKeepalive) != 0) {
+    // Data that came by the fast path answers a probe too.
+    if (milliseconds_of(now) - c.last_rx_ms < cold(index).keepalive_idle_ms) cold(index).keepalive_sent = 0;
     if (keepalive_deadline(index, now) <= now.ns() && !keepalive_timeout(index, now)) return;
     next = std::min(next, std::max(keepalive_deadline(index, now), now.ns() + 1'000'000));
   }
