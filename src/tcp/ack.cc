@@ -106,7 +106,7 @@ void Tcp::take_rtt_sample(Conn& c, int64_t rtt_ns) {
 // RFC 9293 3.10.7.4: the window is taken from the newest segment only. An acknowledgment that advances is newer than
 // all before it, even on a segment whose sequence number fills a gap: without its window, the old one would be counted
 // from the new snd_una and reach too far.
-void Tcp::update_send_window(uint32_t index, const Segment& s, Instant now) {
+void Tcp::update_send_window(uint32_t index, const Segment& s) {
   Conn& c = conns_[index];
   if (s.ack < c.snd_una) return;
   if (!(s.ack > c.snd_una || c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack))) return;
@@ -116,10 +116,9 @@ void Tcp::update_send_window(uint32_t index, const Segment& s, Instant now) {
   c.snd_wl1 = s.seq;
   c.snd_wl2 = s.ack;
   c.max_snd_wnd = std::max(c.max_snd_wnd, window);
-  if (c.timer_kind == TimerKind::kPersist) {
-    c.retries = 0;  // the peer answers: it lives, however long its window stays shut
-    if (window > 0) stop_timer(c);
-    (void)now;
+  if (c.timer_kind == TimerKind::kPersist && window > 0) {
+    stop_timer(c);
+    c.retries = 0;
   }
   if (opened && c.snd_queued > 0) mark_dirty(index);
 }

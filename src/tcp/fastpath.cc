@@ -30,7 +30,10 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
     c.snd_wl1 = s.seq;
     c.snd_wl2 = s.ack;
     if (window > c.max_snd_wnd) c.max_snd_wnd = window;
-    if (c.timer_kind == TimerKind::kPersist) stop_timer(c);
+    if (c.timer_kind == TimerKind::kPersist) {
+      stop_timer(c);
+      c.retries = 0;
+    }
   }
   pkt::Packet* packet = s.packet;
   s.packet = nullptr;

@@ -253,7 +253,7 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
   const uint32_t old_wnd = c.snd_wnd;
   const Seq32 old_una = c.snd_una;
   const uint32_t advanced = s.ack > c.snd_una ? static_cast<uint32_t>(s.ack - c.snd_una) : 0;
-  update_send_window(index, s, now);
+  update_send_window(index, s);
   if (advanced > 0) ack_advance(index, s.ack, now);
   // RFC 5681 2: what makes a duplicate ACK.
   const bool duplicate = advanced == 0 && s.ack == old_una && s.length == 0 && !s.has(kFin) &&

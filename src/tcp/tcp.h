@@ -225,7 +225,7 @@ class Tcp {
   void drop_time_wait(Ref ref);
   // ack.cc
   void ack_advance(uint32_t index, Seq32 ack, Instant now);
-  void update_send_window(uint32_t index, const Segment& s, Instant now);
+  void update_send_window(uint32_t index, const Segment& s);
   MR_INLINE void take_rtt_sample(Conn& c, int64_t rtt_ns);
   MR_INLINE void free_acked(Conn& c, uint32_t data_bytes);
   // sack.cc
@@ -290,6 +290,7 @@ class Tcp {
   int64_t keepalive_deadline(uint32_t index, Instant now) const;
   bool keepalive_timeout(uint32_t index, Instant now);
   [[nodiscard]] MR_INLINE uint32_t backed_off(const Conn& c) const;
+  [[nodiscard]] bool unanswered(const Conn& c, Instant now) const;
   // user.cc
   uint32_t new_conn(const Tuple& t, uint64_t hash);
   void apply_options(Conn& c, ConnCold& cold, const SocketOptions& options);

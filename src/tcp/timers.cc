@@ -71,6 +71,17 @@ uint32_t Tcp::backed_off(const Conn& c) const {
                                                   static_cast<uint64_t>(settings_.rto_max_us)));
 }
 
+// Whether the peer has been silent for as long as the last settings_.retries probes took. One that answers lives,
+// however long its window stays shut (RFC 9293 3.8.6.1 MUST-37).
+bool Tcp::unanswered(const Conn& c, Instant now) const {
+  uint64_t probing_us = 0;
+  for (uint32_t i = 1; i <= c.retries && i <= settings_.retries; ++i) {
+    const uint32_t shift = std::min<uint32_t>(c.retries - i, 16);
+    probing_us += std::min<uint64_t>(uint64_t{c.rto_us} << shift, static_cast<uint64_t>(settings_.rto_max_us));
+  }
+  return uint64_t{milliseconds_of(now) - c.last_rx_ms} * 1'000 >= probing_us;
+}
+
 void Tcp::set_rto(uint32_t index, Instant now) {
   set_timer(index, TimerKind::kRetransmit, now + microseconds(backed_off(conns_[index])));
 }
@@ -152,12 +163,12 @@ void Tcp::persist_timeout(uint32_t index, Instant now) {
     stop_timer(c);
     return;
   }
-  if (c.retries >= settings_.retries) {
+  if (c.retries >= settings_.retries && unanswered(c, now)) {
     counters_.add(Counter::kTimedOut);
     fail_conn(index, Error::kTimedOut);
     return;
   }
-  ++c.retries;
+  if (c.retries < UINT8_MAX) ++c.retries;  // RFC 9293 3.8.6.1 SHLD-30: probes back off
   set_timer(index, TimerKind::kPersist, now + microseconds(backed_off(c)));
   if (c.snd_wnd > 0) {
     // The window is open but silly, and has been for long enough (RFC 9293 3.8.6.2.1 override timeout): use it.
