@@ -6,11 +6,6 @@
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
-namespace {
-
-constexpr uint32_t kRtoAfterLostSyn = 3'000'000;  // RFC 6298 5.7
-
-}  // namespace
 
 void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
   Conn& c = conns_[index];

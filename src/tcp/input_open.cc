@@ -266,6 +266,7 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   c.snd_wl1 = h.irs;
   c.snd_wl2 = c.snd_una;
   c.rcv_adv = c.rcv_nxt + (c.rcv_limit < 65'535 ? c.rcv_limit : 65'535);
+  if (h.retries > 0) c.rto_us = kRtoAfterLostSyn;
   init_conn(index, *route);
   set_state(index, State::kEstablished);
   counters_.add(Counter::kPassiveOpens);

@@ -64,6 +64,7 @@ struct Ref {
 inline constexpr uint16_t kDefaultMss4 = 536;   // RFC 9293 3.7.1 MUST-15
 inline constexpr uint16_t kDefaultMss6 = 1220;
 inline constexpr uint16_t kMinMss = 64;         // smaller offers are raised: tiny segments are an attack
+inline constexpr uint32_t kRtoAfterLostSyn = 3'000'000;  // RFC 6298 5.7, microseconds
 inline constexpr uint8_t kMaxWindowShift = 14;  // RFC 7323 2.3
 
 }  // namespace millrace::tcp
