@@ -57,7 +57,8 @@ void Tcp::input_none(Segment& s, Instant now) {
   input_listen(*listener, slot, s, now);
 }
 
-void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant now) {
+// `used` is the highest sequence number of the tuple's previous connection, if it is still in TIME-WAIT.
+void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant now, const Seq32* used) {
   if (listener.waiting >= listener.backlog) {
     drop(s, Counter::kDropBacklog);
     return;
@@ -85,6 +86,7 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
   h.remote_port = s.remote_port;
   h.irs = s.seq;
   h.iss = initial_sequence({s.local, s.remote, s.local_port, s.remote_port}, now);
+  if (used != nullptr && h.iss <= *used) h.iss = *used + 65'536;  // RFC 1122 4.2.2.13
   h.listener = slot;
   h.window = s.window;
   h.mss = peer_mss(options, v4);
@@ -353,12 +355,16 @@ void Tcp::input_time_wait(Ref ref, Segment& s, Instant now) {
   }
   const bool ts = (w.flags & kMiniTimestamps) != 0;
   if (s.has(kSyn) && !s.has(kAck)) {
-    const bool newer = ts && s.has_ts ? static_cast<int32_t>(s.ts_val - w.ts_recent) > 0 : s.seq > w.rcv_nxt;
+    // RFC 6191 2: newer by timestamp, or new in using timestamps, or newer by sequence number.
+    const int32_t later = ts && s.has_ts ? static_cast<int32_t>(s.ts_val - w.ts_recent) : 0;
+    const bool newer = later > 0 || (!ts && s.has_ts) || (later == 0 && s.seq > w.rcv_nxt);
     uint32_t slot = 0;
-    if (newer && find_listener(s.local, s.local_port, slot) != nullptr) {
+    Listener* listener = find_listener(s.local, s.local_port, slot);
+    if (newer && listener != nullptr) {
       counters_.add(Counter::kTimeWaitRecycled);
+      const Seq32 used = w.snd_nxt;
       drop_time_wait(ref);
-      input_none(s, now);
+      input_listen(*listener, slot, s, now, &used);
       return;
     }
   }

@@ -213,7 +213,7 @@ class Tcp {
   MR_INLINE bool fast_path(uint32_t index, Segment& s, Instant now);
   // input_open.cc
   void input_none(Segment& s, Instant now);
-  void input_listen(Listener& listener, uint32_t slot, Segment& s, Instant now);
+  void input_listen(Listener& listener, uint32_t slot, Segment& s, Instant now, const Seq32* used = nullptr);
   void input_half_open(Ref ref, Segment& s, Instant now);
   void input_syn_sent(uint32_t index, Segment& s, Instant now);
   void input_time_wait(Ref ref, Segment& s, Instant now);
