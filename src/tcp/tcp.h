@@ -369,7 +369,7 @@ class Tcp {
   };
   std::vector<DirtyList> dirty_;  // by interface
   base::Counters<Counter> counters_;
-  uint32_t challenge_second_ = 0;
+  uint32_t challenge_second_ = UINT32_MAX;
   uint32_t challenge_left_ = 0;
   uint32_t port_counter_ = 0;
 
