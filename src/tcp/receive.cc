@@ -275,10 +275,11 @@ void Tcp::consumed(uint32_t index, uint32_t bytes, uint32_t charge, Instant) {
   c.rcv_charge -= charge;
   if ((c.rx_flags & kRxFinSeen) != 0) return;
   const uint32_t held = static_cast<uint32_t>(c.rcv_adv - c.rcv_nxt);
-  if (held >= c.rcv_limit - c.rcv_limit / 4 && held >= 2u * c.rcv_mss) return;  // open enough
-  const uint32_t space = window_space(c);
-  // Worth a segment of its own: a window that was nearly shut opens, or a quarter of the buffer came free.
-  const uint32_t worth = held < 2u * c.rcv_mss ? std::min<uint32_t>(c.rcv_limit / 2, c.rcv_mss) : c.rcv_limit / 4;
+  const uint32_t most = std::min(c.rcv_limit, 65'535u << c.rcv_wscale);  // what the field can say
+  if (held >= most - most / 4 && held >= 2u * c.rcv_mss) return;          // open enough
+  const uint32_t space = std::min(window_space(c), most);
+  // Worth a segment of its own: a window that was nearly shut opens, or a quarter of the largest came free.
+  const uint32_t worth = held < 2u * c.rcv_mss ? std::min<uint32_t>(most / 2, c.rcv_mss) : most / 4;
   if (space >= held + std::max(worth, 1u)) {
     c.rx_flags |= kRxWindowUpdate;
     mark_dirty(index);
