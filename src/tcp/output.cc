@@ -181,21 +181,22 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     const uint32_t in_pipe = pipe(c);
     const uint32_t room = c.cwnd > in_pipe ? c.cwnd - in_pipe : 0;
     uint32_t length = std::min({queued, usable, largest});
-    if (length > room && in_pipe > 0) {
-      if (room < std::min<uint32_t>(c.mss, queued)) {
+    if (length > room) {  // RFC 5681 2: never beyond cwnd
+      if (in_pipe > 0 && room < std::min<uint32_t>(c.mss, queued)) {
         c.tx_flags |= kTxCwndLimited;
         return true;
       }
       length = room;
     }
-    if (length > c.mss && length < queued) length -= length % c.mss;
+    const bool holds_tail = !fin_due && ((c.options & kOptNoDelay) == 0 || (c.tx_flags & kTxMore) != 0);
+    if (length > c.mss && (length < queued || holds_tail)) length -= length % c.mss;
     const bool last = length == queued;
     if (length < c.mss && queued > 0) {
       // RFC 9293 3.8.6.2.1: a full segment, or everything with nothing in the way, or half the largest window.
       const bool nagle_holds = (c.options & kOptNoDelay) == 0 && sent > 0 && !fin_due;
       const bool more_holds = (c.tx_flags & kTxMore) != 0 && !fin_due;
       const bool everything = last && !nagle_holds && !more_holds;
-      const bool half_window = length > 0 && length >= c.max_snd_wnd / 2 && !more_holds;
+      const bool half_window = length > 0 && length >= c.max_snd_wnd / 2 && !more_holds && !nagle_holds;
       if (length == 0 || !(everything || half_window)) {
         if (sent == 0 && usable < std::min<uint32_t>(queued, c.mss) && c.timer_kind == TimerKind::kNone &&
             !MR_PLANTED(window_probe_lost)) {
