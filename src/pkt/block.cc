@@ -13,12 +13,16 @@ constexpr size_t kRegionBytes = size_t{2} << 20;
 Block* BlockPool::allocate(uint32_t bytes) {
   size_t which = 0;
   while (which + 1 < kClassBytes.size() && kClassBytes[which] - sizeof(Block) < bytes) ++which;
+  // Where the class has nothing left and cannot grow, a larger block serves as well: memory stays with the class that
+  // took it first.
+  while (classes_[which].free == nullptr && classes_[which].fresh == classes_[which].fresh_end && !grow(which)) {
+    if (++which == kClassBytes.size()) return nullptr;
+  }
   Class& c = classes_[which];
   Block* block = c.free;
   if (block != nullptr) {
     c.free = block->next;
   } else {
-    if (c.fresh == c.fresh_end && !grow(which)) return nullptr;
     block = new (c.fresh) Block();
     block->data = c.fresh + sizeof(Block);
     block->iova = reinterpret_cast<uint64_t>(block->data) + c.io_offset;
