@@ -301,6 +301,17 @@ const std::vector<Event>& Script::all_events() {
   return events_;
 }
 
+std::vector<uint64_t> Script::released() {
+  collect();
+  std::vector<uint64_t> out;
+  std::erase_if(events_, [&](const Event& e) {
+    if ((e.mask & kReleased) == 0) return false;
+    out.push_back(e.cookie);
+    return true;
+  });
+  return out;
+}
+
 uint32_t Script::events(Handle h) {
   collect();
   uint32_t mask = 0;

@@ -128,6 +128,8 @@ class Script {
   /// Data segments that together are exactly [from, to) of our stream, in order, each at most full(); their number.
   size_t expect_data(uint32_t from, uint32_t to, At at = {});
   void mark() { mark_ = now_; }
+  /// Forgets the oldest segment that was sent and not expected.
+  void drop_first() { out_.pop_front(); }
   /// Forgets what was sent and not expected; how many segments that was.
   size_t skip();
   [[nodiscard]] const std::deque<Segment>& sent() const { return out_; }
@@ -140,6 +142,8 @@ class Script {
   [[nodiscard]] Instant now() const { return now_; }
   /// The peer's timestamp clock, milliseconds.
   [[nodiscard]] uint32_t peer_clock() const;
+  /// Our window scale toward the current peer port.
+  [[nodiscard]] int scale() { return flow(port_).our_scale; }
   /// Our initial sequence number toward the current peer port, as on the wire.
   [[nodiscard]] uint32_t raw_iss() { return flow(port_).our_iss; }
   /// The newest TSval seen from the stack.
@@ -164,6 +168,8 @@ class Script {
   /// Masks of the events of `h` since the last call, joined.
   uint32_t events(Handle h);
   [[nodiscard]] const std::vector<Event>& all_events();
+  /// Cookies of the lent buffers that came back since the last call.
+  std::vector<uint64_t> released();
 
   // Connections in one word.
   Handle server(const SocketOptions& o = {});
@@ -203,6 +209,7 @@ class Script {
     uint32_t next_ack = 0;   // relative; what a segment without ack() gets
     bool peer_ts = false;
     bool our_ts = false;
+    int our_scale = 0;
     uint32_t last_ts_val = 0;
   };
   Flow& flow(uint16_t port);

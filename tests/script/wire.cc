@@ -239,6 +239,7 @@ void Script::record(std::span<const std::byte> segment) {
     f.our_iss = view->seq().raw();
     f.know_our_iss = true;
     f.our_ts = options.has_timestamps;
+    f.our_scale = options.has_wscale ? options.wscale : 0;
   }
   s.seq = view->seq().raw() - f.our_iss;
   if ((s.flags & ACK) != 0) s.ack = view->ack().raw() - f.peer_iss;

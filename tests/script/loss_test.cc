@@ -1,0 +1,301 @@
+// Retransmission: RFC 6298 (timer), RFC 5681 (congestion control), RFC 6582 (NewReno), RFC 6675 (SACK), RFC 3042.
+#include "vocabulary.h"
+
+namespace millrace::script {
+namespace {
+
+SCRIPTS(Loss, all_variants());
+
+// The peer's duplicate ACK for a hole at `hole`, having received [left, right).
+void duplicate(Script& s, uint32_t hole, uint32_t left, uint32_t right) {
+  if (s.variant().sack) {
+    s.in(ACK, ack(hole), sack({{left, right}}));
+  } else {
+    s.in(ACK, ack(hole));
+  }
+}
+
+// Ten full segments in flight, the first of them at 1.
+Handle ten_in_flight(Script& s) {
+  const Handle c = s.server();
+  s.write(c, 10 * s.full());
+  s.expect_data(1, 10 * s.full() + 1);
+  return c;
+}
+
+TEST_P(Loss, FirstTimeoutIsOneSecondAndDoubles) {  // RFC 6298 2.1, 5.1, 5.4, 5.5
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  for (const int64_t ms : {1'000, 2'000, 4'000, 8'000, 16'000, 32'000, 64'000, 120'000, 120'000}) {
+    s.expect_after(ms, ACK, seq(1), len(100));
+  }
+  s.in(ACK);
+  s.quiet(200'000);
+  EXPECT_EQ(s.counter("tcp.retransmits"), 9u);
+}
+
+TEST_P(Loss, TimeoutIsNeverBelowTwoHundredMilliseconds) {  // the least RTO of the settings (RFC 6298 2.4 says 1 s)
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.advance(10);
+  s.in(ACK);
+  s.write(c, 100);
+  s.expect(ACK, seq(101), len(100));
+  s.expect_after(200, ACK, seq(101), len(100));
+}
+
+TEST_P(Loss, TimeoutFollowsTheMeasuredRoundTrip) {  // RFC 6298 2.2, 2.3, 5.3
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 2 * s.full());
+  s.expect_data(1, 2 * s.full() + 1);
+  s.advance(500);
+  s.in(ACK, ack(s.full() + 1));
+  s.mark();
+  s.expect_after(1'500, ACK, seq(s.full() + 1), len(s.full()));  // 500 + 4 * 250
+  EXPECT_EQ(s.info().srtt_us, 500'000u);
+}
+
+TEST_P(Loss, SecondSampleSmoothsTheRoundTrip) {  // RFC 6298 2.3
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.advance(400);
+  s.in(ACK);
+  s.write(c, 100);
+  s.expect(ACK, seq(101), len(100));
+  s.advance(800);
+  s.in(ACK);
+  EXPECT_EQ(s.info().srtt_us, 450'000u);  // 7/8 * 400 + 1/8 * 800
+  s.write(c, 100);
+  s.expect(ACK, seq(201), len(100));
+  s.expect_after(1'450, ACK, seq(201), len(100));  // 450 + 4 * (3/4 * 200 + 1/4 * 400)
+}
+
+TEST_P(Loss, SegmentSentTwiceMeasuresNothing) {  // RFC 6298 3 (Karn)
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.expect_after(1'000, ACK, seq(1), len(100));
+  s.advance(100);
+  s.in(ACK);
+  EXPECT_EQ(s.info().srtt_us, 0u);
+}
+
+TEST_P(Loss, SilentPeerIsGivenUp) {  // RFC 9293 3.8.3 R2, MUST-20, MUST-21
+  Options o;
+  o.tcp.retries = 3;
+  Script s(GetParam(), o);
+  const Handle c = s.server();
+  (void)s.events(c);
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  for (const int64_t ms : {1'000, 2'000, 4'000}) s.expect_after(ms, ACK, seq(1), len(100));
+  s.quiet(7'999);
+  EXPECT_EQ(s.events(c), 0u);
+  s.quiet(1);
+  EXPECT_NE(s.events(c) & kError, 0u);
+  EXPECT_EQ(s.try_write(c, 1).error(), Error::kTimedOut);
+  EXPECT_EQ(s.try_write(c, 1).error(), Error::kBrokenPipe);
+  EXPECT_EQ(s.counter("tcp.timed_out"), 1u);
+}
+
+TEST_P(Loss, TimeoutShrinksTheWindowToOneSegmentThenSlowStarts) {  // RFC 5681 3.1 (4)
+  Script s(GetParam());
+  ten_in_flight(s);
+  const uint32_t full = s.full();
+  s.advance(1'000);
+  s.expect(ACK, seq(1), len(full));
+  s.expect_nothing();
+  EXPECT_EQ(s.info().cwnd, full);
+  s.in(ACK, ack(full + 1));
+  s.expect_data(full + 1, 3 * full + 1);
+  s.expect_nothing();
+  s.in(ACK, ack(3 * full + 1));
+  s.expect_data(3 * full + 1, 7 * full + 1);
+  s.expect_nothing();
+  s.in(ACK, ack(10 * full + 1));
+  s.quiet(5'000);
+}
+
+TEST_P(Loss, ThirdDuplicateAckRetransmitsAtOnce) {  // RFC 5681 3.2
+  Script s(GetParam());
+  ten_in_flight(s);
+  const uint32_t full = s.full();
+  duplicate(s, 1, full + 1, 2 * full + 1);
+  s.expect_nothing();
+  duplicate(s, 1, full + 1, 3 * full + 1);
+  s.expect_nothing();
+  duplicate(s, 1, full + 1, 4 * full + 1);
+  s.expect(ACK, seq(1), len(full));
+  s.expect_nothing();
+  EXPECT_EQ(s.counter("tcp.fast_retransmits"), 1u);
+  EXPECT_EQ(s.info().cwnd, 5 * full);  // half the flight
+  s.in(ACK, ack(10 * full + 1));
+  EXPECT_EQ(s.info().cwnd, 5 * full);
+  s.quiet(5'000);
+}
+
+TEST_P(Loss, FirstTwoDuplicateAcksSendNewData) {  // RFC 3042 2
+  Script s(GetParam());
+  const Handle c = s.server();
+  const uint32_t full = s.full();
+  s.write(c, 20 * full);
+  s.expect_data(1, 10 * full + 1);
+  s.expect_nothing();
+  duplicate(s, 1, full + 1, 2 * full + 1);
+  s.expect(ACK, seq(10 * full + 1), len(full));
+  s.expect_nothing();
+  duplicate(s, 1, full + 1, 3 * full + 1);
+  s.expect(ACK, seq(11 * full + 1), len(full));
+  s.expect_nothing();
+}
+
+TEST_P(Loss, AckThatChangesTheWindowIsNoDuplicate) {  // RFC 5681 2 (e)
+  Script s(GetParam());
+  if (s.variant().sack) return;
+  ten_in_flight(s);
+  for (uint32_t i = 1; i <= 5; ++i) s.in(ACK, ack(1), win(65'535 - i));
+  s.expect_nothing();
+}
+
+TEST_P(Loss, DataFromThePeerIsNoDuplicateAck) {  // RFC 5681 2 (b)
+  Script s(GetParam());
+  if (s.variant().sack) return;
+  const Handle c = ten_in_flight(s);
+  for (uint32_t i = 0; i < 5; ++i) {
+    s.in(ACK, ack(1), len(10));
+    s.expect(ACK, ack(11 + 10 * i), len(0));
+  }
+  EXPECT_EQ(s.counter("tcp.retransmits"), 0u);
+  (void)s.read(c);
+}
+
+TEST_P(Loss, SackNamesEveryHoleAndEachIsFilledOnce) {  // RFC 6675 4, 5
+  Script s(GetParam());
+  if (!s.variant().sack) return;
+  ten_in_flight(s);
+  const uint32_t full = s.full();
+  const auto edge = [&](uint32_t n) { return n * full + 1; };
+  // Segments 0 and 4 are lost.
+  s.in(ACK, ack(1), sack({{edge(1), edge(2)}}));
+  s.in(ACK, ack(1), sack({{edge(1), edge(3)}}));
+  s.in(ACK, ack(1), sack({{edge(1), edge(4)}}));
+  s.expect(ACK, seq(1), len(full));
+  for (uint32_t i = 6; i <= 10; ++i) s.in(ACK, ack(1), sack({{edge(5), edge(i)}, {edge(1), edge(4)}}));
+  s.expect(ACK, seq(edge(4)), len(full));
+  s.expect_nothing();
+  s.in(ACK, ack(edge(4)), sack({{edge(5), edge(10)}}));
+  s.expect_nothing();
+  s.in(ACK, ack(edge(10)));
+  EXPECT_EQ(s.counter("tcp.retransmits"), 2u);
+  EXPECT_EQ(s.info().cwnd, 5 * full);
+  s.quiet(5'000);
+}
+
+TEST_P(Loss, SackBelowTheAckOrBeyondWhatWasSentIsIgnored) {  // RFC 2883 4, RFC 2018 5
+  Script s(GetParam());
+  if (!s.variant().sack) return;
+  ten_in_flight(s);
+  const uint32_t full = s.full();
+  s.in(ACK, ack(full + 1), sack({{1, full + 1}}));  // a D-SACK
+  s.in(ACK, ack(full + 1), sack({{11 * full, 12 * full}}));
+  s.in(ACK, ack(full + 1), sack({{5 * full, 3 * full}}));
+  s.expect_nothing();
+  EXPECT_EQ(s.counter("tcp.fast_retransmits"), 0u);
+}
+
+TEST_P(Loss, PartialAckRetransmitsTheNextHole) {  // RFC 6582 3.2 step 3
+  Script s(GetParam());
+  if (s.variant().sack) return;
+  ten_in_flight(s);
+  const uint32_t full = s.full();
+  // Segments 0 and 4 are lost; eight others arrive.
+  for (int i = 0; i < 8; ++i) s.in(ACK, ack(1));
+  s.expect(ACK, seq(1), len(full));
+  s.expect_nothing();
+  s.in(ACK, ack(4 * full + 1));
+  s.expect(ACK, seq(4 * full + 1), len(full));
+  s.expect_nothing();
+  s.in(ACK, ack(10 * full + 1));
+  EXPECT_EQ(s.counter("tcp.retransmits"), 2u);
+  EXPECT_EQ(s.counter("tcp.fast_retransmits"), 1u);
+  s.quiet(5'000);
+}
+
+TEST_P(Loss, LostRetransmissionIsFoundByTheTimer) {  // RFC 6298 5.4
+  Script s(GetParam());
+  ten_in_flight(s);
+  const uint32_t full = s.full();
+  for (uint32_t i = 2; i <= 4; ++i) duplicate(s, 1, full + 1, i * full + 1);
+  s.expect(ACK, seq(1), len(full));
+  s.advance(1'000);
+  s.expect(ACK, seq(1), len(full));
+  s.expect_nothing();
+  EXPECT_EQ(s.info().cwnd, full);
+}
+
+TEST_P(Loss, TimeoutForgetsWhatSackSaid) {  // RFC 2018 8
+  Script s(GetParam());
+  if (!s.variant().sack) return;
+  ten_in_flight(s);
+  const uint32_t full = s.full();
+  s.in(ACK, ack(1), sack({{full + 1, 3 * full + 1}}));
+  s.advance(1'000);
+  s.expect(ACK, seq(1), len(full));
+  s.in(ACK, ack(full + 1));  // the peer threw the sacked segments away
+  s.expect_data(full + 1, 3 * full + 1);
+}
+
+TEST_P(Loss, CongestionAvoidanceAddsOneSegmentAWindow) {  // RFC 5681 3.1 (3)
+  Script s(GetParam());
+  const Handle c = ten_in_flight(s);
+  const uint32_t full = s.full();
+  for (uint32_t i = 2; i <= 4; ++i) duplicate(s, 1, full + 1, i * full + 1);
+  s.skip();
+  s.in(ACK, ack(10 * full + 1));
+  EXPECT_EQ(s.info().cwnd, 5 * full);
+  s.write(c, 100 * full);
+  uint32_t at = 10 * full + 1;
+  for (uint32_t window = 5; window <= 7; ++window) {
+    for (uint32_t i = 0; i < window; ++i) s.in(ACK, ack(at += full));
+    EXPECT_EQ(s.info().cwnd, (window + 1) * full);
+  }
+  s.skip();
+}
+
+TEST_P(Loss, RetransmissionCarriesTheNewestAcknowledgment) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 100);
+  s.expect(ACK, seq(1), ack(1), len(100));
+  s.in(ACK, ack(1), len(50));
+  s.expect(ACK, seq(101), ack(51), len(0));
+  s.advance(1'000);
+  s.expect(ACK, seq(1), ack(51), len(100));
+  (void)s.read(c);
+}
+
+TEST_P(Loss, LostFinIsSentAgain) {  // RFC 9293 3.10.8
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 100);
+  s.shutdown(c);
+  s.expect(ACK, seq(1), len(100));
+  s.expect(FIN | ACK, seq(101), len(0));
+  s.in(ACK, ack(101));
+  s.mark();
+  s.expect_after(200, FIN | ACK, seq(101), len(0));
+  s.in(ACK, ack(102));
+  s.quiet(5'000);
+  EXPECT_EQ(s.state(), "FIN-WAIT-2");
+}
+
+}  // namespace
+}  // namespace millrace::script

@@ -1,0 +1,250 @@
+// Keepalive (RFC 9293 3.8.4), ICMP errors (RFC 9293 3.9.2.2, RFC 5927), limits of tables and pools.
+#include "vocabulary.h"
+
+namespace millrace::script {
+namespace {
+
+SCRIPTS(Rare, plain_variants());
+
+SocketOptions keepalive() {
+  SocketOptions o;
+  o.keepalive = true;
+  o.keepalive_idle = seconds(10);
+  o.keepalive_interval = seconds(2);
+  o.keepalive_probes = 3;
+  return o;
+}
+
+TEST_P(Rare, KeepaliveIsOffUnlessAskedFor) {  // RFC 9293 3.8.4 MUST-25
+  Script s(GetParam());
+  s.server();
+  s.quiet(int64_t{24} * 3'600'000);
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+}
+
+TEST_P(Rare, KeepaliveProbesThenGivesUp) {  // RFC 9293 3.8.4
+  Script s(GetParam());
+  const Handle c = s.server(keepalive());
+  s.mark();
+  s.expect_after(10'000, ACK, seq(0), ack(1), len(0));
+  s.expect_after(2'000, ACK, seq(0), len(0));
+  s.expect_after(2'000, ACK, seq(0), len(0));
+  s.quiet(1'999);
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+  s.advance(1);
+  EXPECT_EQ(s.state(), "");
+  EXPECT_EQ(s.try_read(c).error(), Error::kTimedOut);
+}
+
+TEST_P(Rare, AnsweredKeepaliveGoesOnForever) {  // RFC 9293 3.8.4
+  Script s(GetParam());
+  s.server(keepalive());
+  s.mark();
+  for (int i = 0; i < 20; ++i) {
+    s.expect_after(10'000, ACK, seq(0), len(0));
+    s.in(ACK);
+  }
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+}
+
+TEST_P(Rare, DataPutsKeepaliveOff) {
+  Script s(GetParam());
+  const Handle c = s.server(keepalive());
+  for (uint32_t i = 0; i < 5; ++i) {
+    s.advance(9'000);
+    s.in(ACK, len(10));
+    s.expect(ACK, ack(11 + 10 * i));
+  }
+  (void)s.read(c);
+  s.expect_after(10'000, ACK, seq(0), len(0));
+}
+
+TEST_P(Rare, KeepaliveOfThePeerIsAnswered) {  // RFC 9293 3.10.7.4 first
+  Script s(GetParam());
+  s.server();
+  s.in(ACK, seq(0), len(0));
+  s.expect(ACK, seq(1), ack(1));
+  s.in(ACK, seq(0), len(1));  // with the garbage byte of old stacks
+  s.expect(ACK, seq(1), ack(1));
+}
+
+TEST_P(Rare, KeepaliveMayBeSwitchedOnLater) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.advance(60'000);
+  s.expect_nothing();
+  EXPECT_TRUE(s.ask(req::SetOptions{c, keepalive()}));
+  s.mark();
+  s.expect_after(10'000, ACK, seq(0), len(0));
+}
+
+// --- ICMP ------------------------------------------------------------------------------------------------------------
+
+uint8_t port_unreachable(const Script& s) { return s.variant().v6 ? 4 : 3; }
+
+TEST_P(Rare, PortUnreachableRefusesAConnectionBeingOpened) {  // RFC 9293 3.9.2.2 MUST-56
+  Script s(GetParam());
+  const Handle c = s.connect();
+  s.expect(SYN, seq(0));
+  s.icmp_unreachable(port_unreachable(s));
+  EXPECT_NE(s.events(c) & kError, 0u);
+  EXPECT_EQ(s.try_read(c).error(), Error::kConnectionRefused);
+  s.quiet(10'000);
+}
+
+TEST_P(Rare, IcmpErrorIsSoftOnceEstablished) {  // RFC 9293 3.9.2.2 MUST-56, RFC 5927 5.2
+  Script s(GetParam());
+  const Handle c = s.server();
+  (void)s.events(c);
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.icmp_unreachable(port_unreachable(s));
+  s.icmp_unreachable(s.variant().v6 ? 0 : 1);
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+  EXPECT_EQ(s.events(c), 0u);
+  s.expect_after(1'000, ACK, seq(1), len(100));
+  s.in(ACK);
+}
+
+TEST_P(Rare, SoftErrorNamesTheReasonWhenTheConnectionTimesOut) {  // RFC 9293 3.9.2.2 SHLD-25
+  Options o;
+  o.tcp.retries = 3;
+  Script s(GetParam(), o);
+  const Handle c = s.server();
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.icmp_unreachable(s.variant().v6 ? 3 : 1);  // host (address) unreachable
+  s.advance(15'000);
+  EXPECT_EQ(s.skip(), 3u);
+  EXPECT_EQ(s.try_read(c).error(), Error::kHostUnreachable);
+}
+
+TEST_P(Rare, IcmpErrorWithAForeignSequenceNumberIsIgnored) {  // RFC 5927 4.1
+  Script s(GetParam());
+  const Handle c = s.connect();
+  s.expect(SYN, seq(0));
+  s.icmp_unreachable(port_unreachable(s), 1'000);
+  s.icmp_unreachable(port_unreachable(s), -1'000);
+  EXPECT_EQ(s.state(), "SYN-SENT");
+  EXPECT_EQ(s.events(c), 0u);
+}
+
+// --- Limits ----------------------------------------------------------------------------------------------------------
+
+TEST_P(Rare, FullHalfOpenTableDropsSynsAndOthersGoOn) {
+  Options o;
+  o.max_half_open = 2;
+  Script s(GetParam(), o);
+  s.listen();
+  for (const uint16_t port : {40'000, 40'001}) {
+    s.peer_port(port);
+    s.in(SYN, seq(0), s.offer());
+    s.expect(SYN | ACK, seq(0));
+  }
+  s.peer_port(40'002);
+  s.in(SYN, seq(0), s.offer());
+  s.expect_nothing();
+  EXPECT_EQ(s.counter("tcp.drop.half_open_full"), 1u);
+  s.peer_port(40'000);
+  s.in(ACK);
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+  s.peer_port(40'002);
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0));
+}
+
+TEST_P(Rare, FullConnectionTableRefusesNewOnesAndOthersGoOn) {
+  Options o;
+  o.max_connections = 2;
+  Script s(GetParam(), o);
+  const Handle first = s.server();
+  s.peer_port(40'001);
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0));
+  s.in(ACK);
+  const Handle second = s.accept(s.listener());
+  s.peer_port(40'002);
+  EXPECT_EQ(s.ask(req::Connect{{s.remote(), 40'002}, {}, 0, {}}).error(), Error::kTooMany);
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0));
+  s.in(ACK);
+  EXPECT_EQ(s.counter("tcp.drop.table_full"), 1u);
+  EXPECT_EQ(s.state(), "SYN-RECEIVED");
+  s.peer_port(40'000);
+  s.write(first, 10);
+  s.expect(ACK, seq(1), len(10));
+  s.abort(first);
+  s.expect(RST | ACK, seq(11));
+  s.peer_port(40'002);
+  s.in(ACK);  // there is room now
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+  (void)second;
+}
+
+TEST_P(Rare, ReassemblyIsLimitedByTrueSize) {
+  Script s(GetParam());
+  SocketOptions o;
+  o.receive_buffer = 20'000;
+  const Handle c = s.server(o);
+  // One byte in every second place: each holds a buffer of two kilobytes.
+  for (uint32_t i = 0; i < 200; ++i) s.in(ACK, seq(2 + 2 * i), len(1));
+  s.skip();
+  EXPECT_GT(s.counter("tcp.drop.reassembly_full"), 100u);
+  s.in(ACK, seq(1), len(1));
+  s.skip();
+  EXPECT_EQ(s.read(c), 2u);
+  s.skip();
+}
+
+TEST_P(Rare, ExhaustedBlocksRefuseTheWriteAndComeBack) {
+  Options o;
+  o.block_bytes = size_t{8} << 20;
+  Script s(GetParam(), o);
+  SocketOptions large;
+  large.send_buffer = 1u << 30;
+  const Handle c = s.server(large);
+  uint32_t written = 0;
+  for (;;) {
+    const auto taken = s.try_write(c, 60'000);
+    if (!taken) {
+      EXPECT_EQ(taken.error(), Error::kNoBuffers);
+      break;
+    }
+    written += static_cast<uint32_t>(*taken);
+    ASSERT_LT(written, 16u << 20);
+  }
+  EXPECT_GT(written, 1u << 20);
+  s.skip();
+  while (s.info().send_queue > 0 && !s.failed()) {
+    s.in(ACK);
+    s.skip();
+  }
+  EXPECT_EQ(*s.try_write(c, 1'000), 1'000u);
+  s.expect(ACK, seq(written + 1), len(1'000));
+}
+
+TEST_P(Rare, ExhaustedFramesDelayOutputUntilTheyComeBack) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.close_pool(true);
+  s.write(c, 100);
+  s.expect_nothing();
+  EXPECT_GT(s.counter("tcp.no_buffers"), 0u);
+  s.close_pool(false);
+  s.expect(ACK, seq(1), len(100));
+}
+
+TEST_P(Rare, RetransmissionThatFindsNoFrameComesLater) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.close_pool(true);
+  s.advance(1'500);
+  s.expect_nothing();
+  s.close_pool(false);
+  s.expect(ACK, seq(1), len(100));
+}
+
+}  // namespace
+}  // namespace millrace::script
