@@ -38,12 +38,12 @@ std::optional<uint32_t> parse_v4(std::string_view text) {
   return value;
 }
 
-// Appends the groups of one side of "::" to `out`; false if malformed.
-bool parse_groups(std::string_view text, std::vector<uint16_t>& out) {
+// Appends the groups of one side of "::" to `out`; false if malformed. Only the last group of an address may be dotted.
+bool parse_groups(std::string_view text, bool dotted, std::vector<uint16_t>& out) {
   if (text.empty()) return true;
   const auto parts = split(text, ':');
   for (size_t i = 0; i < parts.size(); ++i) {
-    if (i + 1 == parts.size() && parts[i].find('.') != std::string_view::npos) {
+    if (dotted && i + 1 == parts.size() && parts[i].find('.') != std::string_view::npos) {
       const auto v4 = parse_v4(parts[i]);
       if (!v4) return false;
       out.push_back(static_cast<uint16_t>(*v4 >> 16));
@@ -62,9 +62,10 @@ std::optional<IpAddr> parse_v6(std::string_view text) {
   std::vector<uint16_t> tail;
   const size_t gap = text.find("::");
   if (gap == std::string_view::npos) {
-    if (!parse_groups(text, head) || head.size() != 8) return std::nullopt;
+    if (!parse_groups(text, true, head) || head.size() != 8) return std::nullopt;
   } else {
-    if (!parse_groups(text.substr(0, gap), head) || !parse_groups(text.substr(gap + 2), tail)) return std::nullopt;
+    if (!parse_groups(text.substr(0, gap), false, head)) return std::nullopt;
+    if (!parse_groups(text.substr(gap + 2), true, tail)) return std::nullopt;
     if (head.size() + tail.size() > 7) return std::nullopt;
   }
   std::array<uint8_t, 16> bytes{};
