@@ -74,6 +74,11 @@ class Sockets final : public tcp::Owner {
 
   [[nodiscard]] std::span<const Event> events();
   void clear_events() { published_.clear(); }
+  /// Whether the handle is a stream whose connection lives.
+  [[nodiscard]] bool has_connection(Handle h) {
+    const Socket* s = find(h, Kind::kStream);
+    return s != nullptr && s->conn != 0;
+  }
 
   // tcp::Owner
   uint32_t accepted(uint32_t listener_sock, uint32_t conn) override;

@@ -41,6 +41,8 @@ Result<Reply> Impl::send(const req::Send& r, Instant now) {
       pumping_ = true;
       now = pump();
       pumping_ = false;
+      // What ended the connection meanwhile is for the next read or write to report, not for this one to swallow.
+      if (!sockets_.has_connection(r.handle)) return reply;
     }
   }
 }
