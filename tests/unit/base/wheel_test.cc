@@ -17,6 +17,7 @@ struct Bench {
   struct Resolver {
     Bench* bench;
     TimerNode& operator()(uint32_t id) const { return bench->nodes.at(id); }
+    void prefetch(uint32_t id) const { (void)bench->nodes.at(id); }
   };
   std::vector<uint32_t> advance(Instant now) {
     std::vector<uint32_t> fired;
