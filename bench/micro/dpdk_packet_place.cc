@@ -28,8 +28,7 @@ using millrace::pkt::Packet;
 constexpr size_t kBurst = 32;
 constexpr size_t kPairs = 31;
 constexpr size_t kFrameBytes = 118;  // Ethernet, IPv4, TCP with timestamps, 52 bytes of request
-constexpr uint64_t kTxFlags =
-    millrace::pkt::kTxTcpChecksum | millrace::pkt::kTxIpv4 | millrace::pkt::kTxIpChecksum;
+constexpr uint64_t kTxFlags = millrace::pkt::kTxTcpChecksum | millrace::pkt::kTxIpv4 | millrace::pkt::kTxIpChecksum;
 
 /// The private-area variant: everything the core wants, in one line.
 struct alignas(64) Meta {

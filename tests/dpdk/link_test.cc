@@ -54,32 +54,35 @@ bool right_frame(const pkt::Packet& p, uint32_t expected) {
 bool receive_stream(Side& side) {
   uint32_t expected = 0;
   bool good = true;
-  const bool done = side.receive([&](const pkt::Packet& p) {
-    good = good && right_frame(p, expected);
-    return !good || ++expected == kFrames;
-  }, 20);
+  const bool done = side.receive(
+      [&](const pkt::Packet& p) {
+        good = good && right_frame(p, expected);
+        return !good || ++expected == kFrames;
+      },
+      20);
   return CHECK_THAT(done) && good;
 }
 
 TEST_P(EveryLink, CarriesFramesWholeAndInOrderForth) {
-  EXPECT_EQ(run_pair(GetParam().link,
-                     [](Side& side) { return send_stream(side) && side.hear('d'); },
-                     [](Side& side) {
-                       const bool good = receive_stream(side);
-                       side.tell('d');
-                       return good;
-                     }),
+  EXPECT_EQ(run_pair(
+                GetParam().link, [](Side& side) { return send_stream(side) && side.hear('d'); },
+                [](Side& side) {
+                  const bool good = receive_stream(side);
+                  side.tell('d');
+                  return good;
+                }),
             "");
 }
 
 TEST_P(EveryLink, CarriesFramesWholeAndInOrderBack) {
-  EXPECT_EQ(run_pair(GetParam().link,
-                     [](Side& side) {
-                       const bool good = receive_stream(side);
-                       side.tell('d');
-                       return good;
-                     },
-                     [](Side& side) { return send_stream(side) && side.hear('d'); }),
+  EXPECT_EQ(run_pair(
+                GetParam().link,
+                [](Side& side) {
+                  const bool good = receive_stream(side);
+                  side.tell('d');
+                  return good;
+                },
+                [](Side& side) { return send_stream(side) && side.hear('d'); }),
             "");
 }
 
@@ -161,17 +164,16 @@ bool die(Side& side) {
 
 TEST_P(EveryLink, SurvivesTheDeathOfTheOtherEnd) { EXPECT_EQ(run_pair(GetParam().link, outlive, die), ""); }
 
-INSTANTIATE_TEST_SUITE_P(Links, EveryLink,
-                         testing::Values(NamedLink{"vhost_virtio",
-                                                   {"net_vhost0,iface=@,queues=1,tso=1",
-                                                    "net_virtio_user0,path=@,queues=1"}},
-                                         NamedLink{"vhost_virtio_packed",
-                                                   {"net_vhost0,iface=@,queues=1,tso=1",
-                                                    "net_virtio_user0,path=@,queues=1,packed_vq=1"}},
-                                         NamedLink{"memif",
-                                                   {"net_memif0,role=server,socket=@,socket-abstract=no",
-                                                    "net_memif0,role=client,socket=@,socket-abstract=no"}}),
-                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Links, EveryLink,
+    testing::Values(NamedLink{"vhost_virtio",
+                              {"net_vhost0,iface=@,queues=1,tso=1", "net_virtio_user0,path=@,queues=1"}},
+                    NamedLink{"vhost_virtio_packed",
+                              {"net_vhost0,iface=@,queues=1,tso=1", "net_virtio_user0,path=@,queues=1,packed_vq=1"}},
+                    NamedLink{"memif",
+                              {"net_memif0,role=server,socket=@,socket-abstract=no",
+                               "net_memif0,role=client,socket=@,socket-abstract=no"}}),
+    [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace millrace::test

@@ -56,16 +56,21 @@ bool receive_unfinished(Side& side) {
     const std::vector<std::byte> got = flatten(p);
     const bool v6 = expected % 2 == 0;
     const uint64_t verdict = p.flags & pkt::kRxL4ChecksumMask;
-    good = good && CHECK_THAT(is_v6(got) == v6 && seq_of(got, v6) == expected) &&
-           CHECK_THAT(verdict == pkt::kRxL4ChecksumNone || verdict == pkt::kRxL4ChecksumGood || checksum_right(got, v6));
+    good =
+        good && CHECK_THAT(is_v6(got) == v6 && seq_of(got, v6) == expected) &&
+        CHECK_THAT(verdict == pkt::kRxL4ChecksumNone || verdict == pkt::kRxL4ChecksumGood || checksum_right(got, v6));
     return !good || ++expected == 200;
   });
   side.tell('d');
   return CHECK_THAT(done) && good;
 }
 
-TEST(VirtioPair, VhostLeavesTheTcpChecksumToTheOtherEnd) { EXPECT_EQ(run_pair(kVirtio, send_unfinished, receive_unfinished), ""); }
-TEST(VirtioPair, VirtioLeavesTheTcpChecksumToTheOtherEnd) { EXPECT_EQ(run_pair(kVirtio, receive_unfinished, send_unfinished), ""); }
+TEST(VirtioPair, VhostLeavesTheTcpChecksumToTheOtherEnd) {
+  EXPECT_EQ(run_pair(kVirtio, send_unfinished, receive_unfinished), "");
+}
+TEST(VirtioPair, VirtioLeavesTheTcpChecksumToTheOtherEnd) {
+  EXPECT_EQ(run_pair(kVirtio, receive_unfinished, send_unfinished), "");
+}
 
 /// Payload lent to the device piece by piece, so that its return can be watched.
 struct Lent {
@@ -145,8 +150,12 @@ bool receive_large(Side& side) {
   return CHECK_THAT(done) && good;
 }
 
-TEST(VirtioPair, VhostSendsFramesToBeCutAndGetsItsBuffersBack) { EXPECT_EQ(run_pair(kVirtio, send_large, receive_large), ""); }
-TEST(VirtioPair, VirtioSendsFramesToBeCutAndGetsItsBuffersBack) { EXPECT_EQ(run_pair(kVirtio, receive_large, send_large), ""); }
+TEST(VirtioPair, VhostSendsFramesToBeCutAndGetsItsBuffersBack) {
+  EXPECT_EQ(run_pair(kVirtio, send_large, receive_large), "");
+}
+TEST(VirtioPair, VirtioSendsFramesToBeCutAndGetsItsBuffersBack) {
+  EXPECT_EQ(run_pair(kVirtio, receive_large, send_large), "");
+}
 
 TEST(VirtioPair, PackedRingsGiveBuffersBackToo) {
   Link link = kVirtio;
@@ -220,8 +229,12 @@ bool send_before_sleep(Side& side) {
   return side.hear('d');
 }
 
-TEST(VirtioPair, VirtioDoesNotSleepOnAFrameThatWaits) { EXPECT_EQ(run_pair(kVirtio, send_before_sleep, refuse_sleep), ""); }
-TEST(VirtioPair, VhostDoesNotSleepOnAFrameThatWaits) { EXPECT_EQ(run_pair(kVirtio, refuse_sleep, send_before_sleep), ""); }
+TEST(VirtioPair, VirtioDoesNotSleepOnAFrameThatWaits) {
+  EXPECT_EQ(run_pair(kVirtio, send_before_sleep, refuse_sleep), "");
+}
+TEST(VirtioPair, VhostDoesNotSleepOnAFrameThatWaits) {
+  EXPECT_EQ(run_pair(kVirtio, refuse_sleep, send_before_sleep), "");
+}
 
 TEST(VirtioPair, KilledVhostDoesNotStopItsSuccessor) {
   const std::string path = fresh_path();

@@ -46,7 +46,8 @@ std::string reap(pid_t pid, const char* which) {
   int status = 0;
   if (waitpid(pid, &status, 0) != pid) return std::string(which) + " was lost; ";
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-  return std::string(which) + (WIFSIGNALED(status) ? " died by signal " + std::to_string(WTERMSIG(status)) : " failed") + "; ";
+  return std::string(which) +
+         (WIFSIGNALED(status) ? " died by signal " + std::to_string(WTERMSIG(status)) : " failed") + "; ";
 }
 
 }  // namespace
@@ -59,7 +60,8 @@ bool check(bool ok, const char* what) {
 std::string fresh_path() {
   static int serial = 0;
   return (std::filesystem::temp_directory_path() /
-          ("millrace-link-" + std::to_string(getpid()) + "-" + std::to_string(serial++))).string();
+          ("millrace-link-" + std::to_string(getpid()) + "-" + std::to_string(serial++)))
+      .string();
 }
 
 std::vector<std::string> eal_for_tests() {

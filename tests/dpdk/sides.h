@@ -48,7 +48,7 @@ bool check(bool ok, const char* what);
 using Part = std::function<bool(Side&)>;
 
 struct Link {
-  std::string first;   ///< device string; opened first. "@" is replaced by a path for the socket
+  std::string first;  ///< device string; opened first. "@" is replaced by a path for the socket
   std::string second;
   conf::Interface base{};
 };

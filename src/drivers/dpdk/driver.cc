@@ -38,11 +38,13 @@ Outcome<void> check_device(const conf::Config& config, const DeviceSpec& spec) {
                      "start the side that makes it first (net_vhost, a virtual switch or QEMU)");
     }
   }
-  if (spec.is_memif() && spec.arg("role") == "server" && spec.arg("socket-abstract") == "no" && !spec.arg("socket").empty()) {
+  if (spec.is_memif() && spec.arg("role") == "server" && spec.arg("socket-abstract") == "no" &&
+      !spec.arg("socket").empty()) {
     return clear_stale_socket(std::string(spec.arg("socket")));
   }
   if (spec.pci && !std::filesystem::exists("/sys/bus/pci/devices/" + spec.name)) {
-    return failure(fmt::format("no PCI device {}", spec.name), "dpdk-devbind.py --status-dev net shows those of this machine");
+    return failure(fmt::format("no PCI device {}", spec.name),
+                   "dpdk-devbind.py --status-dev net shows those of this machine");
   }
   return {};
 }

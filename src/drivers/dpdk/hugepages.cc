@@ -59,11 +59,10 @@ runtime::Outcome<size_t> plan_huge_pages(const MemoryNeed& need, const HugePages
   }
   const auto pages_for = [&](size_t bytes) { return (bytes + pages.page_bytes - 1) / pages.page_bytes; };
   if (pages.free_bytes() < need.least) {
-    return runtime::failure(
-        fmt::format("DPDK needs {} free huge pages of {} KiB, and {} are free", pages_for(need.least),
-                    pages.page_bytes / 1024, pages.free_pages),
-        fmt::format("as root: echo {} > /sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages", pages_for(need.full),
-                    pages.page_bytes / 1024));
+    return runtime::failure(fmt::format("DPDK needs {} free huge pages of {} KiB, and {} are free",
+                                        pages_for(need.least), pages.page_bytes / 1024, pages.free_pages),
+                            fmt::format("as root: echo {} > /sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages",
+                                        pages_for(need.full), pages.page_bytes / 1024));
   }
   return pages_for(std::min(need.full, pages.free_bytes())) * pages.page_bytes / kMiB;
 }

@@ -16,7 +16,7 @@ constexpr bool same_place() {
   return kOurs == kTheirs && kOurSize == kTheirSize;
 }
 
-#define MR_SAME_FIELD(ours, theirs)                                                                          \
+#define MR_SAME_FIELD(ours, theirs)                                                                  \
   static_assert(same_place<offsetof(Packet, ours), offsetof(rte_mbuf, theirs), sizeof(Packet::ours), \
                            sizeof(rte_mbuf::theirs)>())
 

@@ -53,8 +53,8 @@ link::DeviceLimits make_limits(const DeviceSpec& spec, const conf::Interface& in
   limits.tso_v4 = (offloads.tx & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0;
   limits.tso_v6 = limits.tso_v4;
   if (spec.is_vhost()) {
-    // The PMD never offers segmentation, but passes large frames on to a guest that agreed to take them; and without the
-    // guest's consent it computes checksums itself, which we do no worse.
+    // The PMD never offers segmentation, but passes large frames on to a guest that agreed to take them; and without
+    // the guest's consent it computes checksums itself, which we do no worse.
     limits.tx_checksum_v4 = limits.tx_checksum_v4 && guest.known && guest.checksum;
     limits.tso_v4 = interface.tso && limits.tx_checksum_v4 && guest.tso_v4;
     limits.tso_v6 = interface.tso && limits.tx_checksum_v4 && guest.tso_v6;

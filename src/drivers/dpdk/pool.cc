@@ -29,8 +29,8 @@ runtime::Outcome<std::unique_ptr<MempoolPool>> MempoolPool::make(const char* nam
     }
   }
   if (pool == nullptr) {
-    return runtime::failure(fmt::format("no memory for {} packets of {} bytes ({})", count, sizeof(rte_mbuf) + data_room,
-                                        rte_strerror(rte_errno)),
+    return runtime::failure(fmt::format("no memory for {} packets of {} bytes ({})", count,
+                                        sizeof(rte_mbuf) + data_room, rte_strerror(rte_errno)),
                             "free or add huge pages, or lower worker.frames and worker.references");
   }
   rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);

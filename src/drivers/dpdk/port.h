@@ -27,8 +27,10 @@ class Port final : public runtime::Device {
   [[nodiscard]] MacAddr mac() const override { return mac_; }
   [[nodiscard]] const link::DeviceLimits& limits() const override { return limits_; }
   size_t receive(std::span<pkt::Packet*> out) override {
-    if (stashed_ != 0) [[unlikely]] return unstash(out);
-    const size_t n = rte_eth_rx_burst(id_, 0, reinterpret_cast<rte_mbuf**>(out.data()), static_cast<uint16_t>(out.size()));
+    if (stashed_ != 0) [[unlikely]]
+      return unstash(out);
+    const size_t n =
+        rte_eth_rx_burst(id_, 0, reinterpret_cast<rte_mbuf**>(out.data()), static_cast<uint16_t>(out.size()));
     for (size_t i = 0; i < n; ++i) own_lines(*out[i]);
     return n;
   }
@@ -57,8 +59,8 @@ class Port final : public runtime::Device {
   size_t prepare(rte_mbuf** frames, size_t count);
   void drop(rte_mbuf* frame);
   void forget_wakeups() const;
-  /// On a link in shared memory the other end wrote a frame's lines and has them in its cache. A buffer just received is
-  /// the next to carry an answer, so fetch the lines for writing: one trip instead of two.
+  /// On a link in shared memory the other end wrote a frame's lines and has them in its cache. A buffer just received
+  /// is the next to carry an answer, so fetch the lines for writing: one trip instead of two.
   static void own_lines(const pkt::Packet& p) {
     for (uint32_t at = 0; at < 320; at += 64) asm volatile("prefetchw %0" : : "m"(p.buf[at]));
   }

@@ -37,17 +37,17 @@ runtime::Outcome<void> Port::attach() {
     return {};
   }
   if (spec_.pci) {
-    return runtime::failure(
-        fmt::format("DPDK has no driver for the PCI device {}, or it is not bound to one{}", spec_.name, last_complaint()),
-        fmt::format("dpdk-devbind.py -b vfio-pci {}", spec_.name));
+    return runtime::failure(fmt::format("DPDK has no driver for the PCI device {}, or it is not bound to one{}",
+                                        spec_.name, last_complaint()),
+                            fmt::format("dpdk-devbind.py -b vfio-pci {}", spec_.name));
   }
   if (rte_eal_hotplug_add("vdev", spec_.name.c_str(), spec_.dpdk_args().c_str()) != 0 ||
       rte_eth_dev_get_port_by_name(spec_.name.c_str(), &id_) != 0) {
     std::string hint = "the name must be one of DPDK's drivers and a number, such as net_af_packet0 or net_memif0";
     if (spec_.is_virtio()) hint = "start the side that makes the socket first (net_vhost, a virtual switch or QEMU)";
     const std::string args = spec_.dpdk_args();
-    return runtime::failure(fmt::format("cannot open the device {}{}{}{}", spec_.name, args.empty() ? "" : " with ", args,
-                                        last_complaint()),
+    return runtime::failure(fmt::format("cannot open the device {}{}{}{}", spec_.name, args.empty() ? "" : " with ",
+                                        args, last_complaint()),
                             hint);
   }
   attached_ = true;
@@ -84,8 +84,9 @@ runtime::Outcome<void> Port::start(const conf::Interface& interface, const rte_e
   conf.txmode.offloads = offloads.tx;
   conf.intr_conf.rxq = interrupts ? 1 : 0;
   const auto failed = [&](std::string_view what, int error) {
-    return runtime::failure(fmt::format("cannot {} the device {}: {}{}", what, spec_.name, error_text(error), last_complaint()),
-                            interface.mtu > 1500 ? "the device may not support the MTU" : "");
+    return runtime::failure(
+        fmt::format("cannot {} the device {}: {}{}", what, spec_.name, error_text(error), last_complaint()),
+        interface.mtu > 1500 ? "the device may not support the MTU" : "");
   };
   if (const int error = rte_eth_dev_configure(id_, 1, 1, &conf); error != 0) return failed("configure", error);
   configured_ = true;

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <cctype>
+#include <charconv>
 
 namespace millrace::drivers::dpdk {
 namespace {
@@ -24,7 +24,8 @@ std::string pci_address(std::string_view s) {
   const std::string full = colons == 1 ? fmt::format("0000:{}", s) : std::string(s);
   if (full.size() != 12 || full[4] != ':' || full[7] != ':' || full[10] != '.') return {};
   const std::string_view v = full;
-  const bool ok = all_hex(v.substr(0, 4)) && all_hex(v.substr(5, 2)) && all_hex(v.substr(8, 2)) && all_hex(v.substr(11));
+  const bool ok =
+      all_hex(v.substr(0, 4)) && all_hex(v.substr(5, 2)) && all_hex(v.substr(8, 2)) && all_hex(v.substr(11));
   return ok ? full : std::string();
 }
 
@@ -97,7 +98,8 @@ std::string DeviceSpec::dpdk_args() const {
 }
 
 runtime::Outcome<DeviceSpec> parse_spec(std::string_view text) {
-  for (const std::string_view prefix : {std::string_view("--vdev="), std::string_view("--vdev "), std::string_view("vdev:")}) {
+  for (const std::string_view prefix :
+       {std::string_view("--vdev="), std::string_view("--vdev "), std::string_view("vdev:")}) {
     if (text.substr(0, prefix.size()) == prefix) text.remove_prefix(prefix.size());
   }
   DeviceSpec spec;
@@ -119,7 +121,8 @@ runtime::Outcome<DeviceSpec> parse_spec(std::string_view text) {
     const size_t equals = item.find('=');
     const std::string_view key = item.substr(0, equals);
     const std::string_view value = equals == std::string_view::npos ? std::string_view() : item.substr(equals + 1);
-    if (key.empty()) return runtime::failure(fmt::format("device \"{}\" has an empty argument", text), std::string(kHint));
+    if (key.empty())
+      return runtime::failure(fmt::format("device \"{}\" has an empty argument", text), std::string(kHint));
     auto own = take_own(spec, key, value);
     if (!own) return tl::unexpected(own.error());
     if (!*own) spec.args[std::string(key)] = std::string(value);

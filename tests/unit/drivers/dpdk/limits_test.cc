@@ -20,7 +20,7 @@ rte_eth_dev_info capable(uint64_t tx = kAllTx) {
 
 struct Case {
   DeviceSpec spec = *parse_spec("0000:03:00.0");
-  conf::Interface interface{};
+  conf::Interface interface {};
   rte_eth_dev_info info = capable();
   GuestFeatures guest{};
   [[nodiscard]] link::DeviceLimits limits() const {
@@ -30,7 +30,8 @@ struct Case {
 
 TEST(DpdkLimits, PassOnWhatTheDeviceOffers) {
   const auto limits = Case{}.limits();
-  EXPECT_TRUE(limits.tso_v4 && limits.tso_v6 && limits.tx_checksum_v4 && limits.tx_checksum_v6 && limits.tx_ip_checksum);
+  EXPECT_TRUE(limits.tso_v4 && limits.tso_v6 && limits.tx_checksum_v4 && limits.tx_checksum_v6 &&
+              limits.tx_ip_checksum);
   EXPECT_EQ(limits.max_tso_bytes, 65'535U);
   EXPECT_EQ(limits.max_segments, 64);
   EXPECT_EQ(limits.mtu, 1500);
@@ -41,7 +42,8 @@ TEST(DpdkLimits, OfferNothingWhereTheDeviceOffersNothing) {
   Case c;
   c.info = capable(0);
   const auto limits = c.limits();
-  EXPECT_FALSE(limits.tso_v4 || limits.tso_v6 || limits.tx_checksum_v4 || limits.tx_checksum_v6 || limits.tx_ip_checksum);
+  EXPECT_FALSE(limits.tso_v4 || limits.tso_v6 || limits.tx_checksum_v4 || limits.tx_checksum_v6 ||
+               limits.tx_ip_checksum);
   EXPECT_EQ(limits.max_tso_bytes, 0U);
   EXPECT_EQ(limits.max_segments, 1);
 }

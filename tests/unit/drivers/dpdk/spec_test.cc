@@ -66,8 +66,8 @@ TEST(DeviceSpec, RefusesWhatIsNoDeviceWithAHint) {
 }
 
 TEST(DeviceSpec, RefusesRingsThatAreNoPowerOfTwoOrOutOfRange) {
-  for (const char* text : {"net_null0,rx_ring=1000", "net_null0,rx_ring=32", "net_null0,tx_ring=65536", "net_null0,lro=2",
-                           "net_null0,tx_ring=", "net_null0,wait_s=-1"}) {
+  for (const char* text : {"net_null0,rx_ring=1000", "net_null0,rx_ring=32", "net_null0,tx_ring=65536",
+                           "net_null0,lro=2", "net_null0,tx_ring=", "net_null0,wait_s=-1"}) {
     EXPECT_FALSE(parse_spec(text)) << text;
   }
 }
