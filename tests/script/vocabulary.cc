@@ -27,8 +27,8 @@ size_t ClosablePool::allocate(std::span<pkt::Packet*> out) { return closed ? 0 :
 Script::Script(const Variant& variant, const Options& options)
     : variant_(variant),
       options_(options),
-      frames_(std::make_unique<ClosablePool>(2'048, pkt::kFrameRoom)),
-      references_(std::make_unique<ClosablePool>(2'048, 0)),
+      frames_(std::make_unique<ClosablePool>(600, pkt::kFrameRoom)),
+      references_(std::make_unique<ClosablePool>(600, 0)),
       now_(options.start),
       mark_(options.start) {
   stack::WorkerConfig config;
@@ -290,6 +290,16 @@ size_t Script::read(Handle h, uint32_t n, At at) {
     return 0;
   }
   return *got;
+}
+
+void Script::pump(std::function<void()> between) {
+  worker_->set_pump([this, between = std::move(between)] {
+    pumping_ = true;
+    collect();
+    between();
+    pumping_ = false;
+    return now_;
+  });
 }
 
 void Script::shutdown(Handle h) { (void)ask(req::Shutdown{h}); }

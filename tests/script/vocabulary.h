@@ -176,6 +176,10 @@ class Script {
   Handle client(const SocketOptions& o = {});
   Handle listener() const { return listener_; }
 
+  /// Runs `between` wherever a long write pumps; it may call in(), advance the clock of arrivals and look at what left,
+  /// not the program's side.
+  void pump(std::function<void()> between);
+
   // Observation.
   /// State of the connection with the current peer port; "" if there is none.
   [[nodiscard]] std::string state();
@@ -247,6 +251,7 @@ class Script {
   size_t frames_count_ = 0;
   bool keep_ = false;
   bool holding_ = false;
+  bool pumping_ = false;
   bool failed_ = false;
 };
 
