@@ -140,7 +140,7 @@ void Observer::delivered(int host, const Frame& frame, Instant now) {
 }
 
 void Observer::turn_end(int host, Instant now) {
-  if (!rules_.prompt_acks) return;
+  if (!rules_.prompt_acks[static_cast<size_t>(host)]) return;
   for (auto& [key, flow] : flows_) {
     if (flow.loose || flow.dead()) continue;
     for (size_t i = 0; i < 2; ++i) {

@@ -22,9 +22,9 @@
 namespace millrace::sim {
 
 struct ObserverRules {
-  /// Every second full segment is acknowledged at the end of a turn, everything within `delayed_ack`. Only where
-  /// nothing makes a receiver refuse what was delivered.
-  bool prompt_acks = false;
+  /// Per host: every second full segment is acknowledged at the end of a turn, everything within `delayed_ack`. Only
+  /// where nothing makes a receiver refuse what was delivered, and no ACK waits for a neighbour to be resolved.
+  std::array<bool, 2> prompt_acks{};
   Duration delayed_ack = milliseconds(40);
   Duration slack = milliseconds(5);
   Duration rto_max = seconds(120);

@@ -2,6 +2,7 @@
 // the unit tests and scripts can be run against it unchanged.
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include "base/planted.h"
 

@@ -13,7 +13,7 @@ class ObserverTest : public ::testing::Test {
  protected:
   ObserverTest() {
     ObserverRules rules;
-    rules.prompt_acks = true;
+    rules.prompt_acks = {true, true};
     observer = std::make_unique<Observer>(rules, [this](const std::string& what) {
       if (failure.empty()) failure = what;
     });
