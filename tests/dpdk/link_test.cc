@@ -59,7 +59,7 @@ bool receive_stream(Side& side) {
         good = good && right_frame(p, expected);
         return !good || ++expected == kFrames;
       },
-      20);
+      kPatience);
   return CHECK_THAT(done) && good;
 }
 
@@ -88,7 +88,7 @@ TEST_P(EveryLink, CarriesFramesWholeAndInOrderBack) {
 
 /// Sends until the link takes no more, then lets the other end read: nothing taken may be missing.
 bool overfill(Side& side) {
-  for (int i = 0; i < 5'000 && !side.device().link_up(); ++i) usleep(1'000);
+  for (int i = 0; i < 60'000 && !side.device().link_up(); ++i) usleep(1'000);
   if (!CHECK_THAT(side.hear('r'))) return false;
   uint32_t taken = 0;
   for (int refusals = 0; refusals < 1'000 && taken < 100'000;) {
@@ -115,7 +115,7 @@ bool overfill(Side& side) {
 
 bool read_overfilled(Side& side) {
   // A memif client lends its buffers to the other end only when it first asks for frames.
-  for (int i = 0; i < 5'000 && !side.device().link_up(); ++i) usleep(1'000);
+  for (int i = 0; i < 60'000 && !side.device().link_up(); ++i) usleep(1'000);
   const bool early = side.receive([](const pkt::Packet&) { return true; }, 0.1);
   side.tell('r');
   if (!CHECK_THAT(!early)) return false;
@@ -141,7 +141,7 @@ TEST_P(EveryLink, PushesBackWhenFullAndLosesNothingBack) {
 
 /// Goes on using the link while the other end dies, and then ends in good order.
 bool outlive(Side& side) {
-  for (int i = 0; i < 5'000 && !side.device().link_up(); ++i) usleep(1'000);
+  for (int i = 0; i < 60'000 && !side.device().link_up(); ++i) usleep(1'000);
   side.tell('u');
   for (int i = 0; i < 300; ++i) {
     std::ignore = side.receive([](const pkt::Packet&) { return false; }, 0.001);

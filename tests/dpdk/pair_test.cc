@@ -192,9 +192,9 @@ bool sleep_and_wake(Side& side) {
     if (!CHECK_THAT(device.arm_wait())) return false;
     if (!CHECK_THAT(poll(&ready, 1, 50) == 0)) return false;
     side.tell('g');
-    if (!CHECK_THAT(poll(&ready, 1, 5'000) == 1)) return false;
+    if (!CHECK_THAT(poll(&ready, 1, 60'000) == 1)) return false;
     device.disarm_wait();
-    if (!CHECK_THAT(side.receive([](const pkt::Packet&) { return true; }, 1))) return false;
+    if (!CHECK_THAT(side.receive([](const pkt::Packet&) { return true; }, kPatience))) return false;
   }
   return true;
 }
@@ -217,7 +217,7 @@ bool refuse_sleep(Side& side) {
   if (!CHECK_THAT(side.hear('s'))) return false;
   usleep(50'000);
   const bool armed = side.device().arm_wait();
-  const bool got = side.receive([](const pkt::Packet&) { return true; }, 1);
+  const bool got = side.receive([](const pkt::Packet&) { return true; }, kPatience);
   side.tell('d');
   return CHECK_THAT(!armed) && CHECK_THAT(got);
 }

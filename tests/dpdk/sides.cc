@@ -30,7 +30,7 @@ pid_t start(const std::string& device, const conf::Interface& base, const Part& 
   std::fflush(nullptr);
   const pid_t pid = fork();
   if (pid != 0) return pid;
-  alarm(60);
+  alarm(250);
   bool good = false;
   {
     Side side(device, base);
@@ -110,7 +110,7 @@ Side::~Side() {
 }
 
 bool Side::send(std::span<pkt::Packet* const> frames) {
-  const auto end = after(10);
+  const auto end = after(kPatience);
   while (!frames.empty() && Clock::now() < end) frames = frames.subspan(device_->transmit(frames));
   return frames.empty();
 }
@@ -135,7 +135,7 @@ void Side::tell(char what) const {
 bool Side::hear(char what) const {
   pollfd ready{hear_fd, POLLIN, 0};
   char got = 0;
-  return poll(&ready, 1, 10'000) == 1 && read(hear_fd, &got, 1) == 1 && got == what;
+  return poll(&ready, 1, static_cast<int>(kPatience * 1'000)) == 1 && read(hear_fd, &got, 1) == 1 && got == what;
 }
 
 std::string run_pair(const Link& link, const Part& first, const Part& second) {
@@ -146,7 +146,8 @@ std::string run_pair(const Link& link, const Part& first, const Part& second) {
   const pid_t a = start(with_path(link.first, path), link.base, first, forth[1], back[0]);
   // The second end connects to a socket that the first makes.
   const bool has_socket = link.first.find('@') != std::string::npos;
-  for (const auto end = after(20); has_socket && !std::filesystem::exists(path) && Clock::now() < end;) usleep(10'000);
+  for (const auto end = after(kPatience); has_socket && !std::filesystem::exists(path) && Clock::now() < end;)
+    usleep(10'000);
   usleep(100'000);  // bound, but perhaps not listening yet
   const pid_t b = start(with_path(link.second, path), link.base, second, back[1], forth[0]);
   std::string out = reap(b, "the second end");

@@ -11,6 +11,9 @@
 
 namespace millrace::test {
 
+/// Seconds until an end gives up on the other: machines that test may be busy.
+inline constexpr double kPatience = 60;
+
 /// One end, in its own process.
 class Side {
  public:
@@ -22,11 +25,11 @@ class Side {
   [[nodiscard]] pkt::PacketCache& cache() { return *cache_; }
   [[nodiscard]] base::MemorySource& memory() { return *resources_.memory; }
 
-  /// Sends all of it, retrying while the link is full; false after 10 s.
+  /// Sends all of it, retrying while the link is full; false after kPatience.
   bool send(std::span<pkt::Packet* const> frames);
   /// Calls `take` for each frame (which is freed afterwards) until it returns true; false after `seconds`.
-  bool receive(const std::function<bool(const pkt::Packet&)>& take, double seconds = 10);
-  /// Tells the other end something, or waits until it did; 10 s at most.
+  bool receive(const std::function<bool(const pkt::Packet&)>& take, double seconds = kPatience);
+  /// Tells the other end something, or waits until it did; kPatience at most.
   void tell(char what) const;
   [[nodiscard]] bool hear(char what) const;
 

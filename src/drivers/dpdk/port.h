@@ -54,7 +54,7 @@ class Port final : public runtime::Device {
   void set_limits(const conf::Interface& interface, const rte_eth_dev_info& info, const Offloads& offloads);
   void set_mac(const conf::Interface& interface);
   void find_wait_fd();
-  [[nodiscard]] runtime::Outcome<void> wait_for_guest() const;
+  [[nodiscard]] runtime::Outcome<void> wait_for_guest(const conf::Interface& interface) const;
   /// Prepares frames for the device; returns how many are good. A frame after them is bad.
   size_t prepare(rte_mbuf** frames, size_t count);
   void drop(rte_mbuf* frame);

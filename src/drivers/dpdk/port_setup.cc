@@ -16,6 +16,8 @@ namespace millrace::drivers::dpdk {
 namespace {
 
 constexpr useconds_t kGuestPollUs = 1'000;
+/// After so many polls without a change, what a guest has agreed to is all that it will.
+constexpr uint64_t kGuestSettledTurns = 1'000;
 /// Transmitted frames that may wait for their reclaim while the virtio ring has room.
 constexpr uint16_t kReclaimBeyond = 48;
 
@@ -68,7 +70,7 @@ runtime::Outcome<void> Port::bring_up(const conf::Interface& interface, MempoolP
   // Neighbour discovery comes by multicast (RFC 4861 7.2.2).
   if (rte_eth_allmulticast_enable(id_) != 0) rte_eth_promiscuous_enable(id_);
   if (spec_.is_vhost()) {
-    if (auto done = wait_for_guest(); !done) return done;
+    if (auto done = wait_for_guest(interface); !done) return done;
   }
   find_wait_fd();
   set_limits(interface, info, offloads);
@@ -141,10 +143,19 @@ void Port::find_wait_fd() {
   if (wait_fd_ >= 0) rte_eth_dev_rx_intr_disable(id_, 0);
 }
 
-runtime::Outcome<void> Port::wait_for_guest() const {
+runtime::Outcome<void> Port::wait_for_guest(const conf::Interface& interface) const {
   const uint64_t turns = uint64_t{spec_.wait_s} * 1'000'000 / kGuestPollUs;
-  for (uint64_t turn = 0; turn < turns; ++turn) {
-    if (link_up()) return {};
+  bool seen = false;
+  uint64_t settled = 0;
+  for (uint64_t turn = 0; turn < turns || seen; ++turn) {
+    // A guest connects once with few features and then again with those that its program asked for: between the two
+    // nothing tells the first from a guest that wants no more. Wait for all of them, or until nothing changes.
+    const GuestFeatures guest = link_up() ? vhost_guest_features(spec_) : GuestFeatures();
+    settled = guest.known ? settled + 1 : 0;
+    seen = seen || guest.known;
+    const bool all = guest.checksum && (guest.tso_v4 || !interface.tso);
+    if (all || settled >= kGuestSettledTurns) return {};
+    if (turn > turns + 2 * kGuestSettledTurns) break;
     usleep(kGuestPollUs);
   }
   if (spec_.wait_s == 0) return {};
