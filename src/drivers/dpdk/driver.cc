@@ -1,7 +1,9 @@
 // The runtime's view of DPDK: one EAL, two pools, one memory source, and a port an interface.
 #include <fmt/core.h>
 #include <net/if.h>
+#include <sys/socket.h>
 
+#include <cerrno>
 #include <filesystem>
 
 #include "drivers/dpdk/dpdk.h"
@@ -10,6 +12,7 @@
 #include "drivers/dpdk/pool.h"
 #include "drivers/dpdk/port.h"
 #include "drivers/dpdk/stale_socket.h"
+#include "runtime/descriptor.h"
 
 namespace millrace::drivers::dpdk {
 namespace {
@@ -17,13 +20,22 @@ namespace {
 using runtime::failure;
 using runtime::Outcome;
 
+/// AF_PACKET and its kin need the right to see every frame; DPDK itself would only say that the device failed.
+Outcome<void> check_packet_permission(const std::string& kernel) {
+  const runtime::Descriptor probe(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  if (probe || (errno != EPERM && errno != EACCES)) return {};
+  return failure(fmt::format("no permission to take the frames of {}", kernel),
+                 "run as root, or give the program CAP_NET_RAW and CAP_NET_ADMIN");
+}
+
 /// What can be known to be wrong before DPDK starts.
 Outcome<void> check_device(const conf::Config& config, const DeviceSpec& spec) {
   if (const std::string kernel = spec.kernel_interface(); !kernel.empty()) {
     if (if_nametoindex(kernel.c_str()) == 0) {
       return failure(fmt::format("no network interface {} here", kernel), "ip link shows those of this namespace");
     }
-    return runtime::refuse_default_route(kernel, config.force);
+    if (auto ok = runtime::refuse_default_route(kernel, config.force); !ok) return ok;
+    return check_packet_permission(kernel);
   }
   if (spec.is_vhost()) {
     if (spec.arg("iface").empty()) return failure(fmt::format("{} needs iface=PATH of its socket", spec.name));
