@@ -245,12 +245,12 @@ void Loop::sleep(Duration longest) {
     if (port->device->wait_fd() >= 0) waits_.push_back({port->device->wait_fd(), POLLIN, 0});
   }
   if (armed && !(interrupt_ && interrupt_())) {
-    const uint64_t before = Clock::cycles();
+    const Instant before = clock_.now();
     const timespec timeout{longest.ns() / 1'000'000'000, longest.ns() % 1'000'000'000};
     const int ready = ppoll(waits_.data(), waits_.size(), &timeout, nullptr);
     if (ready > 0 && (waits_[0].revents & POLLIN) != 0) waker_.drain();
     ++stages_.sleeps;
-    stages_.slept_ns += static_cast<uint64_t>((clock_.now() - clock_.at(before)).ns());
+    stages_.slept_ns += static_cast<uint64_t>((clock_.now() - before).ns());
   }
   for (const auto& port : ports_) {
     if (port->device != nullptr) port->device->disarm_wait();

@@ -247,22 +247,26 @@ TEST_F(RuntimeLoop, SleepsUntilAFrameComes) {
     nanosleep(&pause, nullptr);
     device_->arrive(frame);
   });
-  const Instant start = clock_.now();
   EXPECT_EQ(loop_->run(program), 0);
   later.join();
   EXPECT_EQ(device_->sent.size(), 1u);
   EXPECT_GE(loop_->stages().sleeps, 1u);
-  EXPECT_LT(clock_.now() - start, milliseconds(900));  // the longest sleep is a second
+  EXPECT_LT(loop_->stages().slept_ns, 900'000'000u);  // the longest sleep is a second
 }
 
 TEST_F(RuntimeLoop, AnIdleLoopSleepsInsteadOfSpinning) {
   Script program;
-  const Instant end = clock_.now() + milliseconds(200);
-  program.on_start = [&](Net& net) { net.wake_at(end); };
-  program.on_tick = [](Net& net) { net.stop(); };
+  uint64_t turns = 0;
+  program.on_start = [&](Net& net) { net.wake_at(net.now() + milliseconds(10)); };
+  program.on_tick = [&](Net& net) {
+    turns = loop_->stages().turns;
+    net.wake_at(net.now() + milliseconds(10));
+    if (loop_->stages().sleeps >= 5) net.stop();
+  };
   loop_->run(program);
-  EXPECT_LT(loop_->stages().turns, 1000u);
-  EXPECT_GT(loop_->stages().slept_ns, 100'000'000u);
+  // A few turns before each sleep, however long the machine kept the test waiting.
+  EXPECT_LT(turns, 100u);
+  EXPECT_GT(loop_->stages().slept_ns, 1'000'000u);
 }
 
 TEST_F(RuntimeLoop, AStopFromOutsideWakesASleepingLoop) {
@@ -275,10 +279,9 @@ TEST_F(RuntimeLoop, AStopFromOutsideWakesASleepingLoop) {
     stop = true;
     waker_->wake();
   });
-  const Instant start = clock_.now();
   EXPECT_EQ(loop_->run(program), 0);
   later.join();
-  EXPECT_LT(clock_.now() - start, milliseconds(900));
+  EXPECT_LT(loop_->stages().slept_ns, 900'000'000u);
   EXPECT_EQ(program.stops, 1);
 }
 
@@ -286,15 +289,9 @@ TEST_F(RuntimeLoop, ABusyTurnMakesChoresOnlyNowAndThen) {
   Script program;
   int chores = 0;
   loop_->set_chores([&](Instant) { ++chores; });
-  const Instant end = clock_.now() + milliseconds(20);
-  uint64_t turns = 0;
-  while (clock_.now() < end) {
-    loop_->turn(program);
-    ++turns;
-  }
-  EXPECT_GT(turns, 1000u);
-  EXPECT_LE(chores, 21);
-  EXPECT_GE(chores, 1);
+  const Instant start = clock_.now();
+  while (chores < 10) loop_->turn(program);
+  EXPECT_GE(clock_.now() - start, milliseconds(9));
 }
 
 TEST_F(RuntimeLoop, EventsBeyondTheBudgetKeepTheirOrder) {
