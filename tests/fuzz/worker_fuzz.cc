@@ -165,7 +165,7 @@ class Fuzz {
     for (Peer& p : peers_) {
       if (p.ours.port != view.source_port || p.theirs.port != view.destination_port || p.ours.addr != view.source) continue;
       const uint32_t end = view.seq + view.seq_len();
-      if (static_cast<int32_t>(end - p.ack) > 0) p.ack = end;
+      if (p.ack == 0 || static_cast<int32_t>(end - p.ack) > 0) p.ack = end;
       if (view.has_timestamp) p.tsecr = view.tsval;
     }
     last_ = view;
