@@ -46,8 +46,7 @@ std::string served_by(const millrace::conf::Config& config) {
 
 int main(int argc, char** argv) {
   millrace::runtime::App app("millrace-httpd", "HTTP/1.1 server on the Millrace TCP/IP stack",
-                             "millrace-httpd --tap mr0 --root /usr/share/doc/debian\n"
-                             "  then, on the same machine: curl http://198.18.0.2/");
+                             "millrace-httpd --tap mr0 & sleep 1; curl http://198.18.0.2/; kill %1");
   millrace::drivers::register_all(app.drivers());
   Flags flags;
   add_flags(app.cli(), flags);

@@ -20,6 +20,17 @@ using millrace::load::Mode;
 using millrace::load::Options;
 using millrace::runtime::failure;
 
+// Both ends of a link in user space, or, in a build without DPDK, an HTTP server of the kernel's side.
+#if defined(MILLRACE_WITH_DPDK)
+constexpr const char* kExample =
+    "millrace-load --vdev net_vhost0,iface=/tmp/mr.sock --eal=--no-huge --address 198.18.0.3/24 \\\n"
+    "      --target 198.18.0.2:80 --connections 100 &\n"
+    "  sleep 2; timeout 15 millrace-httpd --vdev net_virtio_user0,path=/tmp/mr.sock --eal=--no-huge";
+#else
+constexpr const char* kExample =
+    "millrace-load --tap mr0 --target 198.18.0.1:80 --path / --connections 32   # a server is on port 80 here";
+#endif
+
 struct Flags {
   Options run;
   std::string target;
@@ -98,8 +109,7 @@ millrace::runtime::Outcome<void> check(Flags& flags, const millrace::conf::Confi
 
 int main(int argc, char** argv) {
   millrace::runtime::App app("millrace-load", "Load generator on the Millrace TCP/IP stack",
-                             "millrace-load --tap mr0 --target 198.18.0.1:80 --path / --connections 32\n"
-                             "  with an HTTP server of this machine on port 80");
+                             kExample);
   millrace::drivers::register_all(app.drivers());
   Flags flags;
   add_flags(app.cli(), flags);
