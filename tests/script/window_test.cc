@@ -36,7 +36,8 @@ TEST_P(Window, SenderStaysWithinThePeersWindow) {  // RFC 9293 3.8.6
   s.expect_nothing();
 }
 
-TEST_P(Window, ZeroWindowIsProbedWithBackOffWhileThePeerAnswers) {  // RFC 9293 3.8.6.1 MUST-36, MUST-37, SHLD-29, SHLD-30
+// RFC 9293 3.8.6.1 MUST-36, MUST-37, SHLD-29, SHLD-30
+TEST_P(Window, ZeroWindowIsProbedWithBackOffWhileThePeerAnswers) {
   Script s(GetParam());
   const Handle c = s.server();
   s.in(ACK, win(0));
