@@ -71,11 +71,11 @@ uint32_t Tcp::backed_off(const Conn& c) const {
                                                   static_cast<uint64_t>(settings_.rto_max_us)));
 }
 
-// Whether the peer has been silent for as long as the last settings_.retries probes took. One that answers lives,
+// Whether the peer has been silent since before the last settings_.retries transmissions. One that answers lives,
 // however long its window stays shut (RFC 9293 3.8.6.1 MUST-37).
 bool Tcp::unanswered(const Conn& c, Instant now) const {
   uint64_t probing_us = 0;
-  for (uint32_t i = 1; i <= c.retries && i <= settings_.retries; ++i) {
+  for (uint32_t i = 0; i <= c.retries && i <= settings_.retries; ++i) {
     const uint32_t shift = std::min<uint32_t>(c.retries - i, 16);
     probing_us += std::min<uint64_t>(uint64_t{c.rto_us} << shift, static_cast<uint64_t>(settings_.rto_max_us));
   }
@@ -122,13 +122,16 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
   trace_.put(index, base::TraceEvent::kRto, backed_off(c));
   trace_.keep(index);
   counters_.add(Counter::kRtos);
-  if (c.retries >= (opening ? settings_.syn_retries : settings_.retries)) {  // RFC 9293 3.8.3 R2
+  // A peer that shut its window on data in flight, and says so each time, is probed by these retransmissions (RFC 9293
+  // 3.8.6 SHLD-17, MUST-35).
+  const bool shut = !opening && c.snd_wnd == 0 && !unanswered(c, now);
+  if (c.retries >= (opening ? settings_.syn_retries : settings_.retries) && !shut) {  // RFC 9293 3.8.3 R2
     counters_.add(Counter::kTimedOut);
     const uint8_t soft = cold(index).soft_error;
     fail_conn(index, soft != 0 ? static_cast<Error>(soft - 1) : Error::kTimedOut);
     return;
   }
-  ++c.retries;
+  if (c.retries < UINT8_MAX) ++c.retries;
   if (opening) {
     c.tx_flags |= kTxSynQueued;
     set_rto(index, now);

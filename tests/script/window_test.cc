@@ -66,6 +66,24 @@ TEST_P(Window, SilentPeerWithAZeroWindowIsGivenUp) {  // RFC 9293 3.8.3 R2
   EXPECT_EQ(s.try_read(c).error(), Error::kTimedOut);
 }
 
+// RFC 9293 3.8.6 MUST-34, MUST-35, SHLD-17
+TEST_P(Window, PeerThatShutsItsWindowOnDataInFlightIsKeptWhileItAnswers) {
+  Options o;
+  o.tcp.retries = 3;
+  Script s(GetParam(), o);
+  const Handle c = s.server();
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.in(ACK, ack(1), win(0));
+  for (const int64_t ms : {1'000, 2'000, 4'000, 8'000, 16'000, 32'000}) {
+    s.expect_after(ms, ACK, seq(1), len(100));
+    s.in(ACK, ack(1), win(0));
+  }
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+  s.in(ACK, ack(101));
+  s.quiet(100'000);
+}
+
 TEST_P(Window, WindowThatOpensStopsTheProbes) {  // RFC 9293 3.8.6.1
   Script s(GetParam());
   const Handle c = s.server();
