@@ -13,9 +13,42 @@ bool attackable(const Flow& flow) {
   return true;
 }
 
+// Bytes that the peer has sent, from somewhere around what the victim has, in a cut of our own.
+bool cut_anew(const Half& victim, const Half& peer, base::Rng& rng, TcpSpec& spec) {
+  const int64_t sent = static_cast<int64_t>(peer.stream.size()) + 1;
+  const int64_t low = std::max<int64_t>(1, victim.prefix - 500);
+  const int64_t high = std::min(sent, victim.edge_sent);
+  if (high - low < 10) return false;
+  const int64_t begin = low + static_cast<int64_t>(rng.below(static_cast<uint64_t>(high - low - 1)));
+  const int64_t most = std::min<int64_t>(high - begin, 500);
+  const int64_t length = 1 + static_cast<int64_t>(rng.below(static_cast<uint64_t>(most)));
+  spec.seq = peer.isn + static_cast<uint32_t>(begin);
+  spec.payload.assign(peer.stream.begin() + begin - 1, peer.stream.begin() + begin - 1 + length);
+  spec.ack = victim.isn + static_cast<uint32_t>(peer.ack_sent);
+  spec.window = peer.window_field;
+  return true;
+}
+
 uint32_t seq_of(const Half& sender, int64_t offset) { return sender.isn + static_cast<uint32_t>(offset); }
 
 }  // namespace
+
+std::optional<Forged> forge_syn(Observer& observer, base::Rng& rng, const std::array<MacAddr, 2>& macs) {
+  for (const Flow* flow : observer.flows()) {
+    if (!attackable(*flow) || flow->host[1] < 0) continue;
+    TcpSpec spec;
+    const bool v6 = flow->ends[1].addr.is_v6();
+    spec.source = {v6 ? *IpAddr::parse("fd00::77") : IpAddr::v4(10, 0, 0, 77), static_cast<uint16_t>(rng.below(60'000) + 1)};
+    spec.destination = flow->ends[1];
+    spec.destination_mac = macs[static_cast<size_t>(flow->host[1])];
+    spec.source_mac = MacAddr{{0x02, 0, 0, 0, 0, 0x77}};
+    spec.flags = kSyn;
+    spec.seq = static_cast<uint32_t>(rng.next());
+    spec.window = 1'000;
+    return Forged{flow->host[1], build_tcp(spec)};
+  }
+  return std::nullopt;
+}
 
 std::optional<Forged> forge(Observer& observer, base::Rng& rng, const std::array<MacAddr, 2>& macs) {
   std::vector<Flow*> targets;
@@ -44,7 +77,17 @@ std::optional<Forged> forge(Observer& observer, base::Rng& rng, const std::array
   const int64_t beyond = peer.snd_max + 1;
   const int64_t room = victim.edge_sent - beyond;
   const auto garbage = static_cast<size_t>(rng.between(1, 300));
-  switch (rng.below(4)) {
+  switch (rng.below(6)) {
+    case 4:  // one byte at the right edge; its ACK field must not count either
+      if (victim.edge_sent - peer.snd_max < 2 || peer.fin_at) return std::nullopt;
+      spec.seq = seq_of(peer, victim.edge_sent);
+      spec.window = 0;
+      spec.payload.assign(1, 0xcc);
+      break;
+    case 5:
+      if (!cut_anew(victim, peer, rng, spec)) return std::nullopt;
+      if (flow.timestamps()) spec.options = timestamp_option(peer.tsval, peer.tsecr);
+      return Forged{flow.host[v], build_tcp(spec), true};
     case 0:
       if (room < 2) return std::nullopt;
       spec.flags = static_cast<uint8_t>(kRst | (rng.chance(1, 2) ? kAck : 0));

@@ -1,5 +1,6 @@
 // Forged segments that a stack must survive: blind resets and SYNs inside the window (RFC 5961), old segments of a
-// wrapped sequence space (PAWS, RFC 7323 5), acknowledgments of what was never sent (RFC 5961 5).
+// wrapped sequence space (PAWS, RFC 7323 5), acknowledgments of what was never sent (RFC 5961 5), segments just outside
+// the window, SYNs from hosts that do not exist; and genuine bytes cut anew, as a middlebox or a retransmission may.
 #pragma once
 
 #include <array>
@@ -13,7 +14,11 @@ namespace millrace::sim {
 struct Forged {
   int victim = 0;  ///< host
   Bytes bytes;
+  bool genuine = false;  ///< the peer's own bytes in another cut: to be obeyed
 };
+
+/// A SYN from nowhere for a listener that one of the observed connections belongs to; its answer reaches nobody.
+[[nodiscard]] std::optional<Forged> forge_syn(Observer& observer, base::Rng& rng, const std::array<MacAddr, 2>& macs);
 
 /// A forged segment against one of the observed connections; nothing if none is in a state to be attacked.
 [[nodiscard]] std::optional<Forged> forge(Observer& observer, base::Rng& rng, const std::array<MacAddr, 2>& macs);

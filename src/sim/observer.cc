@@ -84,6 +84,10 @@ void Observer::sent(int host, const Bytes& frame, Instant now) {
   if (own.rst_sent) return fail(*view, "segment after a reset");
   const int64_t at = offset(view->seq, own.isn);
   if (!check_ack(flow, side.own, *view) || !check_timestamp(flow, side.own, *view)) return;
+  if (at > own.snd_max && rules_.loses_inside[static_cast<size_t>(host)]) {
+    flow.loose = true;  // part of the stream was never seen
+    return;
+  }
   if (at > own.snd_max) return fail(*view, text("sequence number leaves a gap of ", at - own.snd_max));
   if (!check_back_off(flow, side.own, *view, at, now)) return;
   if (!check_data(flow, side.own, *view, frame)) return;

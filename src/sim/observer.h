@@ -25,6 +25,8 @@ struct ObserverRules {
   /// Per host: every second full segment is acknowledged at the end of a turn, everything within `delayed_ack`. Only
   /// where nothing makes a receiver refuse what was delivered, and no ACK waits for a neighbour to be resolved.
   std::array<bool, 2> prompt_acks{};
+  /// Per host: frames may vanish before the wire, in the queue of a neighbour that is being resolved.
+  std::array<bool, 2> loses_inside{};
   Duration delayed_ack = milliseconds(40);
   Duration slack = milliseconds(5);
   Duration rto_max = seconds(120);
@@ -46,6 +48,7 @@ struct Half {
   bool rst_sent = false;
   int64_t ack_sent = 0;   ///< highest, in the peer's offsets
   int64_t edge_sent = 0;  ///< right edge of the advertised window
+  uint16_t window_field = 0;  ///< as last sent
   bool ts_seen = false;
   uint32_t tsval = 0;
   uint32_t tsecr = 0;

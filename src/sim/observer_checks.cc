@@ -94,6 +94,7 @@ bool Observer::check_window_sent(Flow& flow, int own_index, const TcpView& view,
     return false;
   }
   own.edge_sent = std::max(own.edge_sent, edge);
+  own.window_field = view.window;
   return true;
 }
 
@@ -163,6 +164,7 @@ bool Observer::check_back_off(Flow& flow, int own_index, const TcpView& view, in
     return true;
   }
   const Duration gap = now - own.again_last;
+  if (gap < milliseconds(3)) return true;  // answers to several segments of one burst, not timeouts
   const Duration before = own.again_gap;
   own.again_last = now;
   own.again_gap = gap;

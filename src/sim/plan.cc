@@ -46,6 +46,7 @@ class Maker {
       plan_.link[i].delay = delay;
       plan_.link[i].bits_per_second = rate;
     }
+    jumbo_ = on("jumbo MTU", 15);
     if (on("uneven delay", 15)) plan_.link[1].delay = delay * 3;
     if (on("uneven rate", 15)) plan_.link[1].bits_per_second = rate / 10 + 500'000;
   }
@@ -105,7 +106,7 @@ class Maker {
     nic.seed = rng_.next();
     limits.mtu = 1500;
     if (on("small MTU", 12)) limits.mtu = pick<uint16_t>({1280, 1281, 1400});
-    if (on("jumbo MTU", 8)) limits.mtu = pick<uint16_t>({4000, 9000});
+    if (jumbo_) limits.mtu = pick<uint16_t>({4000, 9000});
     limits.max_segments = pick<uint16_t>({1, 2, 3, 8, 40});
     if (on("TX checksum offload", 55)) {
       limits.tx_checksum_v4 = true;
@@ -164,7 +165,7 @@ class Maker {
   SidePlan side(uint32_t send_total) {
     SidePlan s;
     s.send_total = send_total;
-    s.write_chunk = pick({100u, 1'000u, 1'448u, 16'384u, 65'536u, 262'144u});
+    s.write_chunk = pick({100u, 1'000u, 1'449u, 3'333u, 16'384u, 65'535u, 262'144u});
     s.read_chunk = pick({500u, 4'096u, 65'536u});
     if (send_total > 100'000) s.write_chunk = std::max(s.write_chunk, 1'000u);
     s.lent = on("zero-copy send", 20);
@@ -238,6 +239,7 @@ class Maker {
 
   base::Rng rng_;
   uint32_t likely_;
+  bool jumbo_ = false;
   Plan plan_;
 };
 

@@ -19,6 +19,7 @@ ObserverRules rules_for(const Plan& plan) {
   ObserverRules rules;
   for (size_t i = 0; i < 2; ++i) {
     const HostPlan& host = plan.host[i];
+    rules.loses_inside[i] = !host.static_neighbour;
     rules.prompt_acks[i] = plan.roomy() && host.static_neighbour;
     rules.delayed_ack = std::max(rules.delayed_ack, microseconds(host.tcp.delayed_ack_us));
     rules.rto_max = microseconds(host.tcp.rto_max_us);
@@ -119,11 +120,14 @@ void World::partition(const Partition& p) {
 
 void World::attack() {
   if (healed_ || !failure_.empty()) return;
-  const auto forged = forge(observer_, rng_, {plan_.host[0].nic.mac, plan_.host[1].nic.mac});
+  const std::array<MacAddr, 2> macs{plan_.host[0].nic.mac, plan_.host[1].nic.mac};
+  const bool syn = spoofed_syns_ < 3 && rng_.chance(1, 8);
+  const auto forged = syn ? forge_syn(observer_, rng_, macs) : forge(observer_, rng_, macs);
   if (forged) {
     ++forged_;
     Frame* frame = frames_.make(forged->bytes);
-    frame->injected = true;
+    frame->injected = !forged->genuine;
+    if (syn) ++spoofed_syns_;
     hosts_[static_cast<size_t>(forged->victim)]->receive(frame);
   }
   heap_.at(heap_.now() + Duration(static_cast<int64_t>(rng_.between(1'000'000, 100'000'000))), [this] { attack(); });

@@ -71,6 +71,7 @@ class World {
   std::string failure_;
   bool healed_ = false;
   uint64_t forged_ = 0;
+  uint32_t spoofed_syns_ = 0;
   uint64_t steps_ = 0;
   uint64_t bytes_at_heal_ = 0;
 };

@@ -113,6 +113,7 @@ std::string Tcp::check_conn(uint32_t index) const {
   if (c.rcv_nxt > c.rcv_adv) return "rcv_nxt is beyond the advertised window";
   const uint32_t out = flight(c);
   if (uint64_t{c.sacked_bytes} + c.lost_bytes > out) return "more bytes sacked and lost than in flight";
+  if (c.recovery != Recovery::kOpen && c.ssthresh == UINT32_MAX) return "a loss left ssthresh as it was";
   Seq32 at = c.snd_una;
   uint32_t sacked = 0;
   uint32_t lost = 0;
