@@ -111,6 +111,17 @@ TEST_P(Data, OverlappingSegmentsGiveEachByteOnce) {  // RFC 9293 3.10.7.4 (trimm
   EXPECT_EQ(s.read(c), 1u);
 }
 
+TEST_P(Data, TailOfASegmentThatOverlapsAWaitingOneIsKept) {  // RFC 9293 3.10.7.4 (trimming)
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.in(ACK, seq(101), len(100));
+  s.in(ACK, seq(151), len(150));
+  s.skip();
+  s.in(ACK, seq(1), len(100));
+  s.expect(ACK, ack(301));
+  EXPECT_EQ(s.read(c), 300u);
+}
+
 TEST_P(Data, DuplicateIsAcknowledgedAtOnceAndReportedByDsack) {  // RFC 2883 4.1, RFC 9293 3.10.7.4
   Script s(GetParam());
   const Handle c = s.server();
