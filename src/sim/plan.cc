@@ -20,7 +20,7 @@ class Maker {
     for (int h = 0; h < 2; ++h) device(h);
     for (int h = 0; h < 2; ++h) host(h);
     connections();
-    plan_.heal_after_bytes = plan_.total_bytes() * 9 / 10;
+    plan_.heal_after_bytes = plan_.total_bytes() * 19 / 20;
     plan_.check_every = static_cast<uint32_t>(rng_.between(4, 32));
     return std::move(plan_);
   }
@@ -61,20 +61,20 @@ class Maker {
                                           [](const std::string& f) { return f.starts_with("fault"); }),
                            plan_.features.end());
       LinkFaults f{};
-      if (on("fault: loss")) f.loss = pick({1'000u, 5'000u, 10'000u, 30'000u, 100'000u}), ++kinds;
+      if (on("fault: loss")) f.loss = pick({5'000u, 10'000u, 30'000u, 100'000u}), ++kinds;
       if (on("fault: bursts")) {
-        f.burst_enter = pick({1'000u, 5'000u, 20'000u});
+        f.burst_enter = pick({4'000u, 10'000u, 20'000u});
         f.burst_leave = pick({50'000u, 200'000u, 500'000u});
         f.burst_loss = pick({300'000u, 700'000u, 1'000'000u});
         ++kinds;
       }
-      if (on("fault: duplication")) f.duplicate = pick({2'000u, 10'000u, 50'000u}), ++kinds;
+      if (on("fault: duplication")) f.duplicate = pick({5'000u, 20'000u, 50'000u}), ++kinds;
       if (on("fault: reordering")) {
-        f.reorder = pick({2'000u, 10'000u, 50'000u, 200'000u});
+        f.reorder = pick({5'000u, 20'000u, 50'000u, 200'000u});
         f.reorder_by = pick({microseconds(30), microseconds(500), milliseconds(3), milliseconds(50)});
         ++kinds;
       }
-      if (on("fault: corruption")) f.corrupt = pick({2'000u, 10'000u, 50'000u}), ++kinds;
+      if (on("fault: corruption")) f.corrupt = pick({5'000u, 20'000u, 50'000u}), ++kinds;
       plan_.link[0].faults = f;
       plan_.link[1].faults = forward_only ? LinkFaults{} : f;
       plan_.partitions.clear();
@@ -83,7 +83,10 @@ class Maker {
       kinds += plan_.attack ? 1 : 0;
       uint32_t queue = 1u << 20;
       if (on("fault: short queue")) queue = pick({6'000u, 16'000u, 64'000u}), ++kinds;
-      for (auto& link : plan_.link) link.queue_bytes = queue;
+      for (auto& link : plan_.link) {
+        link.queue_bytes = queue;
+        if (queue < 1u << 20) link.bits_per_second = std::min<uint64_t>(link.bits_per_second, 100'000'000);
+      }
       plan_.tiny_pools = on("fault: tiny pools");
       kinds += plan_.tiny_pools ? 1 : 0;
     }
@@ -91,11 +94,9 @@ class Maker {
 
   void partitions() {
     const uint32_t count = between(1, 4);
-    Duration at = Duration(static_cast<int64_t>(rng_.below(50'000'000)));
     for (uint32_t i = 0; i < count; ++i) {
       const Duration length = pick({milliseconds(20), milliseconds(300), milliseconds(1'500), milliseconds(5'000)});
-      plan_.partitions.push_back({at, length, rng_.chance(2, 3)});
-      at = at + length + Duration(static_cast<int64_t>(rng_.below(2'000'000'000)));
+      plan_.partitions.push_back({rng_.below(900'000), length, rng_.chance(2, 3)});
     }
   }
 

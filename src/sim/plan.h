@@ -58,8 +58,9 @@ struct ConnPlan {
   std::array<SidePlan, 2> side{};  ///< 0 = client, 1 = server
 };
 
+/// The wire is cut when `after_bytes` of payload have been delivered.
 struct Partition {
-  Duration at{};
+  uint64_t after_bytes = 0;
   Duration length{};
   bool both = true;
 };
@@ -72,7 +73,7 @@ struct Plan {
   std::vector<ConnPlan> connections;
   bool attack = false;               ///< forged segments are thrown in
   bool tiny_pools = false;
-  Duration chaos = seconds(60);      ///< at most; then everything heals
+  Duration chaos = seconds(100);     ///< at most; then everything heals
   uint64_t heal_after_bytes = 0;     ///< heals when this much payload has been delivered
   uint32_t check_every = 16;         ///< turns between calls of Worker::check
   std::vector<std::string> features; ///< names, for people

@@ -38,7 +38,10 @@ World::World(const Plan& plan, const WorldOptions& options)
   session_hooks_.released_early = [this](const Session& s, uint64_t end) { return released_early(s, end); };
   for (size_t i = 0; i < 2; ++i) {
     links_[i] = std::make_unique<Link>(heap_, frames_, rng_.next(), plan_.link[i],
-                                       [this, i](Frame* frame) { hosts_[1 - i]->receive(frame); });
+                                       [this, i](Frame* frame) {
+                                         hosts_[1 - i]->receive(frame);
+                                         progress();
+                                       });
     HostHooks hooks;
     hooks.wire = [this, i](Frame* frame) { links_[i]->send(frame); };
     hooks.capture = [this, i](const Bytes& frame, bool outbound) {
@@ -64,10 +67,8 @@ Outcome World::run() {
     if (plan_.host[i].static_neighbour) hosts_[i]->add_neighbour(kAddresses[1 - i], plan_.host[1 - i].nic.mac);
     hosts_[i]->start(*traffic_[i], kAddresses[i]);
   }
-  for (const Partition& p : plan_.partitions) partition(p);
   if (plan_.attack) heap_.at(heap_.now() + milliseconds(5), [this] { attack(); });
   heap_.at(heap_.now() + plan_.chaos, [this] { heal(); });
-  watch();
   Outcome outcome;
   if (run_until_done()) settle();
   outcome.failure = failure_;
@@ -82,11 +83,14 @@ Outcome World::run() {
   return outcome;
 }
 
-// Heals when enough has moved.
-void World::watch() {
+// What has been delivered decides when the wire is cut and when it heals.
+void World::progress() {
   if (healed_) return;
-  if (observer_.data_bytes_delivered() >= plan_.heal_after_bytes) heal();
-  heap_.at(heap_.now() + milliseconds(10), [this] { watch(); });
+  const uint64_t moved = observer_.data_bytes_delivered();
+  if (next_partition_ < plan_.partitions.size() && moved >= plan_.partitions[next_partition_].after_bytes) {
+    cut(plan_.partitions[next_partition_++]);
+  }
+  if (moved >= plan_.heal_after_bytes) heal();
 }
 
 void World::heal() {
@@ -107,13 +111,10 @@ void World::heal() {
   });
 }
 
-void World::partition(const Partition& p) {
-  heap_.at(heap_.now() + p.at, [this, both = p.both] {
-    if (healed_) return;
-    links_[0]->set_up(false);
-    if (both) links_[1]->set_up(false);
-  });
-  heap_.at(heap_.now() + p.at + p.length, [this] {
+void World::cut(const Partition& p) {
+  links_[0]->set_up(false);
+  if (p.both) links_[1]->set_up(false);
+  heap_.at(heap_.now() + p.length, [this] {
     for (auto& link : links_) link->set_up(true);
   });
 }

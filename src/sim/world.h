@@ -47,9 +47,9 @@ class World {
  private:
   void fail(const std::string& what);
   void heal();
-  void partition(const Partition& p);
+  void cut(const Partition& p);
   void attack();
-  void watch();
+  void progress();
   bool run_until_done();
   void settle();
   std::string check_sessions() const;
@@ -70,6 +70,7 @@ class World {
   std::array<std::unique_ptr<Traffic>, 2> traffic_;
   std::string failure_;
   bool healed_ = false;
+  size_t next_partition_ = 0;
   uint64_t forged_ = 0;
   uint32_t spoofed_syns_ = 0;
   uint64_t steps_ = 0;
