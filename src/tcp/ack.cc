@@ -15,13 +15,15 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
   const bool sack = (c.options & kOptSack) != 0;
   uint32_t control = 0;  // SYN and FIN
   int64_t rtt_ns = -1;
+  bool sent_again = false;
   while (c.record_head != 0) {
     TxRecord& r = records_[c.record_head];
     const uint32_t covered = static_cast<uint32_t>(base::min(r.end, ack) - r.start);
     if (r.start >= ack) break;
     if ((r.flags & kRecSacked) != 0 && sack) c.sacked_bytes -= covered;
     if ((r.flags & kRecLost) != 0) c.lost_bytes -= covered;
-    // Karn's algorithm (RFC 6298 3): a segment sent twice measures nothing.
+    // Karn's algorithm (RFC 6298 3): a segment sent twice measures nothing, and neither does one that had to wait for it.
+    if (r.times > 1) sent_again = true;
     if (r.times == 1 && (r.flags & kRecSacked) == 0) rtt_ns = now.ns() - r.sent_ns;
     if (r.end > ack) {
       r.start = ack;
@@ -38,7 +40,7 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
   c.snd_una = ack;
   c.retries = 0;
   free_acked(c, acked - control);
-  if (rtt_ns >= 0) take_rtt_sample(c, rtt_ns);
+  if (rtt_ns >= 0 && !sent_again) take_rtt_sample(c, rtt_ns);
   if (c.recovery != Recovery::kFast && acked > control) {
     const bool limited = (c.tx_flags & kTxCwndLimited) != 0 || flight_before >= c.cwnd ||
                          (c.cwnd < c.ssthresh && flight_before * 2 >= c.cwnd);

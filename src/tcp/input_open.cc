@@ -166,7 +166,7 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     b.flags = kAck;
     const uint32_t limit = buffer_of(h);
     const uint8_t shift = (h.flags & kMiniWindowScale) != 0 ? window_shift(limit) : 0;
-    b.window = static_cast<uint16_t>((limit < 65'535 ? limit : 65'535) >> shift);
+    b.window = static_cast<uint16_t>(((limit < 65'535 ? limit : 65'535) + (1u << shift) - 1) >> shift);
     if ((h.flags & kMiniTimestamps) != 0) {
       b.options.has_timestamps = true;
       b.options.ts_val = milliseconds_of(now) + timestamp_offset(b.tuple);

@@ -159,7 +159,7 @@ void Tcp::init_conn(uint32_t index, const ip::Route& route) {
   if (k.user_mss != 0) mss = std::min<uint32_t>(mss, k.user_mss);
   if ((c.options & kOptTimestamps) != 0) mss -= std::min<uint32_t>(mss - 1, wire::kTcpTimestampsSize);
   c.mss = static_cast<uint16_t>(mss);
-  c.rcv_mss = std::min<uint16_t>(c.mss, kDefaultMss4);
+  c.rcv_mss = std::min<uint16_t>(c.mss, kDefaultMss4 - wire::kTcpMaxOptions);  // grows with what arrives
   c.cwnd = static_cast<uint32_t>(settings_.initial_window) * c.mss;  // RFC 6928
   if (c.rto_us == 0) c.rto_us = static_cast<uint32_t>(settings_.rto_initial_us);
   c.quick_acks = kQuickAcks;
