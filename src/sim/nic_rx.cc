@@ -129,8 +129,8 @@ pkt::Packet* Nic::to_packet(const Bytes& whole, const Bytes& checked, uint32_t s
     }
     size_t n = std::min<size_t>(bytes.size() - at, pkt::kFrameRoom);
     if (config_.odd_splits && rng_.chance(1, 2)) {
-      const size_t least = at == 0 ? headers : 1;
-      n = least + rng_.below(n - std::min(n, least) + 1);
+      const size_t least = std::min(n, at == 0 ? headers : 1);
+      n = least + rng_.below(n - least + 1);
     }
     p->off = pkt::kHeadroom;
     p->len = static_cast<uint16_t>(n);
