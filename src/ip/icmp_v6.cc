@@ -36,6 +36,23 @@ std::optional<Kind> kind_of(const wire::Icmpv6View& message) {
   }
 }
 
+// Whether a datagram is an ICMPv6 error or redirect, behind whatever extension headers: their options do not count
+// here, because a refused option may stand in front of it.
+bool is_icmp_error(wire::Bytes datagram) {
+  uint8_t protocol = wire::load_u8(&datagram[6]);
+  size_t at = wire::kIpv6Size;
+  for (unsigned i = 0; i < wire::kIpv6MaxExtensionHeaders && at + 8 <= datagram.size(); ++i) {
+    const bool options = protocol == wire::kProtocolHopByHop || protocol == wire::kProtocolDestinationOptions;
+    if (!options && protocol != wire::kProtocolRouting && protocol != wire::kProtocolFragment) break;
+    const size_t units = protocol == wire::kProtocolFragment ? 0 : wire::load_u8(&datagram[at + 1]);
+    protocol = wire::load_u8(&datagram[at]);
+    at += (units + 1) * 8;
+  }
+  if (protocol != wire::kProtocolIcmpv6 || at >= datagram.size()) return false;
+  const uint8_t type = wire::load_u8(&datagram[at]);
+  return type < 128 || type == static_cast<uint8_t>(wire::Icmpv6Type::kRedirect);
+}
+
 }  // namespace
 
 void Ip::State::input_icmp_v6(Arrival& a) {
@@ -103,12 +120,7 @@ void Ip::State::send_error_v6(const Arrival& about, const wire::Icmpv6Header& er
   const bool group_may = error.type == wire::Icmpv6Type::kParameterProblem &&
                          error.code == wire::kIcmpv6UnrecognizedOption && about.packet->next == nullptr;
   bool allowed = (!to_group || group_may) && !about.source.is_unspecified();
-  // Nor do errors and redirects. Where the walk stopped early, what follows is not known: look at what was quoted.
-  const auto view = wire::Ipv6View::check_quoted(about.packet->bytes());
-  if (view && view->next_header() == wire::kProtocolIcmpv6 && about.packet->len > wire::kIpv6Size) {
-    const uint8_t type = wire::load_u8(about.packet->data() + wire::kIpv6Size);
-    allowed = allowed && type >= 128 && type != static_cast<uint8_t>(wire::Icmpv6Type::kRedirect);
-  }
+  allowed = allowed && !is_icmp_error(about.packet->bytes());  // RFC 4443 2.4 (e.1), (e.2)
   const Address* own = nullptr;
   if (allowed && about.destination.is_multicast()) {
     own = addresses.select_source(about.nif.index, about.source, about.source);

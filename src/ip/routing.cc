@@ -8,9 +8,8 @@ void Ip::State::refresh_topology() {
   up_mask = 0;
   loopback = IfIndex::kNone;
   for (const Netif& nif : netifs) {
-    if (!nif.up) {
-      invalidate_hops(nif.index);
-    } else if (!nif.is_loopback()) {
+    if (!nif.up) continue;
+    if (!nif.is_loopback()) {
       up_mask |= route::interface_bit(nif.index);
     } else if (loopback == IfIndex::kNone) {
       loopback = nif.index;

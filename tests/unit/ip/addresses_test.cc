@@ -64,6 +64,18 @@ TEST(AddressesTest, DirectedBroadcast) {
   EXPECT_FALSE(is_directed_broadcast(prefix("2001:db8::/64"), addr("2001:db8::ffff:ffff:ffff:ffff")));
 }
 
+TEST(AddressesTest, SourceIsThatOfTheInterfaceAndLinkLocalStaysOnItsLink) {
+  Addresses set;
+  set.add(kIf2, prefix("10.0.0.1/8"));
+  set.add(kIf1, prefix("192.0.2.1/24"));
+  set.add(kIf2, prefix("fe80::2/64"));
+  EXPECT_EQ(set.select_source(kIf1, addr("203.0.113.1"), addr("203.0.113.1"))->prefix.addr, addr("192.0.2.1"));
+  EXPECT_EQ(set.select_source(kIf2, addr("203.0.113.1"), addr("203.0.113.1"))->prefix.addr, addr("10.0.0.1"));
+  EXPECT_EQ(set.select_source(kIf1, addr("fe80::9"), addr("fe80::9")), nullptr);
+  EXPECT_EQ(set.select_source(kIf1, addr("fe80::9"), addr("2001:db8::9")), nullptr);
+  EXPECT_EQ(set.select_source(kIf2, addr("fe80::9"), addr("2001:db8::9"))->prefix.addr, addr("fe80::2"));
+}
+
 TEST(AddressesTest, SolicitedNodeBitsAreLookedUpPerInterface) {
   Addresses set;
   set.add(kIf1, prefix("2001:db8::12:3456/64"));

@@ -49,6 +49,22 @@ TEST_F(ArpTest, RequestsForOthersUpdateAKnownNeighbour) {
   EXPECT_EQ(state(), "STALE 02:00:00:00:00:03");
 }
 
+TEST_F(ArpTest, RepliesToOthersConfirmNothing) {
+  hear(request(our4_));
+  auto other = reply(kPeerMac);
+  other.target = addr("192.0.2.50");
+  hear(other);
+  EXPECT_EQ(state(), "STALE 02:00:00:00:00:02");
+  hear(reply(kPeerMac));
+  EXPECT_EQ(state(), "REACHABLE 02:00:00:00:00:02");
+}
+
+TEST_F(ArpTest, AnAddressThatBecomesOursIsNoNeighbourAnyMore) {
+  hear(request(our4_));
+  ASSERT_TRUE(ip_->add_address(if_, {peer4_, 24}, now_));
+  EXPECT_TRUE(ip_->neighbours().empty());
+}
+
 // RFC 5227 2.1.1: a probe has no sender address.
 TEST_F(ArpTest, ProbesAreAnsweredAndTeachNothing) {
   auto probe = request(our4_);
@@ -186,6 +202,7 @@ TEST_F(ArpTest, ConfirmationKeepsTheNeighbourReachableWithoutProbes) {
   const HopId hop = ip_->route(peer4_, {}, 0)->hop;
   for (int i = 0; i < 100; ++i) {
     advance(seconds(2));
+    ASSERT_EQ(state(), "REACHABLE 02:00:00:00:00:02") << i;
     ip_->confirm(hop, now_);
   }
   EXPECT_EQ(state(), "REACHABLE 02:00:00:00:00:02");
@@ -229,6 +246,26 @@ TEST_F(ArpTest, HopNumbersAreRecycledWhenTheTableIsFull) {
   (void)sent();
   send_tcp(peer4_);
   EXPECT_EQ(to(sent_one()), kPeerMac);
+}
+
+TEST_F(ArpTest, NeighbourThatLostItsHopDoesNotTouchTheNextOwner) {
+  Config config;
+  config.max_neighbours = 2;
+  make(config);
+  for (int i = 10; i < 15; ++i) ASSERT_TRUE(ip_->route(IpAddr::v4(192, 0, 2, static_cast<uint8_t>(i)), {}, 0));
+  const HopId last = ip_->route(peer4_, {}, 0)->hop;
+  send_tcp(peer4_);
+  for (int i = 0; i < 3; ++i) advance(seconds(1));
+  const IpAddr heir = addr("192.0.2.77");
+  ASSERT_EQ(ip_->route(heir, {}, 0)->hop, last) << "the hop of the neighbour that failed has a new owner";
+  ASSERT_TRUE(ip_->add_neighbour(if_, heir, kOtherMac));
+  send_tcp(heir);
+  hear(request(our4_));
+  hear(reply(kPeerMac));
+  ASSERT_EQ(state(), "REACHABLE 02:00:00:00:00:02");
+  (void)sent();
+  send_tcp(heir);
+  EXPECT_EQ(to(sent_one()), kOtherMac);
 }
 
 TEST_F(ArpTest, StaticNeighbourReleasesWhatWaits) {

@@ -182,6 +182,40 @@ TEST_F(IcmpTest, NoErrorsAboutErrors) {
   EXPECT_TRUE(sent().empty());
 }
 
+TEST_F(IcmpTest, NoErrorsAboutErrorsBehindExtensionHeaders) {
+  const auto with_option = [&](const Frame& upper) {
+    const Frame options = {std::byte{wire::kProtocolIcmpv6}, std::byte{0}, std::byte{0x9e}, std::byte{4},
+                           std::byte{0},                     std::byte{0}, std::byte{0},    std::byte{0}};
+    EXPECT_FALSE(receive(peer6_, our6_, wire::kProtocolDestinationOptions, options + upper));
+  };
+  with_option(error_v6(wire::Icmpv6Header::unreachable(wire::Icmpv6Unreachable::kPort), our_segment_v6()));
+  with_option(Frame(40, std::byte{137}));  // a redirect
+  EXPECT_EQ(count("icmp.out.errors_forbidden"), 2U);
+  EXPECT_TRUE(sent().empty());
+  with_option(echo_request_v6(our6_));
+  EXPECT_EQ(sent().size(), 1U);
+}
+
+TEST_F(IcmpTest, NoErrorsToTheUnspecifiedAddress) {
+  const Frame options = {std::byte{wire::kProtocolTcp}, std::byte{0}, std::byte{0x9e}, std::byte{4},
+                         std::byte{0},                  std::byte{0}, std::byte{0},    std::byte{0}};
+  const Frame d = datagram(IpAddr(), addr("ff02::1"), wire::kProtocolDestinationOptions, options + bytes(20));
+  EXPECT_FALSE(input(ethernet(MacAddr{{0x33, 0x33, 0, 0, 0, 1}}, kPeerMac, wire::EtherType::kIpv6, d)));
+  EXPECT_EQ(count("icmp.out.errors_forbidden"), 1U);
+}
+
+TEST_F(IcmpTest, ReplyCarriesNoReceiveFlags) {
+  pkt::Packet* p = packet(ethernet(kOurMac, kPeerMac, wire::EtherType::kIpv4,
+                                   datagram(peer4_, our4_, wire::kProtocolIcmp, echo_request_v4())));
+  p->flags |= pkt::kRxIpChecksumGood | pkt::kRxRssHash;
+  p->set_tx_lengths(1, 2, 3, 4);
+  EXPECT_FALSE(ip_->input(if_, p, now_));
+  ASSERT_EQ(ip_->drain(if_, {&p, 1}), 1U);
+  EXPECT_EQ(p->flags, 0U);
+  EXPECT_EQ(p->tx_offload, 0U);
+  cache_.free(p);
+}
+
 TEST_F(IcmpTest, NoErrorsAboutGroupsOrUnknownSenders) {
   EXPECT_FALSE(receive(peer4_, addr("192.0.2.255"), wire::kProtocolUdp, bytes(50)));
   const IpAddr all = addr("ff02::1");
@@ -270,6 +304,9 @@ TEST_F(IcmpTest, ErrorsAboutDatagramsThatWeDidNotSendAreDropped) {
   const Frame udp = datagram(our4_, peer4_, 17, tcp_header(1, 2, 3));
   EXPECT_FALSE(receive(peer4_, our4_, wire::kProtocolIcmp, error_v4(unreachable, udp)));
   EXPECT_EQ(count("icmp.drop.not_ours"), 2U);
+  EXPECT_FALSE(receive(peer6_, our6_, wire::kProtocolIcmpv6,
+                       error_v6(wire::Icmpv6Header::time_exceeded(0), datagram(peer6_, our6_, 6, tcp_header(1, 2, 3)))));
+  EXPECT_EQ(count("icmp.drop.not_ours"), 3U);
   Frame cut = our_segment_v4();
   cut.resize(27);
   EXPECT_FALSE(receive(peer4_, our4_, wire::kProtocolIcmp, error_v4(unreachable, cut)));

@@ -199,6 +199,21 @@ TEST_F(OutputTest, TransportOffloadFlagsGetTheHeaderLengths) {
   cache_.free(p);
 }
 
+TEST_F(OutputTest, LinearCopyKeepsFlagsAndLengths) {
+  learn_peers();
+  const Route r = *ip_->route(peer4_, {}, 0);
+  pkt::Packet* p = packet(tcp_header(1, 2, 3) + bytes(100), 50);
+  p->flags |= pkt::kTxTcpChecksum;
+  p->set_tx_lengths(0, 0, 20, 0);
+  ip_->send({r.source, peer4_, 6, 64, 0, r}, p, now_);
+  ASSERT_EQ(ip_->drain(if_, {&p, 1}), 1U);
+  EXPECT_EQ(p->segs, 1);
+  EXPECT_EQ(p->flags, pkt::kTxTcpChecksum | pkt::kTxIpv4);
+  EXPECT_EQ(p->l3_len(), 20U);
+  EXPECT_EQ(p->l4_len(), 20U);
+  cache_.free(p);
+}
+
 TEST_F(OutputTest, DatagramsAboveTheMtuAreDropped) {
   learn_peers();
   const Route r = *ip_->route(peer4_, {}, 0);
