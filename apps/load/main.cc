@@ -25,7 +25,8 @@ using millrace::runtime::failure;
 constexpr const char* kExample =
     "millrace-load --vdev net_vhost0,iface=/tmp/mr.sock --eal=--no-huge --address 198.18.0.3/24 \\\n"
     "      --target 198.18.0.2:80 --connections 100 &\n"
-    "  sleep 2; timeout 15 millrace-httpd --vdev net_virtio_user0,path=/tmp/mr.sock --eal=--no-huge";
+    "  sleep 2; timeout 15 millrace-httpd --vdev net_virtio_user0,path=/tmp/mr.sock --eal=--no-huge \\\n"
+    "      --address 198.18.0.2/24";
 #else
 constexpr const char* kExample =
     "millrace-load --tap mr0 --target 198.18.0.1:80 --path / --connections 32   # a server is on port 80 here";
