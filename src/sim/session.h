@@ -54,6 +54,7 @@ class Session {
   [[nodiscard]] size_t lent_out() const { return lent_.size(); }
   /// Everything was sent and received; at most the farewell is missing.
   [[nodiscard]] bool complete() const { return tx_ >= send_total() && rx_ >= receive_total(); }
+  [[nodiscard]] bool was_open() const { return was_open_; }
   /// It failed before it was open, because no neighbour answered.
   [[nodiscard]] bool unreachable() const {
     return state_ == State::kFailed && !was_open_ && error_ == Error::kHostUnreachable;

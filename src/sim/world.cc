@@ -188,6 +188,8 @@ bool World::allowed_error(const Session& s) const {
   if (c.kind == ConnKind::kSimultaneous) return s.sent() == 0 && s.received() == 0;
   // With a full TIME-WAIT table the end of a complete connection may be answered with a reset.
   if (plan_.tiny_pools && s.complete() && s.error() == Error::kConnectionReset) return true;
+  // Forged SYNs can keep a tiny half-open table full until a client gives up.
+  if (plan_.tiny_pools && s.role() == 0 && !s.was_open()) return true;
   const auto& server = traffic_[static_cast<size_t>(1 - c.client)];
   if (s.role() == 0 && plan_.tiny_pools && s.received() == 0 && server->accepted(c.port) <= s.round()) return true;
   return false;
