@@ -235,7 +235,8 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
     return false;
   }
   drop_half_open(ref);
-  MR_ASSERT(table_.insert(s.hash, Ref(Place::kConn, index)));
+  const bool inserted = table_.insert(s.hash, Ref(Place::kConn, index));
+  MR_ASSERT(inserted);
   Conn& c = conns_[index];
   c.local = t.local;
   c.remote = t.remote;

@@ -162,8 +162,6 @@ class Tcp {
   void close(uint32_t conn, bool unread, Instant now);
   void abort(uint32_t conn, Instant now);
   void set_options(uint32_t conn, const SocketOptions& options, Instant now);
-  [[nodiscard]] Endpoint local_of(uint32_t conn) const { return {conns_[conn].local, conns_[conn].local_port}; }
-  [[nodiscard]] Endpoint remote_of(uint32_t conn) const { return {conns_[conn].remote, conns_[conn].remote_port}; }
 
   [[nodiscard]] std::vector<Effect>& effects() { return effects_; }
 
@@ -187,7 +185,6 @@ class Tcp {
   [[nodiscard]] static uint32_t charge_of(const pkt::Packet* chain);
 
  private:
-  friend class Output;
   struct Resolver {
     Tcp* tcp;
     base::TimerNode& operator()(uint32_t id) const { return tcp->timer_node(id); }
@@ -199,7 +196,6 @@ class Tcp {
       __builtin_prefetch(conn + offsetof(Conn, cwnd), 1);
     }
   };
-  enum class Verdict : uint8_t { kDone, kDrop };
 
   // input.cc
   void input_conn(uint32_t index, Segment& s, Instant now);
