@@ -11,6 +11,7 @@ void encode_config(Writer& out, const stack::WorkerConfig& config) {
   out.u64(config.max_connections);
   out.u64(config.max_half_open);
   out.u64(config.max_time_wait);
+  out.u64(config.max_neighbours);
   out.u64(config.block_bytes);
   for (const tcp::SettingRow& row : tcp::kSettingRows) out.u64(static_cast<uint64_t>(config.tcp.*row.field));
   out.fixed(static_cast<uint64_t>(config.start.ns()));
@@ -24,6 +25,7 @@ DecodedConfig decode_config(Reader& in) {
   d.config.max_connections = static_cast<uint32_t>(in.u64());
   d.config.max_half_open = static_cast<uint32_t>(in.u64());
   d.config.max_time_wait = static_cast<uint32_t>(in.u64());
+  d.config.max_neighbours = static_cast<uint32_t>(in.u64());
   d.config.block_bytes = in.u64();
   for (const tcp::SettingRow& row : tcp::kSettingRows) d.config.tcp.*row.field = static_cast<int64_t>(in.u64());
   d.config.start = Instant(static_cast<int64_t>(in.fixed()));

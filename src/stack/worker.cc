@@ -12,6 +12,7 @@ ip::Config ip_config(const WorkerConfig& config, pkt::PacketCache& packets) {
   ip::Config c;
   c.packets = &packets;
   c.seed = derived(config.seed, 1);
+  c.max_neighbours = config.max_neighbours;
   return c;
 }
 

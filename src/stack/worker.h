@@ -34,6 +34,7 @@ struct WorkerConfig {
   uint32_t max_connections = 65'536;
   uint32_t max_half_open = 16'384;
   uint32_t max_time_wait = 65'536;
+  uint32_t max_neighbours = 4'096;
   size_t block_bytes = size_t{256} << 20; ///< limit for payload blocks
   tcp::Settings tcp{};
   Instant start{};

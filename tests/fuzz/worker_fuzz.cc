@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "reused.h"
 #include "sim/frame_view.h"
-#include "sim/memory.h"
 #include "sim/nic.h"
 #include "stack/worker.h"
 
@@ -65,9 +65,17 @@ struct Peer {
   Handle handle{};
 };
 
+/// What outlives an input.
+struct Machine {
+  fuzz::ReusedPool frames{kPool, pkt::kFrameRoom};
+  fuzz::ReusedPool references{kPool, 0};
+  fuzz::ReusedMemory memory;
+};
+
 class Fuzz {
  public:
-  Fuzz() : frames_(kPool), references_(kPool, 0) {
+  explicit Fuzz(Machine& machine)
+      : memory_(machine.memory), frames_(machine.frames), references_(machine.references) {
     stack::WorkerConfig config;
     config.frames = &frames_;
     config.references = &references_;
@@ -76,6 +84,7 @@ class Fuzz {
     config.max_connections = 16;
     config.max_half_open = 8;
     config.max_time_wait = 8;
+    config.max_neighbours = 32;
     config.block_bytes = size_t{8} << 20;
     config.tcp.time_wait_us = 1'000'000;
     config.tcp.send_buffer = 65'536;
@@ -374,11 +383,14 @@ class Fuzz {
     if (worker_->blocks_in_use() != 0) broken("blocks are left");
     worker_.reset();
     if (frames_.available() != kPool || references_.available() != kPool) broken("packets are left");
+    frames_.reset();
+    references_.reset();
+    memory_.reset();
   }
 
-  LazyMemory memory_;
-  pkt::HeapPacketPool frames_;
-  pkt::HeapPacketPool references_;
+  fuzz::ReusedMemory& memory_;
+  fuzz::ReusedPool& frames_;
+  fuzz::ReusedPool& references_;
   std::unique_ptr<stack::Worker> worker_;
   IfIndex interface_{};
   Handle listener_{};
@@ -393,7 +405,8 @@ class Fuzz {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  Fuzz fuzz;
+  static auto* machine = new Machine();
+  Fuzz fuzz(*machine);
   fuzz.run(Input(data, size));
   return 0;
 }
