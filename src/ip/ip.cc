@@ -49,6 +49,7 @@ Ip::Ip(const Config& config) {
   MR_ASSERT(config.packets != nullptr && config.max_neighbours > 0);
   hops_.reserve(size_t{max_hops(config)} + 1);
   hops_.emplace_back();
+  limits_.emplace_back();
   state_ = std::make_unique<State>(*this, config);
 }
 
@@ -76,6 +77,7 @@ Result<IfIndex> Ip::add_interface(const link::NetifConfig& config) {
   if (ethernet && config.mac.is_group()) return fail(Error::kInvalid);
   const auto index = static_cast<IfIndex>(s.netifs.size() + 1);
   s.netifs.push_back({config, index, true, link::TxQueue(s.config.transmit_queue)});
+  limits_.push_back(config.limits);
   s.refresh_topology();
   if (ethernet) {
     // RFC 4862 5.3. Several interfaces may share a MAC address; the first keeps the link-local address.

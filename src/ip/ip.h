@@ -142,6 +142,17 @@ class Ip {
     if (cache.confirm_after < now) confirm_slow(hop, now);
   }
   [[nodiscard]] IfIndex hop_interface(HopId hop) const { return hops_[static_cast<uint32_t>(hop)].interface; }
+  /// For a caller that writes whole frames: the kFrameHeader bytes of Ethernet header to put in front, or nullptr while
+  /// only frame() knows what to do.
+  static constexpr uint32_t kFrameHeader = 14;
+  [[nodiscard]] const std::byte* frame_header(HopId hop, Instant now) const {
+    const HopCache& cache = hops_[static_cast<uint32_t>(hop)];
+    return cache.usable_until > now ? cache.header : nullptr;
+  }
+  /// Limits of the device behind an interface that exists.
+  [[nodiscard]] const link::DeviceLimits& limits(IfIndex interface) const {
+    return limits_[static_cast<size_t>(interface)];
+  }
 
   /// What send() needs beside the route.
   struct SendArgs {
@@ -209,7 +220,7 @@ class Ip {
   struct HopCache {
     Instant usable_until{INT64_MIN};
     Instant confirm_after{INT64_MIN};
-    std::byte header[14];  ///< destination, source, ethertype
+    std::byte header[kFrameHeader];  ///< destination, source, ethertype
     IfIndex interface = IfIndex::kNone;
   };
   static_assert(sizeof(HopCache) == 32);
@@ -217,6 +228,7 @@ class Ip {
   void confirm_slow(HopId hop, Instant now);
 
   std::vector<HopCache> hops_;  // [0] is none
+  std::vector<link::DeviceLimits> limits_;  // by IfIndex
   std::vector<PathError> errors_;
   uint16_t epoch_ = 1;
   struct State;

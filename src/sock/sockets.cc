@@ -255,6 +255,15 @@ Result<Reply> Sockets::receive(const req::Receive& r, Instant now) {
     }
     return with_bytes(done);
   }
+  if (pkt::Packet* p = s->head; p == s->tail && p->len <= r.into.size()) {  // one piece, read as a whole
+    const uint32_t bytes = p->len;
+    std::memcpy(r.into.data(), p->data(), bytes);
+    s->head = s->tail = nullptr;
+    s->queued = 0;
+    consumed(*s, bytes, p->buf_len + uint32_t{sizeof(pkt::Packet)}, now);
+    packets_.free(p);
+    return with_bytes(bytes);
+  }
   uint32_t charge = 0;
   while (s->head != nullptr && done < r.into.size()) {
     pkt::Packet* p = s->head;

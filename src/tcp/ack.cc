@@ -41,14 +41,7 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
   c.retries = 0;
   free_acked(c, acked - control);
   if (rtt_ns >= 0 && !sent_again) take_rtt_sample(c, rtt_ns);
-  if (c.recovery != Recovery::kFast && acked > control) {
-    const bool limited = (c.tx_flags & kTxCwndLimited) != 0 || flight_before >= c.cwnd ||
-                         (c.cwnd < c.ssthresh && flight_before * 2 >= c.cwnd);
-    if (limited) {
-      cc::newreno().on_ack({c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss},
-                           {now, acked - control, limited});
-    }
-  }
+  if (c.recovery != Recovery::kFast && acked > control) grow_window(index, acked - control, flight_before, now);
   if (c.snd_una == c.snd_nxt) {
     if (!sack) c.sacked_bytes = 0;  // duplicates stood for segments that are all acknowledged now
     stop_timer(c);  // RFC 6298 5.2
@@ -57,11 +50,23 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
   } else {
     stop_timer(c);
   }
-  if ((c.tx_flags & kTxWantSpace) != 0 && c.snd_queued * 2 <= c.snd_limit) {
-    c.tx_flags &= static_cast<uint8_t>(~kTxWantSpace);
-    notify(c, kWritable);
-  }
+  tell_space(c);
   ip_.confirm(c.hop, now);
+}
+
+// RFC 5681 3.1, for a sender that the window really held back (RFC 7661 3). `flying` was in flight before the ACK.
+void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, Instant now) {
+  Conn& c = conns_[index];
+  const bool limited = (c.tx_flags & kTxCwndLimited) != 0 || flying >= c.cwnd ||
+                       (c.cwnd < c.ssthresh && flying * 2 >= c.cwnd);
+  if (!limited) return;
+  cc::newreno().on_ack({c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss}, {now, acked, limited});
+}
+
+void Tcp::tell_space(Conn& c) {
+  if ((c.tx_flags & kTxWantSpace) == 0 || c.snd_queued * 2 > c.snd_limit) return;
+  c.tx_flags &= static_cast<uint8_t>(~kTxWantSpace);
+  notify(c, kWritable);
 }
 
 // Gives back the queue's blocks that lie wholly below snd_una.

@@ -8,16 +8,11 @@
 #include "tcp/bare.h"
 #include "tcp/tcp.h"
 #include "wire/checksum.h"
+#include "wire/ip_protocol.h"
 #include "wire/tcp.h"
 
 namespace millrace::tcp {
 namespace {
-
-constexpr uint8_t kProtocolTcp = 6;
-constexpr uint8_t kHopLimit = 64;
-/// Up to here a payload is copied behind its header; beyond, the frame refers to the block. One full segment of an
-/// Ethernet without segmentation offload is cheaper copied than described (bench/micro/core_bulk).
-constexpr uint32_t kCopyBytes = 1'600;
 
 uint64_t chain_sum(const pkt::Packet* head, uint32_t skip) {
   wire::Checksum sum;
@@ -138,6 +133,20 @@ uint32_t Tcp::write_options(uint32_t index, std::byte* at, uint8_t flags, uint32
   return static_cast<uint32_t>(o.emit_syn({at, wire::kTcpMaxOptions}));
 }
 
+// The window field of a segment without SYN; the edge that it promises is remembered.
+uint32_t Tcp::advertise_window(Conn& c) {
+  const uint32_t window = receive_window(c);
+  c.rcv_adv = MR_PLANTED(window_edge_shrinks) ? c.rcv_nxt + window : base::max(c.rcv_adv, c.rcv_nxt + window);
+  return window >> c.rcv_wscale;
+}
+
+void Tcp::note_ack_sent(Conn& c) {
+  c.last_ack_sent = c.rcv_nxt;
+  c.ack_pending = 0;
+  c.rx_flags &= static_cast<uint8_t>(~(kRxAckNow | kRxWindowUpdate));
+  c.delack_deadline = INT64_MAX;
+}
+
 // One segment of the connection, at its IP header, ready for commit(). Acknowledges everything received so far.
 // Nullptr if buffers ran out.
 pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, pkt::Block* block,
@@ -172,9 +181,7 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flag
     window = std::min(window_space(c), 65'535u);
     if ((flags & kAck) != 0) c.rcv_adv = base::max(c.rcv_adv, c.rcv_nxt + window);
   } else {
-    window = receive_window(c);
-    c.rcv_adv = MR_PLANTED(window_edge_shrinks) ? c.rcv_nxt + window : base::max(c.rcv_adv, c.rcv_nxt + window);
-    window >>= c.rcv_wscale;
+    window = advertise_window(c);
     if (window == 0) trace_.put(index, base::TraceEvent::kZeroWindow, c.rcv_nxt.raw());
   }
   wire::store_be16(tcp, c.local_port);
@@ -184,13 +191,8 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flag
   wire::store_be16(tcp + 12, static_cast<uint16_t>(header / 4 << 12 | flags));
   wire::store_be16(tcp + 14, static_cast<uint16_t>(window));
   wire::store_be32(tcp + 16, 0);
-  if ((flags & kAck) != 0) {
-    c.last_ack_sent = c.rcv_nxt;
-    c.ack_pending = 0;
-    c.rx_flags &= static_cast<uint8_t>(~(kRxAckNow | kRxWindowUpdate));
-    c.delack_deadline = INT64_MAX;
-  }
-  finish(p, c.local, c.remote, header, length, c.mss, ip_.interface(ip_.hop_interface(c.hop)).limits);
+  if ((flags & kAck) != 0) note_ack_sent(c);
+  finish(p, c.local, c.remote, header, length, c.mss, ip_.limits(ip_.hop_interface(c.hop)));
   counters_.add(Counter::kSegmentsOut);
   return p;
 }
@@ -205,19 +207,19 @@ void Tcp::finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint
   std::byte* field = p->data() + wire::kTcpChecksumAt;
   if (by_device) {
     // The device wants the pseudo-header's sum in the field, without the length if it is to cut the frame.
-    const uint64_t pseudo = wire::pseudo_sum(local, remote, kProtocolTcp, segmented ? 0 : header + length);
+    const uint64_t pseudo = wire::pseudo_sum(local, remote, wire::kProtocolTcp, segmented ? 0 : header + length);
     wire::store_be16(field, wire::fold(pseudo));
     p->flags |= pkt::kTxTcpChecksum | (v4 ? pkt::kTxIpv4 : pkt::kTxIpv6);
     if (segmented) p->flags |= pkt::kTxTcpSeg;
     p->set_tx_lengths(14, ip_bytes, header, segmented ? mss : 0);
   } else {
-    const uint64_t pseudo = wire::pseudo_sum(local, remote, kProtocolTcp, header + length);
+    const uint64_t pseudo = wire::pseudo_sum(local, remote, wire::kProtocolTcp, header + length);
     wire::store_be16(field, wire::finish(wire::add_sums(pseudo, chain_sum(p, 0))));
   }
   const bool ip_by_device = v4 && by_device && limits.tx_ip_checksum;
   if (ip_by_device) p->flags |= pkt::kTxIpChecksum;
   std::byte* at = p->push(ip_bytes);
-  ip::write_ip_header(at, local, remote, kProtocolTcp, header + length, kHopLimit, 0, !ip_by_device);
+  ip::write_ip_header(at, local, remote, wire::kProtocolTcp, header + length, kHopLimit, 0, !ip_by_device);
 }
 
 // Hands a segment to the next hop; it becomes a frame now, or when the neighbour answers.

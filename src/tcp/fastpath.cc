@@ -1,8 +1,39 @@
 // The common case: an established connection, nothing lost, nothing odd; data in order, or an ACK, or both. Anything
 // else is left untouched for input.cc. Every branch here is a step of RFC 9293 3.10.7.4 whose outcome is known.
+#include "base/planted.h"
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
+
+// ack_advance() for the usual answer to a request: the one segment in flight, sent once, is acknowledged as a whole.
+bool Tcp::ack_all(uint32_t index, Seq32 ack, Instant now) {
+  Conn& c = conns_[index];
+  if (c.record_head != c.record_tail || ack != c.snd_nxt || MR_PLANTED(retransmit_timer_lost)) return false;
+  const TxRecord& r = records_[c.record_head];
+  if (r.times != 1 || r.flags != 0) return false;
+  const int64_t rtt_ns = now.ns() - r.sent_ns;
+  records_.release(c.record_head);
+  c.record_head = c.record_tail = 0;
+  c.record_count = 0;
+  const uint32_t acked = flight(c);
+  c.snd_una = ack;
+  c.retries = 0;
+  pkt::Block* block = c.queue_head;
+  if (block->next == nullptr && c.head_offset + acked == block->len) {
+    c.queue_head = c.queue_tail = c.cursor = nullptr;
+    c.head_offset = c.cursor_offset = 0;
+    c.snd_queued = 0;
+    pkt::BlockPool::unref(block);
+  } else {
+    free_acked(c, acked);
+  }
+  take_rtt_sample(c, rtt_ns);
+  grow_window(index, acked, acked, now);
+  stop_timer(c);  // RFC 6298 5.2
+  tell_space(c);
+  ip_.confirm(c.hop, now);
+  return true;
+}
 
 bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   Conn& c = conns_[index];
@@ -24,7 +55,7 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   if (ts && s.seq <= c.last_ack_sent) c.ts_recent = s.ts_val;  // RFC 7323 4.3 (2)
   c.last_rx_ms = milliseconds_of(now);
   trace_.put(index, base::TraceEvent::kRxSegment, s.seq.raw());
-  if (advances) ack_advance(index, s.ack, now);
+  if (advances && !ack_all(index, s.ack, now)) ack_advance(index, s.ack, now);
   if (advances || c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack)) {
     c.snd_wnd = window;
     c.snd_wl1 = s.seq;

@@ -67,6 +67,7 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
       return true;
     }
   }
+  if (fast_output(index, out, n, now)) return true;
   bool any = false;
   if (__builtin_expect((c.tx_flags & kTxSynQueued) != 0, 0)) return send_syn(index, out, n, now);
   if (c.state == State::kSynReceived && (c.rx_flags & kRxAckNow) != 0) return send_ack(index, out, n, now);
@@ -117,7 +118,7 @@ bool Tcp::retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n
     const uint32_t in_pipe = pipe(c);
     if (c.send_credit == 0 && in_pipe > 0 && in_pipe + c.mss > c.cwnd) break;
     if (n == out.size()) return false;
-    const auto& limits = ip_.interface(ip_.hop_interface(c.hop)).limits;
+    const auto& limits = ip_.limits(ip_.hop_interface(c.hop));
     const uint32_t most = std::max<uint32_t>(c.mss, c.send_credit > 0 ? c.mss : std::min(c.cwnd - in_pipe,
                                                                                         tso_bytes(c, limits)));
     TxRecord* r = &records_[at];
@@ -169,7 +170,7 @@ uint32_t Tcp::tso_bytes(const Conn& c, const link::DeviceLimits& limits) {
 
 bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any) {
   Conn& c = conns_[index];
-  const auto& limits = ip_.interface(ip_.hop_interface(c.hop)).limits;
+  const auto& limits = ip_.limits(ip_.hop_interface(c.hop));
   c.tx_flags &= static_cast<uint8_t>(~kTxCwndLimited);
   const uint32_t largest = tso_bytes(c, limits);
   for (;;) {

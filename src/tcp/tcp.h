@@ -207,6 +207,7 @@ class Tcp {
   void drop(Segment& s, Counter why);
   // fastpath.cc
   MR_INLINE bool fast_path(uint32_t index, Segment& s, Instant now);
+  MR_INLINE bool ack_all(uint32_t index, Seq32 ack, Instant now);
   // input_open.cc
   void input_none(Segment& s, Instant now);
   void input_listen(Listener& listener, uint32_t slot, Segment& s, Instant now, const Seq32* used = nullptr);
@@ -221,6 +222,8 @@ class Tcp {
   void drop_time_wait(Ref ref);
   // ack.cc
   void ack_advance(uint32_t index, Seq32 ack, Instant now);
+  MR_INLINE void grow_window(uint32_t index, uint32_t acked, uint32_t flying, Instant now);
+  MR_INLINE void tell_space(Conn& c);
   void update_send_window(uint32_t index, const Segment& s);
   MR_INLINE void take_rtt_sample(Conn& c, int64_t rtt_ns);
   MR_INLINE void free_acked(Conn& c, uint32_t data_bytes);
@@ -255,6 +258,10 @@ class Tcp {
   // output.cc, emit.cc
   MR_INLINE void mark_dirty(uint32_t index);
   bool output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
+  // fast_output.cc
+  MR_INLINE bool fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
+  MR_INLINE void write_headers(Conn& c, pkt::Packet* p, std::byte* at, uint32_t ip_bytes, uint32_t tcp_bytes,
+                               uint32_t length, Instant now);
   bool send_ack(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   bool retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
   bool send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
@@ -266,6 +273,8 @@ class Tcp {
                             const link::DeviceLimits& limits);
   MR_INLINE static uint32_t tso_bytes(const Conn& c, const link::DeviceLimits& limits);
   MR_INLINE static void advance_cursor(Conn& c, uint32_t bytes);
+  [[nodiscard]] MR_INLINE uint32_t advertise_window(Conn& c);
+  MR_INLINE static void note_ack_sent(Conn& c);
   uint32_t write_options(uint32_t index, std::byte* at, uint8_t flags, uint32_t payload, Instant now);
   MR_INLINE static void finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header, uint32_t length,
                      uint32_t mss, const link::DeviceLimits& limits);
