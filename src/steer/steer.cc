@@ -1,0 +1,129 @@
+#include "steer/steer.h"
+
+#include <array>
+#include <optional>
+
+#include "wire/ethernet.h"
+#include "wire/icmpv4.h"
+#include "wire/icmpv6.h"
+#include "wire/ip_protocol.h"
+#include "wire/ipv4.h"
+#include "wire/ipv6.h"
+#include "wire/quoted.h"
+
+namespace millrace::steer {
+namespace {
+
+using wire::Bytes;
+
+// Enough for every header that steering reads: Ethernet, IPv6 with extension headers, ICMPv6, the same again quoted.
+constexpr size_t kLook = 512;
+
+constexpr uint16_t kDhcpClient = 68;
+constexpr uint16_t kDhcpv6Client = 546;
+
+constexpr bool has_ports(uint8_t protocol) {
+  return protocol == wire::kProtocolTcp || protocol == wire::kProtocolUdp;
+}
+
+uint32_t of_transport(const ShardMap& map, const IpAddr& source, const IpAddr& destination, uint8_t protocol,
+                      Bytes transport) {
+  if (transport.size() < 4) return kHere;
+  const uint16_t to = wire::load_be16(transport.data() + 2);
+  if (protocol == wire::kProtocolUdp && (to == kDhcpClient || to == kDhcpv6Client)) return kControl;
+  return map.of_flow({source, destination, wire::load_be16(transport.data()), to});
+}
+
+// An error about a datagram that we sent belongs to whoever receives the answers to it.
+uint32_t of_quoted(const ShardMap& map, const std::optional<wire::Quoted>& quoted) {
+  if (!quoted) return kHere;
+  const bool echo = quoted->protocol == wire::kProtocolIcmp || quoted->protocol == wire::kProtocolIcmpv6;
+  if (echo && quoted->has_sequence()) return map.of_echo(wire::load_be16(quoted->transport.data() + 4));
+  if (!has_ports(quoted->protocol) || !quoted->has_ports()) return kControl;
+  return map.of_flow({quoted->destination, quoted->source, quoted->destination_port(), quoted->source_port()});
+}
+
+uint32_t of_icmp_v4(const ShardMap& map, Bytes message) {
+  const auto view = wire::Icmpv4View::check(message);
+  if (!view) return kHere;
+  switch (view->type()) {
+    case wire::Icmpv4Type::kEchoReply: return map.of_echo(view->id());
+    case wire::Icmpv4Type::kRedirect: return kControl;
+    case wire::Icmpv4Type::kUnreachable:
+    case wire::Icmpv4Type::kTimeExceeded:
+    case wire::Icmpv4Type::kParameterProblem:
+      return of_quoted(map, wire::parse_quoted_v4(message.subspan(wire::kIcmpv4Size)));
+    default: return kHere;
+  }
+}
+
+uint32_t of_icmp_v6(const ShardMap& map, Bytes message) {
+  if (message.size() < 8) return kHere;
+  switch (static_cast<wire::Icmpv6Type>(wire::load_u8(message.data()))) {
+    case wire::Icmpv6Type::kUnreachable:
+    case wire::Icmpv6Type::kPacketTooBig:
+    case wire::Icmpv6Type::kTimeExceeded:
+    case wire::Icmpv6Type::kParameterProblem: return of_quoted(map, wire::parse_quoted_v6(message.subspan(8)));
+    case wire::Icmpv6Type::kEchoReply: return map.of_echo(wire::load_be16(message.data() + 4));
+    case wire::Icmpv6Type::kMldQuery:
+    case wire::Icmpv6Type::kMldReport:
+    case wire::Icmpv6Type::kMldDone:
+    case wire::Icmpv6Type::kMldv2Report:
+    case wire::Icmpv6Type::kRouterSolicitation:
+    case wire::Icmpv6Type::kRouterAdvertisement:
+    case wire::Icmpv6Type::kNeighbourSolicitation:
+    case wire::Icmpv6Type::kNeighbourAdvertisement:
+    case wire::Icmpv6Type::kRedirect: return kControl;
+    default: return kHere;
+  }
+}
+
+uint32_t of_v4(const ShardMap& map, Bytes packet) {
+  const auto view = wire::Ipv4View::check_quoted(packet);
+  if (!view) return kHere;
+  if (view->is_fragment()) return map.of_fragment(view->source(), view->destination(), view->id());
+  const Bytes rest = view->quoted_payload(packet);
+  switch (view->protocol()) {
+    case wire::kProtocolTcp:
+    case wire::kProtocolUdp: return of_transport(map, view->source(), view->destination(), view->protocol(), rest);
+    case wire::kProtocolIcmp: return of_icmp_v4(map, rest);
+    case wire::kProtocolIgmp: return kControl;
+    default: return kHere;
+  }
+}
+
+uint32_t of_v6(const ShardMap& map, Bytes packet) {
+  const auto view = wire::Ipv6View::check_quoted(packet);
+  if (!view) return kHere;
+  const wire::Ipv6Upper upper = wire::find_quoted_upper(*view, packet);
+  if (upper.status == wire::Ipv6Upper::Status::kFragment) {
+    return map.of_fragment(view->source(), view->destination(), upper.fragment.id);
+  }
+  if (upper.status != wire::Ipv6Upper::Status::kUpper) return kHere;
+  const Bytes rest = view->quoted_payload(packet).subspan(upper.offset - wire::kIpv6Size);
+  if (has_ports(upper.protocol)) {
+    return of_transport(map, view->source(), view->destination(), upper.protocol, rest);
+  }
+  return upper.protocol == wire::kProtocolIcmpv6 ? of_icmp_v6(map, rest) : kHere;
+}
+
+}  // namespace
+
+uint32_t steer(const pkt::Packet& frame, const ShardMap& map) {
+  Bytes bytes = frame.bytes();
+  std::array<std::byte, kLook> room;
+  if (bytes.size() < kLook && bytes.size() < frame.total) {  // headers may lie in several segments
+    bytes = Bytes(room).first(pkt::copy_out(frame, 0, room));
+  }
+  const auto ethernet = wire::EthernetView::check(bytes);
+  if (!ethernet) return kHere;
+  const Bytes packet = bytes.subspan(wire::kEthernetSize);
+  switch (ethernet->type()) {
+    case wire::EtherType::kIpv4: return of_v4(map, packet);
+    case wire::EtherType::kIpv6: return of_v6(map, packet);
+    case wire::EtherType::kArp: return kControl;
+    default: return kHere;
+  }
+}
+
+}  // namespace millrace::steer

@@ -1,0 +1,22 @@
+// Which worker a received frame belongs to: a pure function of the frame and the map, which fails on nothing. Frames
+// that any worker can answer or drop belong to whoever has them.
+//
+// Read first: docs/ARCHITECTURE.md, "Several workers".
+#pragma once
+
+#include <cstdint>
+
+#include "pkt/packet.h"
+#include "steer/shard_map.h"
+
+namespace millrace::steer {
+
+/// Any worker will do.
+inline constexpr uint32_t kHere = UINT32_MAX;
+/// The worker that owns neighbours, addresses, routes and path MTUs.
+inline constexpr uint32_t kControl = 0;
+
+/// The owner of an Ethernet frame, or kHere.
+[[nodiscard]] uint32_t steer(const pkt::Packet& frame, const ShardMap& map);
+
+}  // namespace millrace::steer
