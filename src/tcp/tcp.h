@@ -146,7 +146,13 @@ class Tcp {
   void accept_taken(uint32_t listener_sock);
   Result<uint32_t> connect(uint32_t sock, const req::Connect& args, Instant now);
   /// Bytes that a send may queue now; kBrokenPipe after shutdown, and so on.
-  Result<uint32_t> send_space(uint32_t conn);
+  Result<uint32_t> send_space(uint32_t conn) {
+    const Conn& c = conns_[conn];
+    if (c.state == State::kEstablished && (c.tx_flags & kTxFinQueued) == 0 && c.snd_queued < c.snd_limit) {
+      return c.snd_limit - c.snd_queued;
+    }
+    return send_space_slow(c);
+  }
   /// Copies at most send_space() bytes; the number taken may be less when blocks run out.
   size_t send_copy(uint32_t conn, std::span<const std::byte> data, bool more, Instant now);
   /// Queues a filled block (taken).
@@ -301,6 +307,7 @@ class Tcp {
   void apply_options(Conn& c, ConnCold& cold, const SocketOptions& options);
   void init_conn(uint32_t index, const ip::Route& route);
   uint16_t choose_port(const IpAddr& local, const Endpoint& remote);
+  static Result<uint32_t> send_space_slow(const Conn& c);
   void queue_fin(uint32_t index);
   void set_state(uint32_t index, State next);
   void destroy(uint32_t index);

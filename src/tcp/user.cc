@@ -225,8 +225,7 @@ void Tcp::set_state(uint32_t index, State next) {
   c.state = next;
 }
 
-Result<uint32_t> Tcp::send_space(uint32_t index) {
-  const Conn& c = conns_[index];
+Result<uint32_t> Tcp::send_space_slow(const Conn& c) {
   switch (c.state) {
     case State::kSynSent:
     case State::kSynReceived: return 0;
