@@ -1,5 +1,5 @@
-// Memory of idle established connections: the growth of the process (resident pages and huge pages) from none to N, in a
-// fresh process, divided by N. Slabs, tables, sockets and accept bookkeeping are all in it.
+// Memory of idle established connections: the growth of the process (resident pages and huge pages) from none to N, in
+// a fresh process, divided by N. Slabs, tables, sockets and accept bookkeeping are all in it.
 //
 //   bench_core_memory [CONNECTIONS]      default 1,000,000
 #include <cstdio>
@@ -47,6 +47,6 @@ int main(int argc, char** argv) {
   const size_t before = touched_bytes();
   peer.open(connections);
   const size_t after = touched_bytes();
-  fmt::print("{} connections: {} bytes touched before, {} after, {:.1f} bytes a connection\n", connections, before, after,
-             static_cast<double>(after - before) / connections);
+  fmt::print("{} connections: {} bytes touched before, {} after, {:.1f} bytes a connection\n", connections, before,
+             after, static_cast<double>(after - before) / connections);
 }

@@ -1,5 +1,5 @@
-// A raw peer for the core's micro-benchmarks: it makes the client's frames of N connections from a template and reads the
-// worker's answers, with as little work as possible, outside the timed region.
+// A raw peer for the core's micro-benchmarks: it makes the client's frames of N connections from a template and reads
+// the worker's answers, with as little work as possible, outside the timed region.
 #pragma once
 
 #include <cstdint>

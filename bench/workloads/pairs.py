@@ -1,5 +1,5 @@
-"""Measurements in pairs: A, B, A, B ... in one run, with a warm-up before, the median of each side, and the median of the
-pairs' ratios with the interval that holds it at 95 % or more whatever the distribution (order statistics)."""
+"""Measurements in pairs: A, B, A, B ... in one run, with a warm-up before, the median of each side, and the median of
+the pairs' ratios with the interval that holds it at 95 % or more whatever the distribution (order statistics)."""
 import math
 import os
 import statistics

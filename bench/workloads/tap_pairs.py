@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """millrace-httpd over TAP against epoll_httpd on the kernel's stack over veth, the kernel client wrk for both: 64 B
-responses on 1 and 32 connections, 1 MiB responses on one. The server on CPU 0, the client on CPU 1. The peer runs as the
-kernel's users run it, with every offload on; and again spinning in epoll_wait (--busy-poll), since our server spins too.
+responses on 1 and 32 connections, 1 MiB responses on one. The server on CPU 0, the client on CPU 1. The peer runs as
+the kernel's users run it, with every offload on; and again spinning in epoll_wait (--busy-poll), since our server spins
+too.
 
     tap_pairs.py [--pairs N] [--seconds S] [--only TEXT]
 """

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""millrace-httpd against millrace-load over a virtio link without any kernel: the server on net_virtio_user and CPU 0, the
-generator on net_vhost and CPU 1. 64 B HTTP and raw echo at several counts of connections; 16 MiB responses on one
+"""millrace-httpd against millrace-load over a virtio link without any kernel: the server on net_virtio_user and CPU 0,
+the generator on net_vhost and CPU 1. 64 B HTTP and raw echo at several counts of connections; 16 MiB responses on one
 connection with TSO and without.
 
 Needs huge pages (it reserves them for the run if it may) and two CPUs.

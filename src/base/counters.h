@@ -1,5 +1,5 @@
-// Named 64-bit counters of one worker. Each module lists its rows once and expands it with MILLRACE_COUNTERS; the enum, the names
-// and the texts come from that list. Written by one thread only.
+// Named 64-bit counters of one worker. Each module lists its rows once and expands it with MILLRACE_COUNTERS; the enum,
+// the names and the texts come from that list. Written by one thread only.
 #pragma once
 
 #include <array>

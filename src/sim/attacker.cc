@@ -38,7 +38,8 @@ std::optional<Forged> forge_syn(Observer& observer, base::Rng& rng, const std::a
     if (!attackable(*flow) || flow->host[1] < 0) continue;
     TcpSpec spec;
     const bool v6 = flow->ends[1].addr.is_v6();
-    spec.source = {v6 ? *IpAddr::parse("fd00::77") : IpAddr::v4(10, 0, 0, 77), static_cast<uint16_t>(rng.below(60'000) + 1)};
+    spec.source = {v6 ? *IpAddr::parse("fd00::77") : IpAddr::v4(10, 0, 0, 77),
+                   static_cast<uint16_t>(rng.below(60'000) + 1)};
     spec.destination = flow->ends[1];
     spec.destination_mac = macs[static_cast<size_t>(flow->host[1])];
     spec.source_mac = MacAddr{{0x02, 0, 0, 0, 0, 0x77}};

@@ -1,5 +1,6 @@
 // A simulated machine: a worker, its NIC, its pools and a program, run by a loop like the real one: receive a burst,
-// input, events to the program, advance, output, transmit. Frames and timers wait for the loop as long as the plan says.
+// input, events to the program, advance, output, transmit. Frames and timers wait for the loop as long as the plan
+// says.
 #pragma once
 
 #include <functional>

@@ -44,7 +44,8 @@ void Link::corrupt(Frame& frame) {
   if (type != kEthIpv4 && type != kEthIpv6) return;
   const size_t word = 14 + 2 * rng_.below((frame.bytes.size() - 14) / 2);
   const uint16_t before = load16(&frame.bytes[word]);
-  const auto after = static_cast<uint16_t>(before ^ (1u << rng_.below(16)) ^ (rng_.chance(1, 4) ? 1u << rng_.below(15) : 0));
+  const auto after =
+      static_cast<uint16_t>(before ^ (1u << rng_.below(16)) ^ (rng_.chance(1, 4) ? 1u << rng_.below(15) : 0));
   if (after == before || (before == 0 && after == 0xffff) || (before == 0xffff && after == 0)) return;
   store16(&frame.bytes[word], after);
   ++stats_.corrupted;

@@ -32,8 +32,8 @@ Nic::~Nic() {
 
 void Nic::receive(Frame* frame) {
   const Bytes& bytes = frame->bytes;
-  const bool mine = bytes.size() >= 14 && ((bytes[0] & 1) != 0 ||
-                                           std::equal(config_.mac.bytes.begin(), config_.mac.bytes.end(), bytes.begin()));
+  const bool mine = bytes.size() >= 14 && ((bytes[0] & 1) != 0 || std::equal(config_.mac.bytes.begin(),
+                                                                             config_.mac.bytes.end(), bytes.begin()));
   if (!mine || bytes.size() > size_t{config_.limits.mtu} + 14) {
     ++stats_.rx_other_mac;
     frames_.drop(frame);

@@ -125,7 +125,8 @@ void Observer::delivered(int host, const Frame& frame, Instant now) {
     me.received.add(std::max<int64_t>(at, 0), at + view->seq_len());
     me.prefix = me.received.covers(0, 1) ? me.received.end_of(0) : 0;
     const int64_t sure_before = std::max(me.sure, me.ack_sent);
-    me.sure = at <= sure_before && !paws_may_drop && !old_ack ? std::max(sure_before, at + view->seq_len()) : sure_before;
+    me.sure =
+        at <= sure_before && !paws_may_drop && !old_ack ? std::max(sure_before, at + view->seq_len()) : sure_before;
     if (me.sure > sure_before && sure_before <= me.ack_sent) me.unacked_since = now;
     me.full = std::max(me.full, static_cast<uint32_t>(view->payload_len));
     if (view->has(kFin)) me.peer_fin = at + view->seq_len() - 1;

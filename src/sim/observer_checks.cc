@@ -18,7 +18,9 @@ bool Observer::check_form(const TcpView& view) {
   if (view.reserved != 0 || view.has(kUrg)) what = "reserved bits or URG set";
   if (view.has(kSyn) && (view.has(kFin) || view.has(kRst))) what = "SYN together with FIN or RST";
   if (view.has(kFin) && !view.has(kAck)) what = "FIN without ACK";
-  if (view.payload_len > 0 && (!view.has(kAck) || view.has(kRst) || view.has(kSyn))) what = "payload in a control segment";
+  if (view.payload_len > 0 && (!view.has(kAck) || view.has(kRst) || view.has(kSyn))) {
+    what = "payload in a control segment";
+  }
   if (!view.has(kAck) && !view.has(kSyn) && !view.has(kRst)) what = "none of ACK, SYN, RST";
   if (view.sack_count > (view.has_timestamp ? 3 : 4)) what = "too many SACK blocks";
   if (!view.has(kSyn) && (view.mss || view.wscale || view.sack_permitted)) what = "SYN option outside a SYN";
@@ -111,7 +113,9 @@ bool Observer::check_sack(const Flow& flow, int own_index, const TcpView& view, 
     if (left >= right) wrong = "empty SACK block";
     else if (!own.received.covers(left, right)) wrong = text("SACK of bytes never received: ", left, "-", right);
     const bool duplicate_report = i == 0 && right <= ack;
-    if (!duplicate_report && left <= ack) wrong = text("SACK block at or before the acknowledgment: ", left, "-", right);
+    if (!duplicate_report && left <= ack) {
+      wrong = text("SACK block at or before the acknowledgment: ", left, "-", right);
+    }
     for (size_t j = 0; j < i; ++j) {
       const int64_t other_left = offset(view.sack[j].left, peer.isn);
       const int64_t other_right = offset(view.sack[j].right, peer.isn);
@@ -140,7 +144,8 @@ bool Observer::check_timestamp(Flow& flow, int own_index, const TcpView& view) {
   } else if (view.has_timestamp) {
     if (own.ts_seen && newer(own.tsval, view.tsval)) wrong = text("timestamp goes back from ", own.tsval);
     if (!own.ts_bound_set) wrong = "timestamp echo without one received";
-    else if (newer(view.tsecr, own.ts_bound)) wrong = text("echoes a timestamp newer than ", own.ts_bound, " (RFC 7323 4.3)");
+    else if (newer(view.tsecr, own.ts_bound))
+      wrong = text("echoes a timestamp newer than ", own.ts_bound, " (RFC 7323 4.3)");
     own.ts_seen = true;
     own.tsval = view.tsval;
     own.tsecr = view.tsecr;

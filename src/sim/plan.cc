@@ -39,8 +39,8 @@ class Maker {
   uint32_t between(uint32_t low, uint32_t high) { return static_cast<uint32_t>(rng_.between(low, high)); }
 
   void network() {
-    const Duration delay = pick({microseconds(10), microseconds(50), microseconds(200), milliseconds(1), milliseconds(5),
-                                 milliseconds(20), milliseconds(80), milliseconds(300)});
+    const Duration delay = pick({microseconds(10), microseconds(50), microseconds(200), milliseconds(1),
+                                 milliseconds(5), milliseconds(20), milliseconds(80), milliseconds(300)});
     const uint64_t rate = pick<uint64_t>({2'000'000, 10'000'000, 100'000'000, 1'000'000'000, 10'000'000'000});
     for (int i = 0; i < 2; ++i) {
       plan_.link[i].delay = delay;

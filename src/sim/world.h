@@ -1,5 +1,6 @@
-// World: two hosts, a wire with faults, programs, checkers. One event heap, one virtual clock, everything from one seed.
-// Chaos first, then the wire heals, then every transfer must complete, every socket go away and every pool be full.
+// World: two hosts, a wire with faults, programs, checkers. One event heap, one virtual clock, everything from one
+// seed. Chaos first, then the wire heals, then every transfer must complete, every socket go away and every pool be
+// full.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// Sockets of one worker: handles, received data, accept queues, errors, and the events that programs see. A socket is 64
-// bytes; received data belongs to it and outlives the connection.
+// Sockets of one worker: handles, received data, accept queues, errors, and the events that programs see. A socket is
+// 64 bytes; received data belongs to it and outlives the connection.
 #pragma once
 
 #include <cstdint>

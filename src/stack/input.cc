@@ -1,6 +1,6 @@
-// Input of a burst, in stages, so that one packet's cache misses overlap another's work: read the headers and prefetch the
-// table bucket; prefetch the connection; prefetch what hangs on it; then process in order. A packet that is not plain
-// TCP goes to Ip in its turn.
+// Input of a burst, in stages, so that one packet's cache misses overlap another's work: read the headers and prefetch
+// the table bucket; prefetch the connection; prefetch what hangs on it; then process in order. A packet that is not
+// plain TCP goes to Ip in its turn.
 #include <cstring>
 
 #include "stack/impl.h"

@@ -1,6 +1,6 @@
-// ShardMap: which worker owns a flow. Every worker of a process holds an equal one, made once and never changed, so that
-// all agree without talking: the Toeplitz hash that NICs use for receive-side scaling, under the NIC's key or a random
-// one, and a table from hash to worker.
+// ShardMap: which worker owns a flow. Every worker of a process holds an equal one, made once and never changed, so
+// that all agree without talking: the Toeplitz hash that NICs use for receive-side scaling, under the NIC's key or a
+// random one, and a table from hash to worker.
 //
 // Invariant: every worker owns at least one entry of the table, so that each can find ports for connections of its own.
 #pragma once
@@ -33,8 +33,8 @@ class ShardMap {
   /// `workers` from 1 to kMaxWorkers share everything evenly, under a key drawn from `seed`.
   ShardMap(uint32_t workers, uint64_t seed);
   /// Like a NIC: its key, and its table of `table.size()` queues (a power of two, at most kMaxTable). Entries that
-  /// name no worker, and some others where a worker would own nothing, are given away: the NIC may disagree with the map, which
-  /// then costs a hand-over. `device_hash`: frames of plain TCP that carry kRxRssHash carry this very hash.
+  /// name no worker, and some others where a worker would own nothing, are given away: the NIC may disagree with the
+  /// map, which then costs a hand-over. `device_hash`: frames of plain TCP that carry kRxRssHash carry this very hash.
   ShardMap(uint32_t workers, const std::array<uint8_t, kKeyBytes>& key, std::span<const uint16_t> table,
            bool device_hash);
 

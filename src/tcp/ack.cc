@@ -22,7 +22,8 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
     if (r.start >= ack) break;
     if ((r.flags & kRecSacked) != 0 && sack) c.sacked_bytes -= covered;
     if ((r.flags & kRecLost) != 0) c.lost_bytes -= covered;
-    // Karn's algorithm (RFC 6298 3): a segment sent twice measures nothing, and neither does one that had to wait for it.
+    // Karn's algorithm (RFC 6298 3): a segment sent twice measures nothing, and neither does one that had to wait for
+    // it.
     if (r.times > 1) sent_again = true;
     if (r.times == 1 && (r.flags & kRecSacked) == 0) rtt_ns = now.ns() - r.sent_ns;
     if (r.end > ack) {

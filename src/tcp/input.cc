@@ -151,8 +151,8 @@ bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
     }
   }
   if (c.state == State::kSynReceived && s.has(kSyn) && s.has(kAck) && s.seq + 1 == c.rcv_nxt) {
-    // RFC 9293 3.5 figure 8: the other half of a simultaneous open. Its SYN is known and cut off; what is left opens the
-    // connection, and an answer opens the peer's.
+    // RFC 9293 3.5 figure 8: the other half of a simultaneous open. Its SYN is known and cut off; what is left opens
+    // the connection, and an answer opens the peer's.
     s.seq += 1;
     s.flags &= static_cast<uint8_t>(~kSyn);
     s.window = static_cast<uint16_t>(s.window >> c.snd_wscale);  // RFC 7323 2.2: never scaled in a SYN
@@ -195,7 +195,9 @@ bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
   }
   if (s.has_ts && MR_PLANTED(timestamp_echo_wrong)) c.ts_recent = s.ts_val;
   if (s.has(kSyn) || s.has(kRst)) return true;
-  if (s.seq < c.rcv_nxt && !MR_PLANTED(duplicate_data_delivered)) trim_front(s, static_cast<uint32_t>(c.rcv_nxt - s.seq));
+  if (s.seq < c.rcv_nxt && !MR_PLANTED(duplicate_data_delivered)) {
+    trim_front(s, static_cast<uint32_t>(c.rcv_nxt - s.seq));
+  }
   if (s.end() > edge) {
     uint32_t excess = static_cast<uint32_t>(s.end() - edge);
     if (s.has(kFin)) {

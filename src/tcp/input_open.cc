@@ -395,7 +395,8 @@ void Tcp::enter_time_wait(uint32_t index, Instant now) {
   set_state(index, State::kTimeWait);
   const bool v4 = (c.options & kOptV4) != 0;
   const uint32_t entry = v4 ? wait4_.allocate() : wait6_.allocate();
-  if (entry == 0) {  // the table is full: the connection ends without the quiet time, as RFC 9293 3.6.1 allows under load
+  if (entry == 0) {
+    // The table is full: the connection ends without the quiet time, as RFC 9293 3.6.1 allows under load.
     destroy(index);
     return;
   }

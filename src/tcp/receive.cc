@@ -134,7 +134,9 @@ void Tcp::store_out_of_order(uint32_t index, Segment& s) {
     ReasmPiece& piece = pieces_[at];
     if (s.seq + s.length <= piece.end) {
       if (fin && s.seq + s.length == piece.end) piece.fin = true;
-      if ((c.options & kOptSack) != 0) note_received(index, piece.start, piece.end);  // RFC 2883 4: the run it is part of
+      if ((c.options & kOptSack) != 0) {
+        note_received(index, piece.start, piece.end);  // RFC 2883 4: the run it is part of
+      }
       duplicate_seen(index, s.seq, s.seq + s.length);
       drop(s, Counter::kDropDuplicate);
       return;

@@ -282,8 +282,8 @@ class Tcp {
   [[nodiscard]] MR_INLINE uint32_t advertise_window(Conn& c);
   MR_INLINE static void note_ack_sent(Conn& c);
   uint32_t write_options(uint32_t index, std::byte* at, uint8_t flags, uint32_t payload, Instant now);
-  MR_INLINE static void finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header, uint32_t length,
-                     uint32_t mss, const link::DeviceLimits& limits);
+  MR_INLINE static void finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header,
+                               uint32_t length, uint32_t mss, const link::DeviceLimits& limits);
   bool refresh_route(uint32_t index);
   MR_INLINE void commit(uint32_t index, pkt::Packet* p, std::span<pkt::Packet*> out, size_t& n, Instant now);
   [[nodiscard]] pkt::Block* find_block(const Conn& c, Seq32 seq, uint32_t& offset) const;

@@ -11,8 +11,8 @@ namespace millrace::tcp {
 
 using base::Seq32;
 
-/// RFC 9293 3.3.2. LISTEN, SYN-RECEIVED of a passive open and TIME-WAIT have storage of their own (mini.h); a Conn is in
-/// one of the others, or in kSynReceived after a simultaneous open.
+/// RFC 9293 3.3.2. LISTEN, SYN-RECEIVED of a passive open and TIME-WAIT have storage of their own (mini.h); a Conn is
+/// in one of the others, or in kSynReceived after a simultaneous open.
 enum class State : uint8_t {
   kClosed,
   kListen,

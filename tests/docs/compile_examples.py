@@ -3,8 +3,8 @@
 
     compile_examples.py FILE.md -- COMPILER [FLAG...]
 
-Fails if a block does not compile without warnings, if there is no block at all, or if the check itself is blind: a block
-with an error planted in it must be refused."""
+Fails if a block does not compile without warnings, if there is no block at all, or if the check itself is blind: a
+block with an error planted in it must be refused."""
 import concurrent.futures
 import re
 import subprocess

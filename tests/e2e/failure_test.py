@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What goes wrong for a user ends in one clear sentence with a hint and a non-zero status, and leaves nothing behind."""
+"""What goes wrong for a user ends in one clear sentence with a hint and a non-zero status, leaving nothing behind."""
 import os
 
 import world

@@ -1,6 +1,6 @@
-// Packets and memory that a fuzzer keeps between its inputs, since making them anew costs more than most inputs do. Every
-// input still starts from the same state: reset() fails unless everything came back, zeroes what was handed out and puts
-// it in the order in which it was at first. What nobody holds is poisoned, so that a late use of it is seen.
+// Packets and memory that a fuzzer keeps between its inputs, since making them anew costs more than most inputs do.
+// Every input still starts from the same state: reset() fails unless everything came back, zeroes what was handed out
+// and puts it in the order in which it was at first. What nobody holds is poisoned, so that a late use of it is seen.
 #pragma once
 
 #include <sanitizer/asan_interface.h>

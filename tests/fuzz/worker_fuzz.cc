@@ -172,7 +172,9 @@ class Fuzz {
 
   void learn(const TcpView& view) {
     for (Peer& p : peers_) {
-      if (p.ours.port != view.source_port || p.theirs.port != view.destination_port || p.ours.addr != view.source) continue;
+      if (p.ours.port != view.source_port || p.theirs.port != view.destination_port || p.ours.addr != view.source) {
+        continue;
+      }
       const uint32_t end = view.seq + view.seq_len();
       if (p.ack == 0 || static_cast<int32_t>(end - p.ack) > 0) p.ack = end;
       if (view.has_timestamp) p.tsecr = view.tsval;

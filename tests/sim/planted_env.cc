@@ -1,5 +1,5 @@
-// In the planted build: the environment variable MILLRACE_PLANTED_BUG switches one planted bug on before main(), so that
-// the unit tests and scripts can be run against it unchanged.
+// In the planted build: the environment variable MILLRACE_PLANTED_BUG switches one planted bug on before main(), so
+// that the unit tests and scripts can be run against it unchanged.
 #include <cstdlib>
 #include <cstring>
 #include <iterator>

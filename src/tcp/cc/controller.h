@@ -1,5 +1,5 @@
-// Congestion controllers as plug-ins: a table of operations over the two windows of a connection and 64 bytes of its own
-// state. A controller reads no clock and allocates nothing; events carry what it may know.
+// Congestion controllers as plug-ins: a table of operations over the two windows of a connection and 64 bytes of its
+// own state. A controller reads no clock and allocates nothing; events carry what it may know.
 #pragma once
 
 #include <cstdint>

@@ -304,8 +304,9 @@ TEST_F(IcmpTest, ErrorsAboutDatagramsThatWeDidNotSendAreDropped) {
   const Frame udp = datagram(our4_, peer4_, 17, tcp_header(1, 2, 3));
   EXPECT_FALSE(receive(peer4_, our4_, wire::kProtocolIcmp, error_v4(unreachable, udp)));
   EXPECT_EQ(count("icmp.drop.not_ours"), 2U);
-  EXPECT_FALSE(receive(peer6_, our6_, wire::kProtocolIcmpv6,
-                       error_v6(wire::Icmpv6Header::time_exceeded(0), datagram(peer6_, our6_, 6, tcp_header(1, 2, 3)))));
+  EXPECT_FALSE(
+      receive(peer6_, our6_, wire::kProtocolIcmpv6,
+              error_v6(wire::Icmpv6Header::time_exceeded(0), datagram(peer6_, our6_, 6, tcp_header(1, 2, 3)))));
   EXPECT_EQ(count("icmp.drop.not_ours"), 3U);
   Frame cut = our_segment_v4();
   cut.resize(27);

@@ -62,7 +62,8 @@ TEST_F(OutputTest, LinkLocalDestinationUsesTheInterfaceOfItsSource) {
 TEST_F(OutputTest, NoRouteToGroupsAndNowhere) {
   ASSERT_TRUE(ip_->add_route(prefix("0.0.0.0/0"), if_, addr("192.0.2.254"), 0, 0));
   ASSERT_TRUE(ip_->add_route(prefix("::/0"), if_, addr("fe80::2"), 0, 0));
-  for (const char* to : {"0.0.0.0", "224.0.0.1", "255.255.255.255", "192.0.2.255", "127.0.0.1", "::", "::1", "ff02::1"}) {
+  for (const char* to :
+       {"0.0.0.0", "224.0.0.1", "255.255.255.255", "192.0.2.255", "127.0.0.1", "::", "::1", "ff02::1"}) {
     EXPECT_EQ(route(to).error(), Error::kNetUnreachable) << to;
   }
   EXPECT_EQ(route("2001:db8:7::1")->source, our6_);

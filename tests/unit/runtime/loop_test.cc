@@ -138,9 +138,9 @@ class RuntimeLoop : public testing::Test {
   void arp_request_arrives() { device_->arriving.push_back(arp_request()); }
   // "who has 198.18.0.2, tell 198.18.0.1"
   pkt::Packet* arp_request() {
-    static constexpr uint8_t kFrame[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0,
-                                         1,    2,    0,    0,    0,    0,    1, 198, 18, 0, 1, 0, 0, 0, 0, 0, 0, 198, 18,
-                                         0,    2};
+    static constexpr uint8_t kFrame[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0,   1,  8, 6,
+                                         0,    1,    8,    0,    6,    4,    0, 1, 2, 0, 0,   0,  0, 1,
+                                         198,  18,   0,    1,    0,    0,    0, 0, 0, 0, 198, 18, 0, 2};
     pkt::Packet* p = cache_->frame();
     std::memcpy(p->append(sizeof kFrame), kFrame, sizeof kFrame);
     return p;

@@ -66,7 +66,8 @@ class NicTest : public ::testing::TestWithParam<bool> {
     store16(&bytes[view->l4 + 16], pseudo_sum(&bytes[14], GetParam(), 6, 0));
     pkt::Packet* p = packet(bytes);
     p->flags = pkt::kTxTcpSeg | pkt::kTxTcpChecksum | (GetParam() ? pkt::kTxIpv6 : pkt::kTxIpv4 | pkt::kTxIpChecksum);
-    p->set_tx_lengths(14, static_cast<uint32_t>(view->l4 - 14), static_cast<uint32_t>(view->payload - view->l4), seg_size);
+    p->set_tx_lengths(14, static_cast<uint32_t>(view->l4 - 14), static_cast<uint32_t>(view->payload - view->l4),
+                      seg_size);
     return p;
   }
   void transmit(pkt::Packet* p) {
