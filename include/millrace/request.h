@@ -141,13 +141,27 @@ struct AddNeighbour {
   IpAddr addr;
   MacAddr mac;
 };
+/// Forgets a neighbour, static or learned; it is resolved again when next needed.
+struct RemoveNeighbour {
+  IfIndex interface;
+  IpAddr addr;
+};
+/// Changes a setting of the worker: row `row` of the table of `section` (tcp::kSettingRows for kTcp). New sockets see
+/// new buffer sizes and options; timeouts and limits hold from now on. kInvalid outside of the row's range.
+struct Set {
+  enum class Section : uint8_t { kTcp };
+  Section section = Section::kTcp;
+  uint16_t row = 0;
+  int64_t value = 0;
+};
 
 }  // namespace req
 
 using Request = std::variant<req::Listen, req::Connect, req::Accept, req::SetUser, req::Send, req::LendBuffer,
                              req::SendLent, req::DropLent, req::Receive, req::Borrow, req::Release, req::Shutdown,
                              req::Close, req::Abort, req::SetOptions, req::AddAddress, req::RemoveAddress,
-                             req::AddRoute, req::RemoveRoute, req::SetLink, req::AddNeighbour>;
+                             req::AddRoute, req::RemoveRoute, req::SetLink, req::AddNeighbour, req::RemoveNeighbour,
+                             req::Set>;
 
 /// What a request answers; the fields that an operation does not mention are empty.
 struct Reply {

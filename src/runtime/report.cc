@@ -51,7 +51,7 @@ Table sockets(const Observed& observed) {
   Table table({"state", "local", "remote", "recv-q", "send-q", "cwnd", "srtt_us", "retransmits", "id"});
   for (const stack::SocketInfo& s : observed.worker.sockets()) {
     const std::string remote = s.state == "LISTEN" ? "*" : s.remote.to_string();
-    table.add({s.state, s.local.to_string(), remote, s.receive_queue, s.send_queue, s.cwnd, s.srtt_us, s.retransmits,
+    table.add({s.state, s.local.to_string(), remote, s.receive_queue, s.send_queue, s.tcp.cwnd, s.tcp.srtt_us, s.tcp.retransmits,
                s.handle.index});
   }
   return table;

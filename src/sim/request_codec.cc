@@ -142,6 +142,15 @@ struct Encode {
     put(out, r.addr);
     for (const uint8_t b : r.mac.bytes) out.u8(b);
   }
+  void operator()(const req::RemoveNeighbour& r) const {
+    put(out, r.interface);
+    put(out, r.addr);
+  }
+  void operator()(const req::Set& r) const {
+    out.u8(static_cast<uint8_t>(r.section));
+    out.u64(r.row);
+    out.fixed(static_cast<uint64_t>(r.value));
+  }
 };
 
 // Fields in the order in which Encode writes them.
@@ -231,6 +240,15 @@ struct Decode {
     r.interface = get_if(in);
     r.addr = get_addr(in);
     for (auto& b : r.mac.bytes) b = in.u8();
+  }
+  void operator()(req::RemoveNeighbour& r) const {
+    r.interface = get_if(in);
+    r.addr = get_addr(in);
+  }
+  void operator()(req::Set& r) const {
+    r.section = static_cast<req::Set::Section>(in.u8());
+    r.row = static_cast<uint16_t>(in.u64());
+    r.value = static_cast<int64_t>(in.fixed());
   }
 };
 

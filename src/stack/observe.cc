@@ -14,15 +14,13 @@ std::vector<SocketInfo> Impl::sockets() {
     info.receive_queue = s.queued;
     out.push_back(info);
   });
-  for (const tcp::Tcp::Info& t : tcp.list()) {
+  for (const tcp::Info& t : tcp.list()) {
     SocketInfo info;
     info.local = {t.tuple.local, t.tuple.local_port};
     info.remote = {t.tuple.remote, t.tuple.remote_port};
     info.state = tcp::name(t.state);
     info.send_queue = t.send_queue;
-    info.cwnd = t.cwnd;
-    info.srtt_us = t.srtt_us;
-    info.retransmits = t.retransmits;
+    info.tcp = t;
     if (t.sock != 0) {
       info.handle = sockets_.handle_of(t.sock);
       info.receive_queue = sockets_.at(t.sock).queued;

@@ -82,6 +82,10 @@ Result<Reply> Impl::operate(const Request& request, Instant now) {
     Result<Reply> operator()(const req::AddNeighbour& r) {
       return plain(impl.ip.add_neighbour(r.interface, r.addr, r.mac));
     }
+    Result<Reply> operator()(const req::RemoveNeighbour& r) {
+      return plain(impl.ip.remove_neighbour(r.interface, r.addr));
+    }
+    Result<Reply> operator()(const req::Set& r) { return plain(impl.tcp.set(r.row, r.value)); }
   };
   trace.put(0, base::TraceEvent::kRequest, static_cast<uint32_t>(request.index()));
   return std::visit(Visitor{*this, now}, request);

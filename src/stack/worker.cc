@@ -113,6 +113,10 @@ bool Worker::wants_output() const { return impl_->wants_output(); }
 void Worker::set_pump(Pump pump) { impl_->pump = std::move(pump); }
 std::vector<SocketInfo> Worker::sockets() { return impl_->sockets(); }
 std::vector<CounterValue> Worker::counters() const { return impl_->counters(); }
+std::vector<ip::Ip::NeighbourInfo> Worker::neighbours() const { return impl_->ip.neighbours(); }
+std::vector<ip::Ip::RouteInfo> Worker::routes() const { return impl_->ip.routes(); }
+std::vector<ip::Ip::AddressInfo> Worker::addresses() const { return impl_->ip.addresses(); }
+const tcp::Settings& Worker::tcp_settings() const { return impl_->tcp.settings(); }
 base::TraceRing& Worker::trace() { return impl_->trace; }
 void Worker::set_tap(Tap tap) { impl_->tap = std::move(tap); }
 std::string Worker::check() { return impl_->check(); }

@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/siphash.h"
 #include "base/trace.h"
+#include "ip/ip.h"
 #include "link/netif.h"
 #include "millrace/event.h"
 #include "millrace/request.h"
@@ -20,6 +21,7 @@
 #include "millrace/time.h"
 #include "pkt/packet.h"
 #include "pkt/pool.h"
+#include "tcp/info.h"
 #include "tcp/settings.h"
 
 namespace millrace::stack {
@@ -45,12 +47,11 @@ struct SocketInfo {
   Handle handle;
   Endpoint local;
   Endpoint remote;
+  std::string protocol = "tcp";
   std::string state;         ///< "LISTEN", "ESTABLISHED", ...
   uint32_t receive_queue = 0;  ///< bytes unread; for a listener, connections waiting
   uint32_t send_queue = 0;     ///< bytes not acknowledged
-  uint32_t cwnd = 0;
-  uint32_t srtt_us = 0;
-  uint64_t retransmits = 0;
+  tcp::Info tcp{};        ///< internals; tcp.full is false where there are none
 };
 
 struct CounterValue {
@@ -97,6 +98,10 @@ class Worker {
   // Observation; off the busy path.
   [[nodiscard]] std::vector<SocketInfo> sockets();
   [[nodiscard]] std::vector<CounterValue> counters() const;
+  [[nodiscard]] std::vector<ip::Ip::NeighbourInfo> neighbours() const;
+  [[nodiscard]] std::vector<ip::Ip::RouteInfo> routes() const;
+  [[nodiscard]] std::vector<ip::Ip::AddressInfo> addresses() const;
+  [[nodiscard]] const tcp::Settings& tcp_settings() const;
   [[nodiscard]] base::TraceRing& trace();
   /// Sees every frame in and out (direction, frame) while set; for captures. Chains included.
   enum class Direction : uint8_t { kIn, kOut };

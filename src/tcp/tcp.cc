@@ -75,17 +75,67 @@ uint32_t Tcp::prefetch_behind(Ref ref) {
   return c.sock;
 }
 
-std::vector<Tcp::Info> Tcp::list() const {
+Result<void> Tcp::set(uint16_t row, int64_t value) {
+  if (row >= std::size(kSettingRows)) return fail(Error::kNotFound);
+  const SettingRow& r = kSettingRows[row];
+  if (value < r.least || value > r.greatest) return fail(Error::kInvalid);
+  Settings changed = settings_;
+  changed.*r.field = value;
+  if (changed.port_low > changed.port_high || changed.rto_min_us > changed.rto_max_us) return fail(Error::kInvalid);
+  settings_ = changed;
+  return {};
+}
+
+Info Tcp::info(uint32_t index) const {
+  static constexpr const char* kRecoveries[] = {"open", "fast", "loss"};
+  static constexpr const char* kTimers[] = {"none", "retransmit", "persist", "fin-wait-2"};
+  const Conn& c = conns_[index];
+  Info i;
+  i.tuple = tuple_of(Ref(Place::kConn, index));
+  i.state = c.state;
+  i.sock = c.sock;
+  i.send_queue = c.snd_queued;
+  i.retransmits = cold(index).retransmits;
+  i.full = true;
+  i.timestamps = (c.options & kOptTimestamps) != 0;
+  i.sack = (c.options & kOptSack) != 0;
+  i.no_delay = (c.options & kOptNoDelay) != 0;
+  i.recovery = kRecoveries[static_cast<size_t>(c.recovery)];
+  i.timer = kTimers[static_cast<size_t>(c.timer_kind)];
+  i.timer_ns = c.rto_deadline;
+  i.timeouts = c.retries;
+  i.mss = c.mss;
+  i.cwnd = c.cwnd;
+  i.ssthresh = c.ssthresh;
+  i.srtt_us = c.srtt_us;
+  i.rttvar_us = c.rttvar_us;
+  i.rto_us = c.rto_us;
+  i.flight = flight(c);
+  i.sacked = c.sacked_bytes;
+  i.lost = c.lost_bytes;
+  i.send_window = c.snd_wnd;
+  i.receive_window = static_cast<uint32_t>(c.rcv_adv - c.rcv_nxt);
+  i.send_scale = c.snd_wscale;
+  i.receive_scale = c.rcv_wscale;
+  i.send_limit = c.snd_limit;
+  i.receive_limit = c.rcv_limit;
+  i.receive_charge = c.rcv_charge;
+  for (uint32_t at = c.reasm; at != 0; at = pieces_[at].link) ++i.out_of_order;
+  return i;
+}
+
+std::vector<Info> Tcp::list() const {
   std::vector<Info> out;
   for (uint32_t i = 1; i < conns_.end_index(); ++i) {
-    if (!conns_.in_use(i)) continue;
-    const Conn& c = conns_[i];
-    out.push_back({tuple_of(Ref(Place::kConn, i)), c.state, c.sock, c.snd_queued, c.cwnd, c.srtt_us,
-                   cold(i).retransmits});
+    if (conns_.in_use(i)) out.push_back(info(i));
   }
   const auto minis = [&](const auto& slab, Place place, State state) {
     for (uint32_t i = 1; i < slab.end_index(); ++i) {
-      if (slab.in_use(i)) out.push_back({tuple_of(Ref(place, i)), state, 0, 0, 0, 0, 0});
+      if (!slab.in_use(i)) continue;
+      Info entry;
+      entry.tuple = tuple_of(Ref(place, i));
+      entry.state = state;
+      out.push_back(entry);
     }
   };
   minis(half4_, Place::kHalf4, State::kSynReceived);

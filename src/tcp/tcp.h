@@ -28,6 +28,7 @@
 #include "tcp/conn.h"
 #include "tcp/conn_table.h"
 #include "tcp/counters.h"
+#include "tcp/info.h"
 #include "tcp/mini.h"
 #include "tcp/settings.h"
 
@@ -172,21 +173,15 @@ class Tcp {
   [[nodiscard]] std::vector<Effect>& effects() { return effects_; }
 
   // Observation.
-  struct Info {
-    Tuple tuple;
-    State state;
-    uint32_t sock;
-    uint32_t send_queue;
-    uint32_t cwnd;
-    uint32_t srtt_us;
-    uint32_t retransmits;
-  };
   [[nodiscard]] std::vector<Info> list() const;
+  [[nodiscard]] Info info(uint32_t conn) const;
   [[nodiscard]] uint64_t counter(Counter which) const { return counters_.get(which); }
   void count(Counter which, uint64_t n = 1) { counters_.add(which, n); }
   [[nodiscard]] std::string check() const;
   [[nodiscard]] const Conn& conn(uint32_t index) const { return conns_[index]; }
   [[nodiscard]] Settings& settings() { return settings_; }
+  /// Changes one row of kSettingRows. kNotFound, kInvalid (out of range, or against another setting).
+  Result<void> set(uint16_t row, int64_t value);
   /// True size that a received chain is charged with.
   [[nodiscard]] static uint32_t charge_of(const pkt::Packet* chain);
 

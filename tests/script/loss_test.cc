@@ -57,7 +57,7 @@ TEST_P(Loss, TimeoutFollowsTheMeasuredRoundTrip) {  // RFC 6298 2.2, 2.3, 5.3
   s.in(ACK, ack(s.full() + 1));
   s.mark();
   s.expect_after(1'500, ACK, seq(s.full() + 1), len(s.full()));  // 500 + 4 * 250
-  EXPECT_EQ(s.info().srtt_us, 500'000u);
+  EXPECT_EQ(s.info().tcp.srtt_us, 500'000u);
 }
 
 TEST_P(Loss, SecondSampleSmoothsTheRoundTrip) {  // RFC 6298 2.3
@@ -71,7 +71,7 @@ TEST_P(Loss, SecondSampleSmoothsTheRoundTrip) {  // RFC 6298 2.3
   s.expect(ACK, seq(101), len(100));
   s.advance(800);
   s.in(ACK);
-  EXPECT_EQ(s.info().srtt_us, 450'000u);  // 7/8 * 400 + 1/8 * 800
+  EXPECT_EQ(s.info().tcp.srtt_us, 450'000u);  // 7/8 * 400 + 1/8 * 800
   s.write(c, 100);
   s.expect(ACK, seq(201), len(100));
   s.expect_after(1'450, ACK, seq(201), len(100));  // 450 + 4 * (3/4 * 200 + 1/4 * 400)
@@ -85,7 +85,7 @@ TEST_P(Loss, SegmentSentTwiceMeasuresNothing) {  // RFC 6298 3 (Karn)
   s.expect_after(1'000, ACK, seq(1), len(100));
   s.advance(100);
   s.in(ACK);
-  EXPECT_EQ(s.info().srtt_us, 0u);
+  EXPECT_EQ(s.info().tcp.srtt_us, 0u);
 }
 
 TEST_P(Loss, SilentPeerIsGivenUp) {  // RFC 9293 3.8.3 R2, MUST-20, MUST-21
@@ -113,7 +113,7 @@ TEST_P(Loss, TimeoutShrinksTheWindowToOneSegmentThenSlowStarts) {  // RFC 5681 3
   s.advance(1'000);
   s.expect(ACK, seq(1), len(full));
   s.expect_nothing();
-  EXPECT_EQ(s.info().cwnd, full);
+  EXPECT_EQ(s.info().tcp.cwnd, full);
   s.in(ACK, ack(full + 1));
   s.expect_data(full + 1, 3 * full + 1);
   s.expect_nothing();
@@ -136,9 +136,9 @@ TEST_P(Loss, ThirdDuplicateAckRetransmitsAtOnce) {  // RFC 5681 3.2
   s.expect(ACK, seq(1), len(full));
   s.expect_nothing();
   EXPECT_EQ(s.counter("tcp.fast_retransmits"), 1u);
-  EXPECT_EQ(s.info().cwnd, 5 * full);  // half the flight
+  EXPECT_EQ(s.info().tcp.cwnd, 5 * full);  // half the flight
   s.in(ACK, ack(10 * full + 1));
-  EXPECT_EQ(s.info().cwnd, 5 * full);
+  EXPECT_EQ(s.info().tcp.cwnd, 5 * full);
   s.quiet(5'000);
 }
 
@@ -195,7 +195,7 @@ TEST_P(Loss, SackNamesEveryHoleAndEachIsFilledOnce) {  // RFC 6675 4, 5
   s.expect_nothing();
   s.in(ACK, ack(edge(10)));
   EXPECT_EQ(s.counter("tcp.retransmits"), 2u);
-  EXPECT_EQ(s.info().cwnd, 5 * full);
+  EXPECT_EQ(s.info().tcp.cwnd, 5 * full);
   s.quiet(5'000);
 }
 
@@ -238,7 +238,7 @@ TEST_P(Loss, LostRetransmissionIsFoundByTheTimer) {  // RFC 6298 5.4
   s.advance(1'000);
   s.expect(ACK, seq(1), len(full));
   s.expect_nothing();
-  EXPECT_EQ(s.info().cwnd, full);
+  EXPECT_EQ(s.info().tcp.cwnd, full);
 }
 
 TEST_P(Loss, TimeoutForgetsWhatSackSaid) {  // RFC 2018 8
@@ -260,12 +260,12 @@ TEST_P(Loss, CongestionAvoidanceAddsOneSegmentAWindow) {  // RFC 5681 3.1 (3)
   for (uint32_t i = 2; i <= 4; ++i) duplicate(s, 1, full + 1, i * full + 1);
   s.skip();
   s.in(ACK, ack(10 * full + 1));
-  EXPECT_EQ(s.info().cwnd, 5 * full);
+  EXPECT_EQ(s.info().tcp.cwnd, 5 * full);
   s.write(c, 100 * full);
   uint32_t at = 10 * full + 1;
   for (uint32_t window = 5; window <= 7; ++window) {
     for (uint32_t i = 0; i < window; ++i) s.in(ACK, ack(at += full));
-    EXPECT_EQ(s.info().cwnd, (window + 1) * full);
+    EXPECT_EQ(s.info().tcp.cwnd, (window + 1) * full);
   }
   s.skip();
 }

@@ -1,0 +1,44 @@
+// What tools show of a connection.
+#pragma once
+
+#include <cstdint>
+
+#include "tcp/types.h"
+
+namespace millrace::tcp {
+
+/// One line of the list of connections, half-open and TIME-WAIT entries.
+struct Info {
+  Tuple tuple;
+  State state = State::kClosed;
+  uint32_t sock = 0;
+  uint32_t send_queue = 0;
+  uint32_t retransmits = 0;
+  bool full = false;            ///< a connection; what follows is empty for half-open and TIME-WAIT entries
+  bool timestamps = false;
+  bool sack = false;
+  bool no_delay = false;
+  const char* recovery = "";    ///< "open", "fast", "loss"
+  const char* timer = "";       ///< "none", "retransmit", "persist", "fin-wait-2"
+  int64_t timer_ns = 0;         ///< when it is due
+  uint32_t timeouts = 0;        ///< in a row
+  uint32_t mss = 0;
+  uint32_t cwnd = 0;
+  uint32_t ssthresh = 0;        ///< UINT32_MAX: none yet
+  uint32_t srtt_us = 0;
+  uint32_t rttvar_us = 0;
+  uint32_t rto_us = 0;
+  uint32_t flight = 0;
+  uint32_t sacked = 0;
+  uint32_t lost = 0;
+  uint32_t send_window = 0;
+  uint32_t receive_window = 0;
+  uint8_t send_scale = 0;
+  uint8_t receive_scale = 0;
+  uint32_t send_limit = 0;
+  uint32_t receive_limit = 0;
+  uint32_t receive_charge = 0;  ///< true size of what is held for the program
+  uint32_t out_of_order = 0;    ///< runs
+};
+
+}  // namespace millrace::tcp
