@@ -31,7 +31,10 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
       break;
     }
     if ((r.flags & (kRecSyn | kRecFin)) != 0) ++control;
-    if ((r.flags & kRecSyn) != 0 && r.times > 1) c.rto_us = kRtoAfterLostSyn;
+    if ((r.flags & kRecSyn) != 0 && c.retries > 0) {
+      c.rto_us = kRtoAfterLostSyn;
+      c.backoff = 0;
+    }
     const uint32_t next = r.link;
     records_.release(c.record_head);
     c.record_head = next;
@@ -90,6 +93,16 @@ void Tcp::free_acked(Conn& c, uint32_t bytes) {
   MR_ASSERT(c.queue_head != nullptr || c.head_offset == 0);
 }
 
+// RFC 7323 4: an echoed timestamp measures the round trip even of a segment that was sent again, and so ends a
+// backed-off timeout (RFC 6298 3 and 5.7). The clock of timestamps ticks in milliseconds.
+void Tcp::take_echo_sample(uint32_t index, uint32_t ts_ecr, Instant now) {
+  Conn& c = conns_[index];
+  const auto elapsed_ms = static_cast<int32_t>(milliseconds_of(now) + c.ts_offset - ts_ecr);
+  if (elapsed_ms < 0 || elapsed_ms > 60'000) return;
+  take_rtt_sample(c, std::max<int64_t>(elapsed_ms, 1) * 1'000'000);
+  if (c.timer_kind == TimerKind::kRetransmit) set_rto(index, now);
+}
+
 // RFC 6298 2.2 and 2.3, in whole microseconds.
 void Tcp::take_rtt_sample(Conn& c, int64_t rtt_ns) {
   const auto r = static_cast<uint32_t>(std::clamp<int64_t>(rtt_ns / 1'000, 1, 60'000'000));
@@ -104,6 +117,7 @@ void Tcp::take_rtt_sample(Conn& c, int64_t rtt_ns) {
   const uint64_t rto = uint64_t{c.srtt_us} + std::max(1'000u, 4 * c.rttvar_us);
   c.rto_us = static_cast<uint32_t>(std::clamp<uint64_t>(rto, static_cast<uint64_t>(settings_.rto_min_us),
                                                         static_cast<uint64_t>(settings_.rto_max_us)));
+  c.backoff = 0;
 }
 
 // RFC 9293 3.10.7.4: the window is taken from the newest segment only. An acknowledgment that advances is newer than

@@ -88,7 +88,7 @@ struct alignas(64) Conn {
   uint8_t rx_flags = 0;
   uint8_t tx_flags = 0;
   TimerKind timer_kind = TimerKind::kNone;
-  uint8_t retries = 0;        ///< timeouts in a row
+  uint8_t retries = 0;        ///< timeouts since the peer last made progress; what gives a connection up
 
   // Transmit.
   Seq32 snd_una;
@@ -118,7 +118,8 @@ struct alignas(64) Conn {
   uint8_t dup_acks = 0;
   Recovery recovery = Recovery::kOpen;
   uint16_t record_count = 0;
-  uint32_t send_credit = 0;   ///< segments that may be sent again whatever the window says
+  uint16_t send_credit = 0;   ///< segments that may be sent again whatever the window says
+  uint8_t backoff = 0;        ///< doublings of rto_us in force; only a new sample ends them (RFC 6298 5.5 to 5.7)
   base::TimerNode timer;
   int64_t rto_deadline = INT64_MAX;
 };

@@ -256,7 +256,10 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
   const Seq32 old_una = c.snd_una;
   const uint32_t advanced = s.ack > c.snd_una ? static_cast<uint32_t>(s.ack - c.snd_una) : 0;
   update_send_window(index, s);
-  if (advanced > 0) ack_advance(index, s.ack, now);
+  if (advanced > 0) {
+    ack_advance(index, s.ack, now);
+    if (c.backoff != 0 && s.has_ts && (c.options & kOptTimestamps) != 0) take_echo_sample(index, s.ts_ecr, now);
+  }
   // RFC 5681 2: what makes a duplicate ACK.
   const bool duplicate = advanced == 0 && s.ack == old_una && s.length == 0 && !s.has(kFin) &&
                          c.snd_wnd == old_wnd && c.snd_nxt != c.snd_una;

@@ -201,7 +201,7 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
       if (length == 0 || !(everything || half_window)) {
         if (sent == 0 && usable < std::min<uint32_t>(queued, c.mss) && c.timer_kind == TimerKind::kNone &&
             !MR_PLANTED(window_probe_lost)) {
-          set_timer(index, TimerKind::kPersist, now + microseconds(backed_off(c)));
+          set_timer(index, TimerKind::kPersist, now + microseconds(backed_off(c, c.retries)));
         }
         return true;
       }

@@ -227,6 +227,7 @@ class Tcp {
   MR_INLINE void tell_space(Conn& c);
   void update_send_window(uint32_t index, const Segment& s);
   MR_INLINE void take_rtt_sample(Conn& c, int64_t rtt_ns);
+  void take_echo_sample(uint32_t index, uint32_t ts_ecr, Instant now);
   MR_INLINE void free_acked(Conn& c, uint32_t data_bytes);
   // sack.cc
   bool apply_sack(uint32_t index, const Segment& s);
@@ -295,7 +296,7 @@ class Tcp {
   void send_probe(uint32_t index, Instant now);
   int64_t keepalive_deadline(uint32_t index, Instant now) const;
   bool keepalive_timeout(uint32_t index, Instant now);
-  [[nodiscard]] MR_INLINE uint32_t backed_off(const Conn& c) const;
+  [[nodiscard]] MR_INLINE uint32_t backed_off(const Conn& c, uint32_t doublings) const;
   [[nodiscard]] bool unanswered(const Conn& c, Instant now) const;
   // user.cc
   uint32_t new_conn(const Tuple& t, uint64_t hash);

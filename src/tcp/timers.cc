@@ -65,8 +65,8 @@ void Tcp::stop_timer(Conn& c) {
 }
 
 // RFC 6298 5.5: doubles with each timeout.
-uint32_t Tcp::backed_off(const Conn& c) const {
-  const uint32_t shift = MR_PLANTED(rto_not_doubled) ? 0 : std::min<uint32_t>(c.retries, 16);
+uint32_t Tcp::backed_off(const Conn& c, uint32_t doublings) const {
+  const uint32_t shift = MR_PLANTED(rto_not_doubled) ? 0 : std::min<uint32_t>(doublings, 16);
   return static_cast<uint32_t>(std::min<uint64_t>(uint64_t{c.rto_us} << shift,
                                                   static_cast<uint64_t>(settings_.rto_max_us)));
 }
@@ -75,15 +75,16 @@ uint32_t Tcp::backed_off(const Conn& c) const {
 // however long its window stays shut (RFC 9293 3.8.6.1 MUST-37).
 bool Tcp::unanswered(const Conn& c, Instant now) const {
   uint64_t probing_us = 0;
+  const uint32_t doublings = c.timer_kind == TimerKind::kPersist ? c.retries : std::max(c.backoff, c.retries);
   for (uint32_t i = 0; i <= c.retries && i <= settings_.retries; ++i) {
-    const uint32_t shift = std::min<uint32_t>(c.retries - i, 16);
+    const uint32_t shift = std::min<uint32_t>(doublings - i, 16);
     probing_us += std::min<uint64_t>(uint64_t{c.rto_us} << shift, static_cast<uint64_t>(settings_.rto_max_us));
   }
   return uint64_t{milliseconds_of(now) - c.last_rx_ms} * 1'000 >= probing_us;
 }
 
 void Tcp::set_rto(uint32_t index, Instant now) {
-  set_timer(index, TimerKind::kRetransmit, now + microseconds(backed_off(conns_[index])));
+  set_timer(index, TimerKind::kRetransmit, now + microseconds(backed_off(conns_[index], conns_[index].backoff)));
 }
 
 void Tcp::conn_timer(uint32_t index, Instant now) {
@@ -119,7 +120,7 @@ void Tcp::conn_timer(uint32_t index, Instant now) {
 void Tcp::retransmission_timeout(uint32_t index, Instant now) {
   Conn& c = conns_[index];
   const bool opening = c.state == State::kSynSent || c.state == State::kSynReceived;
-  trace_.put(index, base::TraceEvent::kRto, backed_off(c));
+  trace_.put(index, base::TraceEvent::kRto, backed_off(c, c.backoff));
   trace_.keep(index);
   counters_.add(Counter::kRtos);
   // A peer that shut its window on data in flight, and says so each time, is probed by these retransmissions (RFC 9293
@@ -132,6 +133,7 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
     return;
   }
   if (c.retries < UINT8_MAX) ++c.retries;
+  if (c.backoff < UINT8_MAX) ++c.backoff;
   if (opening) {
     c.tx_flags |= kTxSynQueued;
     set_rto(index, now);
@@ -172,7 +174,7 @@ void Tcp::persist_timeout(uint32_t index, Instant now) {
     return;
   }
   if (c.retries < UINT8_MAX) ++c.retries;  // RFC 9293 3.8.6.1 SHLD-30: probes back off
-  set_timer(index, TimerKind::kPersist, now + microseconds(backed_off(c)));
+  set_timer(index, TimerKind::kPersist, now + microseconds(backed_off(c, c.retries)));
   if (c.snd_wnd > 0) {
     // The window is open but silly, and has been for long enough (RFC 9293 3.8.6.2.1 override timeout): use it.
     c.max_snd_wnd = c.snd_wnd;

@@ -77,7 +77,7 @@ TEST_P(Loss, SecondSampleSmoothsTheRoundTrip) {  // RFC 6298 2.3
   s.expect_after(1'450, ACK, seq(201), len(100));  // 450 + 4 * (3/4 * 200 + 1/4 * 400)
 }
 
-TEST_P(Loss, SegmentSentTwiceMeasuresNothing) {  // RFC 6298 3 (Karn)
+TEST_P(Loss, SegmentSentTwiceMeasuresOnlyByTimestamps) {  // RFC 6298 3 (Karn), RFC 7323 4
   Script s(GetParam());
   const Handle c = s.server();
   s.write(c, 100);
@@ -85,7 +85,57 @@ TEST_P(Loss, SegmentSentTwiceMeasuresNothing) {  // RFC 6298 3 (Karn)
   s.expect_after(1'000, ACK, seq(1), len(100));
   s.advance(100);
   s.in(ACK);
+  EXPECT_EQ(s.info().tcp.srtt_us, s.variant().ts ? 100'000u : 0u);
+}
+
+TEST_P(Loss, BackedOffTimeoutStaysUntilANewSample) {  // RFC 6298 5.5 to 5.7 with Karn; RFC 7323 4
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.expect_after(1'000, ACK, seq(1), len(100));
+  s.expect_after(2'000, ACK, seq(1), len(100));
+  s.advance(50);
+  s.in(ACK);  // of a segment that was sent three times: only an echo measures
+  s.write(c, 100);
+  s.expect(ACK, seq(101), len(100));
+  s.expect_after(s.variant().ts ? 200 : 4'000, ACK, seq(101), len(100));
+  s.in(ACK);
+  s.write(c, 100);
+  s.expect(ACK, seq(201), len(100));
+  s.advance(50);
+  s.in(ACK);  // sent once: the timeout follows the round trip again
+  s.write(c, 100);
+  s.expect(ACK, seq(301), len(100));
+  s.expect_after(200, ACK, seq(301), len(100));
+}
+
+TEST_P(Loss, TimeoutOfAConnectionInRecoveryStaysBackedOff) {  // RFC 6298 5.3, 5.5
+  Script s(GetParam());
+  ten_in_flight(s);
+  const uint32_t full = s.full();
+  s.expect_after(1'000, ACK, seq(1), len(full));
+  s.in(ACK, ack(full + 1), tsval(s.peer_clock()), ecr(0));  // an echo that nobody sent measures nothing
+  s.expect_data(full + 1, 3 * full + 1);
+  s.mark();
+  s.expect_after(2'000, ACK, seq(full + 1), len(full));
   EXPECT_EQ(s.info().tcp.srtt_us, 0u);
+}
+
+TEST_P(Loss, ProgressResetsTheCountThatGivesUp) {  // RFC 9293 3.8.3 R2: a peer that acknowledges is alive
+  Options o;
+  o.tcp.retries = 3;
+  Variant v = GetParam();
+  v.ts = false;
+  Script s(v, o);
+  ten_in_flight(s);
+  const uint32_t full = s.full();
+  for (const int64_t ms : {1'000, 2'000, 4'000}) s.expect_after(ms, ACK, seq(1), len(full));
+  s.in(ACK, ack(full + 1));
+  s.expect_data(full + 1, 3 * full + 1);
+  s.mark();
+  for (const int64_t ms : {8'000, 16'000, 32'000}) s.expect_after(ms, ACK, seq(full + 1), len(full));
+  EXPECT_EQ(s.counter("tcp.timed_out"), 0u);
 }
 
 TEST_P(Loss, SilentPeerIsGivenUp) {  // RFC 9293 3.8.3 R2, MUST-20, MUST-21
