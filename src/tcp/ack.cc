@@ -34,6 +34,7 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
     if ((r.flags & kRecSyn) != 0 && c.retries > 0) {
       c.rto_us = kRtoAfterLostSyn;
       c.backoff = 0;
+      c.cwnd = c.mss;  // RFC 5681 3.1: one segment after a lost SYN or SYN-ACK
     }
     const uint32_t next = r.link;
     records_.release(c.record_head);

@@ -189,6 +189,9 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
   }
   if (s.has(kSyn)) {
     const bool again = s.seq == h.irs && !s.has(kAck);
+    // The peer's timer sent it again, unless the network made a copy: that has the same timestamp.
+    const bool copy = (h.flags & kMiniTimestamps) != 0 && s.has_ts && s.ts_val == h.ts_recent;
+    if (again && !copy) h.flags |= kMiniSynAgain;
     drop(s, again ? Counter::kDropDuplicate : Counter::kDropSyn);
     if (again) {
       send_syn_ack(ref, now);
@@ -271,6 +274,7 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   c.rcv_adv = c.rcv_nxt + (c.rcv_limit < 65'535 ? c.rcv_limit : 65'535);
   if (h.retries > 0) c.rto_us = kRtoAfterLostSyn;
   init_conn(index, *route);
+  if (h.retries > 0 || (h.flags & kMiniSynAgain) != 0) c.cwnd = c.mss;  // RFC 5681 3.1: SYN or SYN-ACK was lost
   set_state(index, State::kEstablished);
   counters_.add(Counter::kPassiveOpens);
   ++listener.waiting;

@@ -14,6 +14,7 @@ enum MiniFlag : uint8_t {
   kMiniTimestamps = 1 << 0,
   kMiniSack = 1 << 1,
   kMiniWindowScale = 1 << 2,
+  kMiniSynAgain = 1 << 3,  ///< the peer sent its SYN again: ours was lost
 };
 
 /// SYN-RECEIVED of a passive open.

@@ -94,6 +94,73 @@ TEST_P(Handshake, RtoIsThreeSecondsAfterALostSynAck) {  // RFC 6298 5.7
   s.expect_after(3'000, ACK, seq(1), len(10));
 }
 
+// RFC 5681 3.1: after a lost SYN or SYN-ACK the initial window is one segment.
+TEST_P(Handshake, InitialWindowIsOneSegmentAfterALostSyn) {
+  Script s(GetParam());
+  const Handle c = s.connect();
+  s.expect(SYN, seq(0));
+  s.expect_after(1'000, SYN, seq(0));
+  s.in(SYN | ACK, seq(0), s.offer());
+  s.expect(ACK, seq(1), ack(1));
+  EXPECT_EQ(s.info().tcp.cwnd, s.full());
+  s.write(c, 3 * s.full());
+  s.expect(ACK, seq(1), len(s.full()));
+  s.expect_nothing();
+}
+
+TEST_P(Handshake, InitialWindowIsOneSegmentAfterASynAckThatTheTimerSentAgain) {
+  Script s(GetParam());
+  const Handle l = s.listen();
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0));
+  s.expect_after(1'000, SYN | ACK, seq(0));
+  s.in(ACK);
+  const Handle c = s.accept(l);
+  s.write(c, 3 * s.full());
+  s.expect(ACK, seq(1), len(s.full()));
+  s.expect_nothing();
+}
+
+TEST_P(Handshake, InitialWindowIsOneSegmentAfterASynThatThePeerSentAgain) {
+  Script s(GetParam());
+  const Handle l = s.listen();
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0));
+  s.advance(900);
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0));
+  s.in(ACK);
+  const Handle c = s.accept(l);
+  s.write(c, 3 * s.full());
+  s.expect(ACK, seq(1), len(s.full()));
+  s.expect_nothing();
+}
+
+TEST_P(Handshake, SynThatTheNetworkDoubledLeavesTheInitialWindow) {
+  if (!GetParam().ts) return;
+  Script s(GetParam());
+  const Handle l = s.listen();
+  for (int i = 0; i < 2; ++i) {
+    s.in(SYN, seq(0), s.offer());
+    s.expect(SYN | ACK, seq(0));
+  }
+  s.in(ACK);
+  const Handle c = s.accept(l);
+  s.write(c, 3 * s.full());
+  s.expect_data(1, 3 * s.full() + 1);
+}
+
+TEST_P(Handshake, SimultaneousOpenWithoutLossKeepsTheInitialWindow) {
+  Script s(GetParam());
+  const Handle c = s.connect();
+  s.expect(SYN, seq(0));
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0));
+  s.in(ACK);
+  s.write(c, 3 * s.full());
+  s.expect_data(1, 3 * s.full() + 1);
+}
+
 TEST_P(Handshake, ConnectIsRefusedByReset) {  // RFC 9293 3.10.7.3 second
   Script s(GetParam());
   const Handle c = s.connect();
