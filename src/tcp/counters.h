@@ -29,6 +29,7 @@ namespace millrace::tcp {
   X(kSynAcksOut, "tcp.syn_acks_out", "SYN-ACKs sent")                                         \
   X(kTimeWaits, "tcp.time_waits", "connections that entered TIME-WAIT")                       \
   X(kTimeWaitRecycled, "tcp.time_wait_recycled", "TIME-WAIT entries replaced by a new SYN")   \
+  X(kHalfOpenEvicted, "tcp.half_open_evicted", "half-open entries that gave way to a newer SYN in a full table") \
   X(kNoBuffers, "tcp.no_buffers", "transmissions put off for want of a packet or block")      \
   X(kDropHeader, "tcp.drop.bad_header", "segments with a malformed header")                   \
   X(kDropChecksum, "tcp.drop.bad_checksum", "segments with a wrong checksum")                 \
@@ -44,7 +45,6 @@ namespace millrace::tcp {
   X(kDropDuplicate, "tcp.drop.duplicate", "segments with nothing new")                        \
   X(kDropClosed, "tcp.drop.after_close", "data that arrived after the program closed")        \
   X(kDropBacklog, "tcp.drop.backlog_full", "handshakes refused by a full backlog")            \
-  X(kDropHalfOpen, "tcp.drop.half_open_full", "SYNs refused by a full half-open table")       \
   X(kDropTableFull, "tcp.drop.table_full", "handshakes refused by a full connection table")   \
   X(kDropReassembly, "tcp.drop.reassembly_full", "out-of-order segments over the limit")      \
   X(kDropTimeWait, "tcp.drop.time_wait", "segments for a connection in TIME-WAIT")

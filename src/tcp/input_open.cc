@@ -57,6 +57,19 @@ void Tcp::input_none(Segment& s, Instant now) {
   input_listen(*listener, slot, s, now);
 }
 
+// RFC 4987 3.4: a full table recycles its oldest half-open entry, or nearly so, rather than refuse a new SYN.
+void Tcp::make_room_for_half_open(bool v4) {
+  const auto age = [this](const HalfOpen& h) {  // when it was made, from when its SYN-ACK is due again
+    return h.timer.deadline_ns - settings_.rto_initial_us * 1'000 * ((int64_t{2} << h.retries) - 1);
+  };
+  uint32_t oldest = 0;
+  if (v4 && half4_.used() == half4_.limit()) oldest = oldest_of_some(half4_, age);
+  if (!v4 && half6_.used() == half6_.limit()) oldest = oldest_of_some(half6_, age);
+  if (oldest == 0) return;
+  counters_.add(Counter::kHalfOpenEvicted);
+  drop_half_open(Ref(v4 ? Place::kHalf4 : Place::kHalf6, oldest));
+}
+
 // `used` is the highest sequence number of the tuple's previous connection, if it is still in TIME-WAIT.
 void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant now, const Seq32* used) {
   if (listener.waiting >= listener.backlog) {
@@ -64,11 +77,9 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
     return;
   }
   const bool v4 = s.local.is_v4();
+  make_room_for_half_open(v4);
   const uint32_t index = v4 ? half4_.allocate() : half6_.allocate();
-  if (index == 0) {
-    drop(s, Counter::kDropHalfOpen);
-    return;
-  }
+  MR_ASSERT(index != 0);
   const Ref ref(v4 ? Place::kHalf4 : Place::kHalf6, index);
   if (!table_.insert(s.hash, ref)) {
     v4 ? half4_.release(index) : half6_.release(index);

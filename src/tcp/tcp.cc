@@ -49,6 +49,7 @@ Tcp::Tcp(const TcpConfig& config)
       cold_(reinterpret_cast<ConnCold*>(
           config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(ConnCold)).base)),
       wheel_(Resolver{this}, config.start) {
+  MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
   MR_ASSERT(records_.ok() && pieces_.ok() && cold_ != nullptr);
   port_counter_ = static_cast<uint32_t>(rng_.next());

@@ -216,6 +216,18 @@ class Tcp {
   void input_syn_sent(uint32_t index, Segment& s, Instant now);
   void input_time_wait(Ref ref, Segment& s, Instant now);
   bool promote(Ref ref, Segment& s, Instant now);
+  void make_room_for_half_open(bool v4);
+  /// The oldest of up to eight neighbours in a full slab; age(object) grows from old to young.
+  template <class Mini, class Age>
+  uint32_t oldest_of_some(const base::Slab<Mini>& slab, Age&& age) {
+    const auto start = static_cast<uint32_t>(rng_.below(slab.limit()));
+    uint32_t best = 1 + start;
+    for (uint32_t i = 1; i < 8 && i < slab.limit(); ++i) {
+      const uint32_t index = 1 + (start + i) % slab.limit();
+      if (age(slab[index]) < age(slab[best])) best = index;
+    }
+    return best;
+  }
   void send_syn_ack(Ref ref, Instant now);
   [[nodiscard]] uint32_t buffer_of(const HalfOpen& h) const;
   void drop_half_open(Ref ref);

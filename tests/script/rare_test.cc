@@ -131,26 +131,74 @@ TEST_P(Rare, IcmpErrorWithAForeignSequenceNumberIsIgnored) {  // RFC 5927 4.1
 
 // --- Limits ----------------------------------------------------------------------------------------------------------
 
-TEST_P(Rare, FullHalfOpenTableDropsSynsAndOthersGoOn) {
+TEST_P(Rare, FullHalfOpenTableRecyclesItsOldestEntry) {  // RFC 4987 3.4
   Options o;
   o.max_half_open = 2;
   Script s(GetParam(), o);
   s.listen();
-  for (const uint16_t port : {40'000, 40'001}) {
+  for (const uint16_t port : {40'000, 40'001, 40'002}) {
+    s.peer_port(port);
+    s.in(SYN, seq(0), s.offer());
+    s.expect(SYN | ACK, seq(0));
+    s.advance(1);
+  }
+  EXPECT_EQ(s.counter("tcp.half_open_evicted"), 1u);
+  for (const uint16_t port : {40'001, 40'002}) {
+    s.peer_port(port);
+    s.in(ACK);
+    EXPECT_EQ(s.state(), "ESTABLISHED");
+  }
+  s.peer_port(40'000);
+  EXPECT_EQ(s.state(), "");
+  s.in(ACK);
+  s.expect(RST, seq(1));
+}
+
+TEST_P(Rare, EntryWhoseSynAckWasSentAgainCountsAsOldAsItIs) {
+  Options o;
+  o.max_half_open = 2;
+  Script s(GetParam(), o);
+  s.listen();
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0));
+  s.expect_after(1'000, SYN | ACK, seq(0));
+  for (const uint16_t port : {40'001, 40'002}) {
     s.peer_port(port);
     s.in(SYN, seq(0), s.offer());
     s.expect(SYN | ACK, seq(0));
   }
-  s.peer_port(40'002);
-  s.in(SYN, seq(0), s.offer());
-  s.expect_nothing();
-  EXPECT_EQ(s.counter("tcp.drop.half_open_full"), 1u);
+  EXPECT_EQ(s.state(), "SYN-RECEIVED");
   s.peer_port(40'000);
-  s.in(ACK);
-  EXPECT_EQ(s.state(), "ESTABLISHED");
-  s.peer_port(40'002);
+  EXPECT_EQ(s.state(), "");
+}
+
+TEST_P(Rare, FloodOfForgedSynsKeepsNeitherOldNorNewClientsOut) {  // RFC 4987 3.4
+  Options o;
+  o.max_half_open = 8;
+  Script s(GetParam(), o);
+  const Handle old = s.server();
+  const auto flood = [&](uint16_t from, uint16_t count) {
+    for (uint16_t i = 0; i < count; ++i) {
+      s.peer_port(static_cast<uint16_t>(from + i));
+      s.in(SYN, seq(0), s.offer());
+      s.expect(SYN | ACK, seq(0));
+    }
+  };
+  flood(20'000, 500);
+  s.advance(1);
+  s.peer_port(50'000);
   s.in(SYN, seq(0), s.offer());
   s.expect(SYN | ACK, seq(0));
+  s.advance(1);
+  flood(21'000, 7);
+  s.peer_port(50'000);
+  s.in(ACK);
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+  EXPECT_EQ(s.counter("tcp.half_open_evicted"), 500u);
+  s.peer_port(40'000);
+  s.write(old, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.in(ACK);
 }
 
 TEST_P(Rare, FullConnectionTableRefusesNewOnesAndOthersGoOn) {
