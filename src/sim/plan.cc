@@ -18,6 +18,10 @@ class Maker {
     network();
     faults();
     for (int h = 0; h < 2; ++h) device(h);
+    // The least ssthresh is two segments (RFC 5681 (4)): a queue for fewer would lose one of every window for ever.
+    for (int h = 0; h < 2; ++h) {
+      plan_.link[h].queue_bytes = std::max(plan_.link[h].queue_bytes, 3u * plan_.host[h].nic.limits.mtu);
+    }
     for (int h = 0; h < 2; ++h) host(h);
     connections();
     plan_.heal_after_bytes = plan_.total_bytes() * 19 / 20;

@@ -143,8 +143,10 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
   cc::Window window{c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss};
   if (c.recovery != Recovery::kLoss) {
     cc::newreno().on_timeout(window, {now, flight(c)});
+  } else if (c.retries == 1) {  // another segment than the last timeout's; what is marked lost has left the network
+    cc::newreno().on_timeout(window, {now, pipe(c)});
   } else {
-    c.cwnd = c.mss;  // RFC 5681 3.1: ssthresh stays for a repeated timeout
+    c.cwnd = c.mss;  // RFC 5681 3.1: ssthresh stays when the same segment times out again
   }
   // Everything outstanding counts as lost, and what SACK said is forgotten (RFC 2018 8).
   c.recovery = Recovery::kLoss;

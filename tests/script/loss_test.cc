@@ -174,6 +174,24 @@ TEST_P(Loss, TimeoutShrinksTheWindowToOneSegmentThenSlowStarts) {  // RFC 5681 3
   s.quiet(5'000);
 }
 
+TEST_P(Loss, TimeoutOfAnotherSegmentHalvesTheThresholdAgain) {  // RFC 5681 3.1 (4): "has not yet been resent"
+  Script s(GetParam());
+  ten_in_flight(s);
+  const uint32_t full = s.full();
+  s.advance(1'000);
+  s.expect(ACK, seq(1), len(full));
+  s.in(ACK, ack(full + 1));
+  s.expect_data(full + 1, 3 * full + 1);
+  while (s.sent().empty() && !s.failed()) s.advance(100);
+  s.expect(ACK, seq(full + 1), len(full));  // the threshold was five segments; of the two it becomes two
+  EXPECT_EQ(s.info().tcp.cwnd, full);
+  s.in(ACK, ack(2 * full + 1));
+  s.in(ACK, ack(3 * full + 1));
+  s.in(ACK, ack(4 * full + 1));
+  EXPECT_EQ(s.info().tcp.cwnd, 3 * full);
+  s.skip();
+}
+
 TEST_P(Loss, ThirdDuplicateAckRetransmitsAtOnce) {  // RFC 5681 3.2
   Script s(GetParam());
   ten_in_flight(s);
