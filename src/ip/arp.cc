@@ -14,6 +14,7 @@ bool is_possible_sender(const MacAddr& mac, const IpAddr& addr) {
 }  // namespace
 
 void Ip::State::input_arp(Netif& nif, pkt::Packet* packet, Instant now) {
+  if (following) return drop(packet, IpCounter::kIpNotControl);
   if (nif.is_loopback() || !gather(packets, *packet, wire::kArpSize)) return drop(packet, IpCounter::kArpBad);
   const auto view = wire::ArpView::check(packet->bytes());
   if (!view) return drop(packet, IpCounter::kArpBad);

@@ -29,6 +29,7 @@ namespace millrace::ip {
   X(kIpUnknownProtocol, "ip.drop.unknown_protocol", "datagrams of a protocol that we do not have")           \
   X(kIpNoPort, "ip.drop.no_port", "UDP datagrams, for which no socket exists")                               \
   X(kIpHookIn, "ip.drop.hook_input", "datagrams refused by the input hook")                                  \
+  X(kIpNotControl, "ip.drop.not_control", "ARP and neighbour messages at a worker that does not own the tables") \
   X(kArpBad, "arp.drop.malformed", "ARP packets that are short or not for IPv4 over Ethernet")               \
   X(kArpBadOperation, "arp.drop.bad_operation", "ARP packets that are neither request nor reply")            \
   X(kArpBadSender, "arp.drop.bad_sender", "ARP packets from an impossible sender")                           \

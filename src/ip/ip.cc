@@ -37,6 +37,19 @@ Ip::State::State(Ip& owner, const Config& c)
       error_limit(c.icmp_errors_per_second, std::max(1U, c.icmp_errors_per_second / 10)),
       echo_limit(c.icmp_echo_per_second, std::max(1U, c.icmp_echo_per_second / 10)) {
   netifs.reserve(kMaxInterfaces);
+  MR_ASSERT(c.worker < c.workers);
+  const uint32_t changes = 2 * c.max_neighbours;
+  if (c.worker != 0) following.emplace(changes, hop_key(c.seed + 1));
+  for (uint32_t i = 1; c.worker == 0 && i < c.workers; ++i) feeds.emplace_back(changes, hop_key(c.seed + i));
+}
+
+// The caller refreshes what depends on the set of links.
+void Ip::State::switch_link(Netif& nif, bool up) {
+  nif.up = up;
+  if (up) return;
+  forget_neighbours(nif.index, false);
+  pkt::Packet* frame = nullptr;
+  while (nif.queue.pop({&frame, 1}) == 1) drop_out(frame, IpCounter::kOutLinkDown);
 }
 
 Netif* Ip::State::find(IfIndex interface) {
@@ -92,12 +105,7 @@ Result<void> Ip::set_link(IfIndex interface, bool up, Instant) {
   Netif* nif = s.find(interface);
   if (nif == nullptr) return fail(Error::kNotFound);
   if (nif->up == up) return {};
-  nif->up = up;
-  if (!up) {
-    s.forget_neighbours(interface, false);
-    pkt::Packet* frame = nullptr;
-    while (nif->queue.pop({&frame, 1}) == 1) s.drop_out(frame, IpCounter::kOutLinkDown);
-  }
+  s.switch_link(*nif, up);
   s.refresh_topology();
   if (up && !nif->is_loopback()) {
     for (const Address& a : s.addresses.all()) {
@@ -184,6 +192,7 @@ Result<void> Ip::remove_neighbour(IfIndex interface, const IpAddr& addr) {
   s.drop_pending(id, IpCounter::kOutUnresolved);
   const uint32_t hop = s.neighbours.get(id)->tag;
   s.neighbours.remove(id);
+  s.publish_gone(interface, addr);
   if (hop != 0) hops_[hop].usable_until = Instant{INT64_MIN};
   return {};
 }

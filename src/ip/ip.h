@@ -79,7 +79,11 @@ struct Config {
   uint32_t icmp_errors_per_second = 100; ///< one worker's budget (RFC 1812 4.3.2.8, RFC 4443 2.4 f)
   uint32_t icmp_echo_per_second = 100'000;
   uint32_t transmit_queue = 4'096;       ///< frames waiting per interface before new ones are dropped
+  uint32_t workers = 1;                  ///< of the process; see replica.h
+  uint32_t worker = 0;                   ///< this one: 0 writes neighbours, addresses and routes, the others follow
 };
+
+struct TableMessage;
 
 /// Where a packet filter or a capture may look; empty = free.
 enum class HookPoint : uint8_t { kInput, kOutput };
@@ -175,6 +179,13 @@ class Ip {
 
   void advance(Instant now);
   [[nodiscard]] Instant next_deadline() const;
+
+  // Several workers (replica.h). The control worker and a replica talk; replicas do not talk to each other.
+  /// What `worker` has to hear, at most out.size() pieces, in order.
+  size_t tell(uint32_t worker, std::span<TableMessage> out);
+  [[nodiscard]] bool has_news(uint32_t worker) const;
+  /// What `worker` told this one.
+  void hear(uint32_t worker, std::span<const TableMessage> news, Instant now);
 
   /// Human-readable lines for tools and tests.
   struct NeighbourInfo {

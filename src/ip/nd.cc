@@ -14,6 +14,7 @@ constexpr MacAddr kAllNodesMac{{0x33, 0x33, 0, 0, 0, 1}};
 }  // namespace
 
 void Ip::State::input_nd(Arrival& a, wire::Bytes message) {
+  if (following) return drop(a.packet, IpCounter::kIpNotControl);
   const auto view = wire::NdView::check(message);
   // RFC 4861 7.1.1, 7.1.2: a hop limit of 255 proves that no router passed the message on.
   if (!view || a.ttl != wire::kNdHopLimit || a.nif.is_loopback() || !view->acceptable(a.source, a.destination)) {

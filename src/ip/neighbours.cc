@@ -52,7 +52,11 @@ bool Ip::State::frame_slow(uint32_t index, pkt::Packet* packet, Instant now) {
   }
   entry->tag = index;
   const neigh::EntryId id = hop.neighbour;
-  act(id, neighbours.use(id, now), now);
+  if (following) {
+    want(id, now);
+  } else {
+    act(id, neighbours.use(id, now), now);
+  }
   if (entry->reach.has_mac()) {
     std::memcpy(packet->push(sizeof cache.header), cache.header, sizeof cache.header);
     return true;
@@ -63,7 +67,13 @@ bool Ip::State::frame_slow(uint32_t index, pkt::Packet* packet, Instant now) {
 
 void Ip::State::confirm_slow(uint32_t index, Instant now) {
   if (index == 0 || index >= hops.size()) return;
-  if (const neigh::EntryId id = hops[index].neighbour; neighbours.get(id) != nullptr) {
+  const neigh::EntryId known = hops[index].neighbour;
+  if (const neigh::Entry* entry = neighbours.get(known); following && entry != nullptr) {
+    (void)following->confirmed.add(entry->interface, entry->addr);  // full: the next confirmation will do
+    ip.hops_[index].confirm_after = entry->reach.state() == neigh::State::kStatic ? kNever : now + kConfirmInterval;
+    return;
+  }
+  if (const neigh::EntryId id = known; neighbours.get(id) != nullptr) {
     neighbours.confirm(id, now);
     act(id, {}, now);
     return;
@@ -73,14 +83,20 @@ void Ip::State::confirm_slow(uint32_t index, Instant now) {
 
 // Carries out what an event of the table asks for and shows the new state in the hop.
 void Ip::State::act(neigh::EntryId id, const neigh::Step& step, Instant now) {
-  const neigh::Entry& entry = *neighbours.get(id);
+  neigh::Entry& entry = *neighbours.get(id);
   if (step.send != neigh::Solicit::kNone) solicit(entry, step.send);
   if (step.resolved) {
-    if (entry.pending != 0) (void)neighbours.use(id, now);  // what waited is sent now: it counts as use
+    // What waited is sent now: it counts as use.
+    if (following) {
+      want(id, now);
+    } else if (entry.pending != 0) {
+      (void)neighbours.use(id, now);
+    }
     flush_pending(id);
   }
   if (step.failed) fail_pending(id);
   sync_hop(entry, now);
+  publish(entry);
 }
 
 void Ip::State::solicit(const neigh::Entry& entry, neigh::Solicit how) {
@@ -145,7 +161,9 @@ void Ip::State::forget_neighbours(IfIndex interface, bool static_too) {
   neighbours.for_each([&](neigh::EntryId id, neigh::Entry& e) {
     if (e.interface != interface) return;
     drop_pending(id, IpCounter::kOutLinkDown);
-    if (e.reach.state() != neigh::State::kStatic || static_too) neighbours.remove(id);
+    if (e.reach.state() == neigh::State::kStatic && !static_too) return;
+    publish_gone(interface, e.addr);
+    neighbours.remove(id);
   });
   invalidate_hops(interface);
 }

@@ -117,7 +117,7 @@ bool Ip::State::recycle_hops() {
   }
   counters.add(IpCounter::kHopsRecycled, free_hops.size() - before);
   if (free_hops.size() == before) return false;
-  bump_epoch();
+  ++ip.epoch_;
   return true;
 }
 

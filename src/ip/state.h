@@ -11,6 +11,7 @@
 #include "ip/counters.h"
 #include "ip/ip.h"
 #include "ip/ratelimit.h"
+#include "ip/replica.h"
 #include "ip/route/table.h"
 #include "ip/segments.h"
 #include "link/tx_queue.h"
@@ -128,6 +129,21 @@ struct Ip::State {
   void fill_frame_header(std::byte* header, const Netif& nif, const IpAddr& next, const MacAddr& mac) const;
   void forget_neighbours(IfIndex interface, bool static_too);
 
+  // replica.cc
+  void publish(neigh::Entry& entry);
+  void publish_gone(IfIndex interface, const IpAddr& addr);
+  void publish_tables();
+  void fill_series(Feed& feed);
+  TableMessage neighbour_news(IfIndex interface, const IpAddr& addr) const;
+  size_t tell_replica(Feed& feed, std::span<TableMessage> out);
+  void hear_replica(Feed& feed, const TableMessage& m, Instant now);
+  void want(neigh::EntryId id, Instant now);
+  size_t tell_control(std::span<TableMessage> out);
+  void hear_control(const TableMessage& m, Instant now);
+  void adopt_tables(Instant now);
+  void adopt_neighbour(const TableMessage& m, Instant now);
+  void doubt_neighbours(Instant now);
+
   // routing.cc
   Result<Route> route(const IpAddr& destination, const IpAddr& source, uint32_t table);
   Result<Route> route_to_self(const IpAddr& destination, const IpAddr& source);
@@ -148,7 +164,11 @@ struct Ip::State {
 
   [[nodiscard]] Netif* find(IfIndex interface);
   [[nodiscard]] const Netif* find(IfIndex interface) const;
-  void bump_epoch() { ++ip.epoch_; }
+  void bump_epoch() {
+    ++ip.epoch_;
+    publish_tables();
+  }
+  void switch_link(Netif& nif, bool up);
 
   Ip& ip;
   Config config;
@@ -165,6 +185,8 @@ struct Ip::State {
   TokenBucket error_limit;
   TokenBucket echo_limit;
   base::Counters<IpCounter> counters;
+  std::vector<Feed> feeds;             // the control worker's, by replica
+  std::optional<Following> following;  // a replica's
   struct HookSlot {
     Hook hook = nullptr;
     void* context = nullptr;

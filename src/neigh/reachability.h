@@ -63,6 +63,11 @@ class Reachability {
   /// Whether packets may be sent to mac() in this state. In kStale each first use must go through use().
   [[nodiscard]] bool has_mac() const { return state_ != State::kIncomplete && state_ != State::kFailed; }
 
+  /// What another table says of the neighbour; no timer runs here.
+  void mirror(State state, const MacAddr& mac) {
+    mac_ = mac;
+    enter(state, kNever);
+  }
   /// The operator's word: no event changes it any more.
   void set_static(const MacAddr& mac);
   /// A packet is about to be sent to the neighbour: starts resolution, or the delay before probing.

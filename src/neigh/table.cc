@@ -157,6 +157,13 @@ Step Table::set_static(EntryId id, const MacAddr& mac) {
   return {.resolved = waiting};
 }
 
+Step Table::mirror(EntryId id, State state, const MacAddr& mac) {
+  Entry& e = entry(id);
+  e.reach.mirror(state, mac);
+  settle(id.index);
+  return {.resolved = e.pending != 0 && e.reach.has_mac(), .failed = e.pending != 0 && state == State::kFailed};
+}
+
 pkt::Packet* Table::pop(Entry& e) {
   const uint32_t node = e.first;
   pkt::Packet* packet = nodes_[node].packet;

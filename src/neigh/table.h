@@ -54,6 +54,8 @@ struct Entry {
   uint32_t idle_next = 0;   ///< list of entries that may be evicted; while free, the free list
   uint32_t idle_prev = 0;
   bool idle = false;
+  State told = State::kIncomplete;  ///< the owner's: what other workers were told of it
+  MacAddr told_mac{};
   base::TimerNode timer{};
 };
 
@@ -77,6 +79,8 @@ class Table {
   Step hear_source(EntryId id, const MacAddr& mac);
   void confirm(EntryId id, Instant now);
   Step set_static(EntryId id, const MacAddr& mac);
+  /// Copies what another worker's table says; see Reachability.
+  Step mirror(EntryId id, State state, const MacAddr& mac);
 
   /// Lets `packet` (taken) wait for the entry. Returns a packet that has to be dropped for it: the oldest that waited,
   /// or `packet` itself; nullptr if there was room.

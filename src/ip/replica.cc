@@ -1,0 +1,239 @@
+// The control worker's side and the replica's side of replica.h.
+#include "ip/replica.h"
+
+#include "base/assert.h"
+#include "ip/state.h"
+
+namespace millrace::ip {
+namespace {
+
+using Kind = TableMessage::Kind;
+using Reach = neigh::State;
+
+// What a replica must know of a state: the control worker's probes are its own business.
+Reach shown(Reach state) {
+  return state == Reach::kDelay || state == Reach::kProbe ? Reach::kReachable : state;
+}
+
+}  // namespace
+
+bool NeighbourSet::add(IfIndex interface, const IpAddr& addr) {
+  if (members_.find(interface, addr) != 0) return true;
+  if (size_ == ring_.size()) return false;
+  members_.insert(interface, addr, 1);
+  ring_[(first_ + size_++) % ring_.size()] = {interface, addr};
+  return true;
+}
+
+std::optional<NeighbourSet::Key> NeighbourSet::take() {
+  if (size_ == 0) return std::nullopt;
+  const Key key = ring_[first_];
+  first_ = (first_ + 1) % ring_.size();
+  --size_;
+  members_.erase(key.interface, key.addr);
+  return key;
+}
+
+void NeighbourSet::clear() {
+  while (take()) {
+  }
+}
+
+// ---- control worker
+
+// Called for every change of an entry; replicas hear only what concerns them.
+void Ip::State::publish(neigh::Entry& entry) {
+  if (feeds.empty()) return;
+  const Reach state = shown(entry.reach.state());
+  if (entry.told == state && entry.told_mac == entry.reach.mac()) return;
+  entry.told = state;
+  entry.told_mac = entry.reach.mac();
+  for (Feed& feed : feeds) feed.changed(entry.interface, entry.addr);
+}
+
+void Ip::State::publish_gone(IfIndex interface, const IpAddr& addr) {
+  for (Feed& feed : feeds) feed.changed(interface, addr);
+}
+
+void Ip::State::publish_tables() {
+  for (Feed& feed : feeds) feed.tables = true;
+}
+
+void Ip::State::fill_series(Feed& feed) {
+  feed.tables = false;
+  feed.at = 0;
+  feed.series.clear();
+  const auto add = [&](Kind kind) -> TableMessage& {
+    TableMessage& m = feed.series.emplace_back();
+    m.kind = kind;
+    return m;
+  };
+  add(Kind::kBegin);
+  for (const Netif& nif : netifs) {
+    TableMessage& m = add(Kind::kLink);
+    m.interface = nif.index;
+    m.up = nif.up;
+  }
+  for (const Address& a : addresses.all()) add(Kind::kAddress).address = a;
+  for (const route::Tables::Line& line : routes.list()) add(Kind::kRoute).route = line;
+  add(Kind::kEnd);
+}
+
+TableMessage Ip::State::neighbour_news(IfIndex interface, const IpAddr& addr) const {
+  TableMessage m;
+  m.kind = Kind::kNeighbour;
+  m.interface = interface;
+  m.addr = addr;
+  const neigh::Entry* entry = neighbours.get(neighbours.find(interface, addr));
+  if (entry == nullptr) return m;  // gone: as good as failed, and asked for again when it is used
+  m.state = shown(entry->reach.state());
+  if (entry->reach.has_mac()) m.mac = entry->reach.mac();
+  return m;
+}
+
+size_t Ip::State::tell_replica(Feed& feed, std::span<TableMessage> out) {
+  size_t n = 0;
+  if (feed.doubt && n < out.size()) {
+    feed.doubt = false;
+    out[n++].kind = Kind::kDoubt;
+  }
+  if (feed.tables && !out.empty()) fill_series(feed);
+  while (n < out.size() && feed.at < feed.series.size()) out[n++] = feed.series[feed.at++];
+  while (n < out.size()) {
+    const auto key = feed.neighbours.take();
+    if (!key) break;
+    const TableMessage m = neighbour_news(key->interface, key->addr);
+    // Being resolved: the answer will be news.
+    if (m.state != Reach::kIncomplete) out[n++] = m;
+  }
+  return n;
+}
+
+void Ip::State::hear_replica(Feed& feed, const TableMessage& m, Instant now) {
+  if (find(m.interface) == nullptr) return;
+  const bool wanted = m.kind == Kind::kWanted;
+  const neigh::EntryId id =
+      wanted ? neighbours.obtain(m.interface, m.addr) : neighbours.find(m.interface, m.addr);
+  if (wanted && id.valid()) act(id, neighbours.use(id, now), now);
+  if (!wanted && id.valid()) {
+    neighbours.confirm(id, now);
+    act(id, {}, now);
+  }
+  if (wanted) feed.changed(m.interface, m.addr);
+}
+
+// ---- replica
+
+// A packet is about to be sent to the neighbour.
+void Ip::State::want(neigh::EntryId id, Instant now) {
+  neigh::Entry& entry = *neighbours.get(id);
+  const Reach state = entry.reach.state();
+  if (state == Reach::kFailed || state == Reach::kStale) {
+    (void)following->wanted.add(entry.interface, entry.addr);
+    (void)neighbours.mirror(id, state == Reach::kFailed ? Reach::kIncomplete : Reach::kDelay, entry.reach.mac());
+  }
+  sync_hop(entry, now);
+}
+
+size_t Ip::State::tell_control(std::span<TableMessage> out) {
+  size_t n = 0;
+  const auto drain = [&](NeighbourSet& set, Kind kind) {
+    while (n < out.size()) {
+      const auto key = set.take();
+      if (!key) break;
+      out[n] = TableMessage{};
+      out[n].kind = kind;
+      out[n].interface = key->interface;
+      out[n++].addr = key->addr;
+    }
+  };
+  drain(following->wanted, Kind::kWanted);
+  drain(following->confirmed, Kind::kConfirmed);
+  return n;
+}
+
+void Ip::State::hear_control(const TableMessage& m, Instant now) {
+  switch (m.kind) {
+    case Kind::kBegin:
+      following->in_series = true;
+      following->coming.clear();
+      return;
+    case Kind::kLink:
+    case Kind::kAddress:
+    case Kind::kRoute:
+      if (following->in_series) following->coming.push_back(m);
+      return;
+    case Kind::kEnd:
+      if (following->in_series) adopt_tables(now);
+      following->in_series = false;
+      return;
+    case Kind::kNeighbour: return adopt_neighbour(m, now);
+    case Kind::kDoubt: return doubt_neighbours(now);
+    default: return;
+  }
+}
+
+// The new tables replace the old ones whole; nothing is seen half-way.
+void Ip::State::adopt_tables(Instant) {
+  Addresses new_addresses;
+  route::Tables new_routes(config.max_routes);
+  for (const TableMessage& m : following->coming) {
+    if (m.kind == Kind::kLink) {
+      if (Netif* nif = find(m.interface); nif != nullptr && nif->up != m.up) switch_link(*nif, m.up);
+    } else if (m.kind == Kind::kAddress) {
+      new_addresses.add(m.address.interface, m.address.prefix);
+    } else {
+      (void)new_routes.add(m.route.prefix, m.route.hop, m.route.table);
+    }
+  }
+  addresses = std::move(new_addresses);
+  routes = std::move(new_routes);
+  following->coming.clear();
+  refresh_topology();
+}
+
+void Ip::State::adopt_neighbour(const TableMessage& m, Instant now) {
+  const neigh::EntryId id = neighbours.find(m.interface, m.addr);
+  if (!id.valid()) return;  // nobody here talks to it
+  const neigh::Step step = neighbours.mirror(id, m.state, m.mac);
+  act(id, step, now);
+}
+
+void Ip::State::doubt_neighbours(Instant now) {
+  neighbours.for_each([&](neigh::EntryId id, neigh::Entry& entry) {
+    if (entry.reach.state() == Reach::kFailed) return;
+    if (entry.reach.state() == Reach::kIncomplete) {
+      (void)following->wanted.add(entry.interface, entry.addr);
+      return;
+    }
+    (void)neighbours.mirror(id, Reach::kStale, entry.reach.mac());
+    sync_hop(entry, now);
+  });
+}
+
+// ---- the doors
+
+size_t Ip::tell(uint32_t worker, std::span<TableMessage> out) {
+  State& s = *state_;
+  if (s.following) return worker == 0 ? s.tell_control(out) : 0;
+  return worker >= 1 && worker <= s.feeds.size() ? s.tell_replica(s.feeds[worker - 1], out) : 0;
+}
+
+bool Ip::has_news(uint32_t worker) const {
+  const State& s = *state_;
+  if (s.following) return worker == 0 && !(s.following->wanted.empty() && s.following->confirmed.empty());
+  return worker >= 1 && worker <= s.feeds.size() && !s.feeds[worker - 1].empty();
+}
+
+void Ip::hear(uint32_t worker, std::span<const TableMessage> news, Instant now) {
+  State& s = *state_;
+  for (const TableMessage& m : news) {
+    if (s.following) {
+      if (worker == 0) s.hear_control(m, now);
+    } else if (worker >= 1 && worker <= s.feeds.size() && (m.kind == Kind::kWanted || m.kind == Kind::kConfirmed)) {
+      s.hear_replica(s.feeds[worker - 1], m, now);
+    }
+  }
+}
+
+}  // namespace millrace::ip
