@@ -1,3 +1,4 @@
+// Steering: one owner for a flow and everything that concerns it, whatever the map.
 #include "steer/steer.h"
 
 #include <gtest/gtest.h>
