@@ -253,6 +253,23 @@ std::vector<Ip::RouteInfo> Ip::routes() const {
   return out;
 }
 
+std::optional<Ip::RouteInfo> Ip::find_route(const IpAddr& destination, uint32_t table) const {
+  const route::NextHop* hop = state_->routes.lookup(destination, table, state_->up_mask);
+  if (hop == nullptr || is_local(destination)) return std::nullopt;
+  std::optional<RouteInfo> best;
+  for (const RouteInfo& r : routes()) {
+    if (r.table != table || !r.prefix.contains(destination) || r.prefix.addr.is_v4() != destination.is_v4()) continue;
+    if (r.interface != hop->interface || r.gateway != hop->gateway || r.metric != hop->metric) continue;
+    if (!best || r.prefix.length > best->prefix.length) best = r;
+  }
+  return best;
+}
+
+bool Ip::is_up(IfIndex interface) const {
+  const Netif* nif = state_->find(interface);
+  return nif != nullptr && nif->up;
+}
+
 std::vector<Ip::AddressInfo> Ip::addresses() const {
   std::vector<AddressInfo> out;
   for (const Address& a : state_->addresses.all()) out.push_back({a.interface, a.prefix});

@@ -127,6 +127,7 @@ class Ip {
   [[nodiscard]] bool is_local(const IpAddr& addr) const;
   [[nodiscard]] const link::NetifConfig& interface(IfIndex interface) const;
   [[nodiscard]] size_t interface_count() const;
+  [[nodiscard]] bool is_up(IfIndex interface) const;
 
   /// Writes the Ethernet header in front of `packet` (at its IP header) if the next hop is usable now, and returns
   /// true: the packet is a frame for the hop's interface. Otherwise takes the packet into the next hop's pending queue
@@ -203,6 +204,8 @@ class Ip {
     uint32_t metric;
   };
   [[nodiscard]] std::vector<RouteInfo> routes() const;
+  /// The entry that a packet to `destination` would use; nothing for our own addresses.
+  [[nodiscard]] std::optional<RouteInfo> find_route(const IpAddr& destination, uint32_t table) const;
   struct AddressInfo {
     IfIndex interface;
     Prefix prefix;

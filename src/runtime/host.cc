@@ -275,7 +275,9 @@ Outcome<void> Host::drop_privileges() {
   return {};
 }
 
-Observed Host::observed() { return {*worker_, loop_->stages(), clock_.cycles_per_ns(), ports_}; }
+Observed Host::observed() {
+  return {*worker_, *loop_, config_, loop_->now(), clock_.cycles_per_ns(), ports_};
+}
 
 void Host::chores(Instant now) {
   for (const auto& device : devices_) {

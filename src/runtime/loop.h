@@ -47,6 +47,8 @@ class Loop final : public Door {
   void stop(int status) override;
 
   [[nodiscard]] const Stages& stages() const { return stages_; }
+  /// What a turn looks at from now on; the size of a burst stays what it was.
+  void set_settings(const conf::LoopSettings& settings) { settings_ = settings; }
 
  private:
   static constexpr size_t kTransmitBurst = 64;

@@ -6,8 +6,10 @@
 #include <optional>
 #include <vector>
 
+#include "runtime/command.h"
+#include "runtime/loop.h"
 #include "runtime/table.h"
-#include "stack/impl.h"
+#include "runtime/words.h"
 
 namespace millrace::runtime {
 namespace {
@@ -23,36 +25,63 @@ std::string interface_name(const Observed& observed, IfIndex index) {
 
 Table neighbours(const Observed& observed) {
   Table table({"address", "mac", "interface", "state"});
-  for (const auto& n : observed.worker.impl().ip.neighbours()) {
+  for (const auto& n : observed.worker.neighbours()) {
     table.add({n.addr.to_string(), n.mac == MacAddr{} ? "-" : n.mac.to_string(), interface_name(observed, n.interface),
                n.state});
   }
   return table;
 }
 
+Table route_table() { return Table({"prefix", "gateway", "interface", "table", "metric"}); }
+
+void add_route(Table& table, const ip::Ip::RouteInfo& r, const Observed& observed) {
+  table.add({r.prefix.to_string(), r.gateway.is_unspecified() ? "on link" : r.gateway.to_string(),
+             interface_name(observed, r.interface), r.table, r.metric});
+}
+
 Table routes(const Observed& observed) {
-  Table table({"prefix", "gateway", "interface", "table", "metric"});
-  for (const auto& r : observed.worker.impl().ip.routes()) {
-    table.add({r.prefix.to_string(), r.gateway.is_unspecified() ? "on link" : r.gateway.to_string(),
-               interface_name(observed, r.interface), r.table, r.metric});
-  }
+  Table table = route_table();
+  for (const auto& r : observed.worker.routes()) add_route(table, r, observed);
   return table;
 }
 
 Table addresses(const Observed& observed) {
   Table table({"address", "interface"});
-  for (const auto& a : observed.worker.impl().ip.addresses()) {
+  for (const auto& a : observed.worker.addresses()) {
     table.add({a.prefix.to_string(), interface_name(observed, a.interface)});
   }
   return table;
 }
 
-Table sockets(const Observed& observed) {
-  Table table({"state", "local", "remote", "recv-q", "send-q", "cwnd", "srtt_us", "retransmits", "id"});
+Table sockets(const Observed& observed, bool internals) {
+  std::vector<std::string> columns{"proto", "recv-q", "send-q", "local", "remote", "state", "id"};
+  if (internals) {
+    for (const char* name : {"cwnd", "ssthresh", "srtt_us", "rttvar_us", "rto_us", "mss", "flight", "sacked", "lost",
+                             "snd_wnd", "rcv_wnd", "snd_scale", "rcv_scale", "snd_buf", "rcv_buf", "rcv_charge",
+                             "out_of_order", "retransmits", "timeouts", "recovery", "timer", "timer_ms", "options"}) {
+      columns.emplace_back(name);
+    }
+  }
+  Table table(columns);
   for (const stack::SocketInfo& s : observed.worker.sockets()) {
     const std::string remote = s.state == "LISTEN" ? "*" : s.remote.to_string();
-    table.add({s.state, s.local.to_string(), remote, s.receive_queue, s.send_queue, s.tcp.cwnd, s.tcp.srtt_us, s.tcp.retransmits,
-               s.handle.index});
+    std::vector<Table::Cell> row{s.protocol, s.receive_queue, s.send_queue, s.local.to_string(),
+                                 remote,     s.state,         s.handle.index};
+    const tcp::Info& t = s.tcp;
+    if (internals && t.full) {
+      const Table::Cell ssthresh = t.ssthresh == UINT32_MAX ? Table::Cell("-") : Table::Cell(t.ssthresh);
+      const bool armed = t.timer_ns != INT64_MAX;
+      const int64_t due_ms = armed ? (t.timer_ns - observed.now.ns()) / 1'000'000 : 0;
+      const std::string options = fmt::format("{}{}{}", t.timestamps ? "ts " : "", t.sack ? "sack " : "",
+                                              t.no_delay ? "nodelay" : "nagle");
+      for (const Table::Cell& cell : std::initializer_list<Table::Cell>{
+               t.cwnd, ssthresh, t.srtt_us, t.rttvar_us, t.rto_us, t.mss, t.flight, t.sacked, t.lost, t.send_window,
+               t.receive_window, t.send_scale, t.receive_scale, t.send_limit, t.receive_limit, t.receive_charge,
+               t.out_of_order, t.retransmits, t.timeouts, t.recovery, t.timer, due_ms, options}) {
+        row.push_back(cell);
+      }
+    }
+    table.add(std::move(row));
   }
   return table;
 }
@@ -84,7 +113,7 @@ Table counters(const Observed& observed, bool all) {
 }
 
 Table stages(const Observed& observed) {
-  const Stages& s = observed.stages;
+  const Stages& s = observed.loop.stages();
   Table table({"stage", "cycles", "per busy turn", "share %"});
   uint64_t total = 0;
   for (const uint64_t cycles : s.cycles) total += cycles;
@@ -97,7 +126,7 @@ Table stages(const Observed& observed) {
 }
 
 Table loop_counts(const Observed& observed) {
-  const Stages& s = observed.stages;
+  const Stages& s = observed.loop.stages();
   const uint64_t empty = s.turns - s.busy_turns;
   Table table({"loop", "value"});
   table.add({"turns", s.turns});
@@ -115,88 +144,115 @@ Table loop_counts(const Observed& observed) {
   return table;
 }
 
-std::string trace(const Observed& observed, std::string_view which) {
+Outcome<std::string> trace(const Observed& observed, std::string_view which) {
   if (which.empty()) return base::TraceRing::format(observed.worker.trace().newest(kTraceRecords));
   uint32_t conn = 0;
   if (which != "kept") {
     const auto [end, error] = std::from_chars(which.data(), which.data() + which.size(), conn);
     if (error != std::errc{} || end != which.data() + which.size()) {
-      return fmt::format("'{}' is no connection; expected a number from the id column of 'sockets', or 'kept'\n",
-                         which);
+      return failure(fmt::format(
+          "'{}' is no connection; expected a number from the id column of 'sockets', or 'kept'", which));
     }
   }
   const auto records = observed.worker.trace().kept(conn);
   return records.empty() ? "nothing odd was kept\n" : base::TraceRing::format(records);
 }
 
+// One row an interface; the addresses are those in force, whatever brought them.
 Table interfaces(const Observed& observed) {
-  Table table({"interface", "driver", "mac", "mtu", "state", "checksum", "tso", "addresses"});
+  Table table({"interface", "driver", "mac", "mtu", "state", "link", "checksum", "tso", "addresses", "rx_frames",
+               "rx_bytes", "rx_dropped", "rx_errors", "tx_frames", "tx_bytes", "tx_errors"});
   for (const ObservedPort& port : observed.ports) {
-    if (port.device == nullptr) continue;
-    const link::DeviceLimits& limits = port.device->limits();
-    std::string addresses;
-    for (const Prefix& prefix : port.config->addresses) {
-      addresses += (addresses.empty() ? "" : " ") + prefix.to_string();
+    Table::Cell addresses = Table::Cell::array();
+    for (const auto& a : observed.worker.addresses()) {
+      if (a.interface == port.interface) addresses.push_back(a.prefix.to_string());
     }
-    table.add({port.device->name(), port.config->driver, port.device->mac().to_string(), limits.mtu,
-               port.device->link_up() ? "up" : "down", limits.tx_checksum_v4, limits.tso_v4, addresses});
+    const char* state = observed.worker.is_up(port.interface) ? "up" : "down";
+    const link::DeviceLimits& limits = observed.worker.limits(port.interface);
+    if (port.device == nullptr) {
+      table.add({"lo", "loopback", "-", limits.mtu, state, "up", true, false, addresses, 0, 0, 0, 0, 0, 0, 0});
+      continue;
+    }
+    const DeviceCounters d = port.device->counters();
+    table.add({port.device->name(), port.config->driver, port.device->mac().to_string(), limits.mtu, state,
+               port.device->link_up() ? "up" : "down", limits.tx_checksum_v4, limits.tso_v4, addresses, d.rx_frames,
+               d.rx_bytes, d.rx_dropped, d.rx_errors, d.tx_frames, d.tx_bytes, d.tx_errors});
   }
   return table;
 }
 
-// The words of a question: subject, argument, "json".
-struct Question {
-  std::string_view subject;
-  std::string_view argument;
-  bool json = false;
-};
-
-Question parse(std::string_view text) {
-  Question question;
-  while (!text.empty()) {
-    const size_t start = text.find_first_not_of(" \t\r");
-    if (start == std::string_view::npos) break;
-    text.remove_prefix(start);
-    const std::string_view word = text.substr(0, text.find_first_of(" \t\r"));
-    text.remove_prefix(word.size());
-    if (word == "json") {
-      question.json = true;
-    } else if (question.subject.empty()) {
-      question.subject = word;
-    } else {
-      question.argument = word;
-    }
+Table settings(const Observed& observed, std::string_view prefix) {
+  Table table({"name", "value", "default", "least", "greatest", "change", "meaning"});
+  conf::Config now = observed.config;
+  now.tcp = observed.worker.tcp_settings();
+  for (const conf::Setting& s : conf::settings()) {
+    const std::string name = fmt::format("{}.{}", s.section, s.name);
+    if (!name.starts_with(prefix)) continue;
+    table.add({name, s.field(now, s), s.value, s.least, s.greatest, may_change(s) ? "now" : "at start", s.text});
   }
-  return question;
+  return table;
 }
 
 constexpr const char* kHelp =
-    "questions: sockets, counters [all], stages, trace [CONNECTION | kept], neighbours, routes, addresses, interfaces; "
-    "append json for JSON\n";
+    "questions: sockets [internals], counters [all], stages, trace [CONNECTION | kept], neighbours, routes, route-to "
+    "ADDRESS [TABLE], addresses, interfaces, settings [PREFIX]; commands: link, address, route, neighbour, set; append "
+    "json for JSON";
+
+Outcome<Table> route_to(const Observed& observed, std::string_view address, std::string_view table_id) {
+  const auto destination = IpAddr::parse(address);
+  uint32_t id = 0;
+  const auto [end, error] = std::from_chars(table_id.data(), table_id.data() + table_id.size(), id);
+  if (!destination || error != std::errc{} || end != table_id.data() + table_id.size()) {
+    return failure("expected: route-to ADDRESS [TABLE]");
+  }
+  const auto found = observed.worker.find_route(*destination, id);
+  if (!found) return failure(fmt::format("there is no route to {}", address));
+  Table table = route_table();
+  add_route(table, *found, observed);
+  return table;
+}
+
+std::string error_text(const Failure& why, bool json) {
+  if (json) return nlohmann::ordered_json{{"error", why.to_string()}}.dump() + "\n";
+  return fmt::format("error: {}\n", why.to_string());
+}
 
 }  // namespace
 
 std::string answer(std::string_view text, const Observed& observed) {
-  const Question question = parse(text);
-  const auto show = [&](const Table& table) { return question.json ? table.json() : table.text(); };
-  if (question.subject == "sockets") return show(sockets(observed));
-  if (question.subject == "counters") return show(counters(observed, question.argument == "all"));
-  if (question.subject == "stages") {
-    if (question.json) {
-      return "{\"stages\": " + stages(observed).json() + ", \"loop\": " + loop_counts(observed).json() + "}\n";
-    }
+  std::vector<std::string_view> words = words_of(text);
+  const bool json = !words.empty() && words.back() == "json";
+  if (json) words.pop_back();
+  if (is_command(words)) {
+    const auto done = command(words, observed);
+    if (!done) return error_text(done.error(), json);
+    return json ? nlohmann::ordered_json{{"done", *done}}.dump() + "\n" : *done + "\n";
+  }
+  const std::string_view subject = words.empty() ? std::string_view() : words[0];
+  const std::string_view argument = words.size() < 2 ? std::string_view() : words[1];
+  const auto show = [&](const Table& table) { return json ? table.json() : table.text(); };
+  if (subject == "sockets") return show(sockets(observed, argument == "internals"));
+  if (subject == "counters") return show(counters(observed, argument == "all"));
+  if (subject == "stages") {
+    if (json) return "{\"stages\": " + stages(observed).json() + ", \"loop\": " + loop_counts(observed).json() + "}\n";
     return stages(observed).text() + "\n" + loop_counts(observed).text();
   }
-  if (question.subject == "trace") {
-    std::string lines = trace(observed, question.argument);
-    return question.json ? nlohmann::json(lines).dump() + "\n" : lines;
+  if (subject == "trace") {
+    const auto lines = trace(observed, argument);
+    if (!lines) return error_text(lines.error(), json);
+    return json ? nlohmann::json(*lines).dump() + "\n" : *lines;
   }
-  if (question.subject == "neighbours") return show(neighbours(observed));
-  if (question.subject == "routes") return show(routes(observed));
-  if (question.subject == "addresses") return show(addresses(observed));
-  if (question.subject == "interfaces") return show(interfaces(observed));
-  if (question.subject == "help") return kHelp;
-  return fmt::format("unknown question '{}'\n{}", question.subject, kHelp);
+  if (subject == "neighbours") return show(neighbours(observed));
+  if (subject == "routes") return show(routes(observed));
+  if (subject == "route-to") {
+    const auto table = route_to(observed, argument, words.size() < 3 ? "0" : words[2]);
+    return table ? show(*table) : error_text(table.error(), json);
+  }
+  if (subject == "addresses") return show(addresses(observed));
+  if (subject == "interfaces") return show(interfaces(observed));
+  if (subject == "settings") return show(settings(observed, argument));
+  if (subject == "help") return fmt::format("{}\n", kHelp);
+  return error_text({fmt::format("unknown question '{}'", subject), kHelp}, json);
 }
 
 std::string stats_line(const Stages& before, const Stages& now, Duration elapsed, size_t sockets,

@@ -18,16 +18,22 @@ struct ObservedPort {
   const conf::Interface* config = nullptr;
 };
 
-/// Everything that a question may be about; borrowed.
+class Loop;
+
+/// Everything that a question or a command may be about; borrowed.
 struct Observed {
   stack::Worker& worker;
-  const Stages& stages;
+  Loop& loop;
+  conf::Config& config;  ///< what is in force; commands change it
+  Instant now{};
   double cycles_per_ns = 1;
   std::span<const ObservedPort> ports{};
 };
 
-/// Answers "sockets", "counters [all]", "stages", "trace [CONNECTION | kept]", "neighbours", "routes", "addresses",
-/// "interfaces" or "help", each optionally followed by "json". Anything else gets a sentence and the list.
+/// Answers "sockets [internals]", "counters [all]", "stages", "trace [CONNECTION | kept]", "neighbours", "routes",
+/// "route-to ADDRESS [TABLE]", "addresses", "interfaces", "settings [PREFIX]" or "help", and carries out the commands of
+/// command.h; each optionally followed by "json". What cannot be done or is not understood begins with "error: ", in
+/// JSON an object with the key "error".
 [[nodiscard]] std::string answer(std::string_view question, const Observed& observed);
 
 /// One line for --stats: rates since `before`, over `elapsed`.

@@ -116,6 +116,11 @@ std::vector<CounterValue> Worker::counters() const { return impl_->counters(); }
 std::vector<ip::Ip::NeighbourInfo> Worker::neighbours() const { return impl_->ip.neighbours(); }
 std::vector<ip::Ip::RouteInfo> Worker::routes() const { return impl_->ip.routes(); }
 std::vector<ip::Ip::AddressInfo> Worker::addresses() const { return impl_->ip.addresses(); }
+std::optional<ip::Ip::RouteInfo> Worker::find_route(const IpAddr& destination, uint32_t table) const {
+  return impl_->ip.find_route(destination, table);
+}
+bool Worker::is_up(IfIndex interface) const { return impl_->ip.is_up(interface); }
+const link::DeviceLimits& Worker::limits(IfIndex interface) const { return impl_->ip.limits(interface); }
 const tcp::Settings& Worker::tcp_settings() const { return impl_->tcp.settings(); }
 base::TraceRing& Worker::trace() { return impl_->trace; }
 void Worker::set_tap(Tap tap) { impl_->tap = std::move(tap); }

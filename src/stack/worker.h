@@ -101,6 +101,10 @@ class Worker {
   [[nodiscard]] std::vector<ip::Ip::NeighbourInfo> neighbours() const;
   [[nodiscard]] std::vector<ip::Ip::RouteInfo> routes() const;
   [[nodiscard]] std::vector<ip::Ip::AddressInfo> addresses() const;
+  /// The route that a packet to `destination` would take, if any.
+  [[nodiscard]] std::optional<ip::Ip::RouteInfo> find_route(const IpAddr& destination, uint32_t table) const;
+  [[nodiscard]] bool is_up(IfIndex interface) const;
+  [[nodiscard]] const link::DeviceLimits& limits(IfIndex interface) const;
   [[nodiscard]] const tcp::Settings& tcp_settings() const;
   [[nodiscard]] base::TraceRing& trace();
   /// Sees every frame in and out (direction, frame) while set; for captures. Chains included.

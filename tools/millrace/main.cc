@@ -1,89 +1,36 @@
-// The `millrace` command: looks at running programs through their control sockets, and checks configurations. It never
-// touches the data path.
+// The `millrace` command: looks at running programs and changes them through their control sockets, and checks
+// configurations. It never touches the data path.
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
-#include <string>
-#include <vector>
 
+#include "commands.h"
 #include "conf/check.h"
 #include "conf/parse.h"
-#include "runtime/control.h"
 
 namespace {
 
-using millrace::runtime::failure;
-using millrace::runtime::Failure;
-using millrace::runtime::Outcome;
+using namespace millrace::tool;
 namespace conf = millrace::conf;
-namespace fs = std::filesystem;
 
-constexpr int kFailed = 1;
-constexpr int kBadUsage = 2;
-
-struct Target {
-  std::string control;
-  std::string interface;
-  bool json = false;
-};
-
+/// Questions whose answers are printed as they come.
 struct Query {
   const char* command;
-  const char* question;
   const char* text;
 };
 constexpr Query kQueries[] = {
-    {"netstat", "sockets", "the live socket list; -s shows counters"},
-    {"counters", "counters", "counters that are not zero; -a shows all"},
-    {"stages", "stages", "where the loop's time goes"},
-    {"trace", "trace", "the newest records of the trace ring, or what was kept about a connection"},
-    {"neighbours", "neighbours", "ARP and neighbour discovery"},
-    {"routes", "routes", "the routing tables"},
-    {"addresses", "addresses", "the stack's addresses"},
-    {"interfaces", "interfaces", "devices and what they can do"},
+    {"counters", "counters that are not zero; -a shows all"},
+    {"stages", "where the loop's time goes"},
+    {"trace", "the newest records of the trace ring, or what was kept about a connection"},
 };
 
-std::vector<std::string> running() {
-  std::vector<std::string> found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(millrace::runtime::kControlDirectory, error)) {
-    if (entry.path().extension() == ".sock") found.push_back(entry.path());
-  }
-  return found;
-}
-
-Outcome<std::string> socket_of(const Target& target) {
-  if (!target.control.empty()) return target.control;
-  if (!target.interface.empty()) {
-    return fmt::format("{}/{}.sock", millrace::runtime::kControlDirectory, target.interface);
-  }
-  const std::vector<std::string> found = running();
-  if (found.size() == 1) return found.front();
-  if (found.empty()) {
-    return failure(fmt::format("no program listens in {}", millrace::runtime::kControlDirectory),
-                   "start one, or name its socket with --control PATH");
-  }
-  return failure(fmt::format("{} programs are running: {}", found.size(), fmt::join(found, ", ")),
-                 "name one with --interface NAME or --control PATH");
-}
-
-int complain(const Failure& what, int status) {
-  fmt::print(stderr, "millrace: {}\n", what.to_string());
-  return status;
-}
-
-int ask(const Target& target, std::string question) {
-  const auto path = socket_of(target);
-  if (!path) return complain(path.error(), kFailed);
-  if (target.json) question += " json";
-  const auto answer = millrace::runtime::ask(*path, question);
-  if (!answer) return complain(answer.error(), kFailed);
+int query(const Target& target, const std::string& question) {
+  const auto answer = ask_text(target, question);
+  if (!answer) return complain(answer.error());
   fmt::print("{}", *answer);
   return 0;
 }
@@ -92,7 +39,7 @@ int check_config(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::stringstream text;
   if (file) text << file.rdbuf();
-  if (!file) return complain({fmt::format("cannot read {}: {}", path, std::strerror(errno)), {}}, kFailed);
+  if (!file) return complain({fmt::format("cannot read {}: {}", path, std::strerror(errno)), {}});
   auto config = conf::parse_toml(text.str(), path);
   if (!config) {
     fmt::print(stderr, "{}\n", config.error().to_string());
@@ -111,32 +58,39 @@ int check_config(const std::string& path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli("Looks at running Millrace programs and checks configurations.", "millrace");
+  CLI::App cli("Looks at running Millrace programs, changes them, and checks configurations.", "millrace");
   cli.footer("Example:\n  millrace netstat");
   cli.require_subcommand(1);
   cli.set_version_flag("--version", MILLRACE_VERSION);
   Target target;
+  std::vector<Command> commands{ifconfig(cli, target), route(cli, target),   neighbours(cli, target, false),
+                                neighbours(cli, target, true), netstat(cli, target), sysctl(cli, target)};
   std::string trace_of;
   bool all = false;
-  bool statistics = false;
-  std::string file;
-  for (const Query& query : kQueries) {
-    CLI::App* sub = cli.add_subcommand(query.command, query.text);
-    sub->add_option("--control", target.control, "socket of the program to ask");
-    sub->add_option("--interface", target.interface, "ask the program that has this interface");
-    sub->add_flag("--json", target.json, "answer as JSON");
-    const std::string_view command = query.command;
-    if (command == "netstat") sub->add_flag("-s", statistics, "counters instead of sockets");
-    if (command == "counters") sub->add_flag("-a", all, "also those that are zero");
-    if (command == "trace") sub->add_option("connection", trace_of, "id of a connection (see netstat), or 'kept'");
+  for (const Query& q : kQueries) {
+    CLI::App* sub = cli.add_subcommand(q.command, q.text);
+    add_flags(*sub, target);
+    const std::string name = q.command;
+    if (name == "counters") sub->add_flag("-a", all, "also those that are zero");
+    if (name == "trace") sub->add_option("connection", trace_of, "id of a connection (see netstat), or 'kept'");
+    commands.push_back({sub, [&, name] {
+                          return query(target, name + (all ? " all" : "") + (trace_of.empty() ? "" : " " + trace_of));
+                        }});
   }
   CLI::App* config = cli.add_subcommand("config", "configuration files");
   config->require_subcommand(1);
+  std::string file;
   CLI::App* check = config->add_subcommand("check", "say whether a file is right, and what it sets up");
   check->add_option("file", file, "TOML file")->required();
   CLI::App* describe = config->add_subcommand("describe", "every key with its range, in Markdown");
-  std::vector<std::string_view> known{"config"};
-  for (const Query& query : kQueries) known.emplace_back(query.command);
+  commands.push_back({check, [&] { return check_config(file); }});
+  commands.push_back({describe, [] {
+                        fmt::print("{}", conf::describe_settings());
+                        return 0;
+                      }});
+  std::vector<std::string> names{"config"};
+  for (const Command& c : commands) names.push_back(c.app->get_name());
+  const std::vector<std::string_view> known(names.begin(), names.end());
   if (argc > 1 && argv[1][0] != '-' && std::find(known.begin(), known.end(), argv[1]) == known.end()) {
     return complain({conf::unknown_message("command", argv[1], "millrace", known), {}}, kBadUsage);
   }
@@ -145,17 +99,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return cli.exit(error) == 0 ? 0 : kBadUsage;
   }
-  if (check->parsed()) return check_config(file);
-  if (describe->parsed()) {
-    fmt::print("{}", conf::describe_settings());
-    return 0;
-  }
-  for (const Query& query : kQueries) {
-    if (!cli.got_subcommand(query.command)) continue;
-    std::string question = statistics ? "counters" : query.question;
-    if (all) question += " all";
-    if (!trace_of.empty()) question += " " + trace_of;
-    return ask(target, std::move(question));
+  for (const Command& c : commands) {
+    if (c.app->parsed()) return c.run();
   }
   return kBadUsage;
 }

@@ -324,7 +324,8 @@ TEST_F(RuntimeLoop, ReportsAnswerEveryQuestionAsTextAndJson) {
   conf::Interface interface;
   interface.name = "q0";
   const ObservedPort port{device_.get(), interface_, &interface};
-  const Observed observed{*worker_, loop_->stages(), 2.0, {&port, 1}};
+  conf::Config config;
+  const Observed observed{*worker_, *loop_, config, clock_.now(), 2.0, {&port, 1}};
   EXPECT_NE(answer("sockets", observed).find("198.18.0.2:80"), std::string::npos);
   EXPECT_NE(answer("neighbours", observed).find("198.18.0.1"), std::string::npos);
   EXPECT_NE(answer("routes", observed).find("198.18.0.0/24"), std::string::npos);

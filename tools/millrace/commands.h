@@ -1,0 +1,26 @@
+// The subcommands of `millrace` that have a form of their own. Each adds itself to `cli` and says, once the command
+// line is parsed, whether it was meant.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <vector>
+
+#include "client.h"
+
+namespace millrace::tool {
+
+/// What to run for a subcommand; its result is the exit status.
+struct Command {
+  CLI::App* app = nullptr;
+  std::function<int()> run;
+};
+
+[[nodiscard]] Command ifconfig(CLI::App& cli, Target& target);
+[[nodiscard]] Command route(CLI::App& cli, Target& target);
+/// `arp` (IPv4) and `ndp` (IPv6).
+[[nodiscard]] Command neighbours(CLI::App& cli, Target& target, bool v6);
+[[nodiscard]] Command netstat(CLI::App& cli, Target& target);
+[[nodiscard]] Command sysctl(CLI::App& cli, Target& target);
+
+}  // namespace millrace::tool
