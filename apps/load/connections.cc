@@ -103,7 +103,7 @@ void Generator::broken(Net& net, uint32_t i, ErrorKind kind) {
   const bool while_opening = phase_ == Phase::kOpening;
   end_connection(net, i);
   if (while_opening && report_.error_count() > 100 + options_.connections / 10) {
-    finish(net, "too many connections fail");
+    finish(net, "too many connections fail: " + report_.error_text());
     return;
   }
   arm(net);

@@ -49,11 +49,31 @@ void Generator::start(Net& net) {
   arm(net);
 }
 
+/// What became of a connection that did not open.
+ErrorKind Generator::why_not(Net& net, uint32_t i) {
+  const auto n = net.read(conns_[i].handle, buffer_);
+  if (n) return ErrorKind::kConnect;
+  switch (n.error()) {
+    case Error::kConnectionRefused:
+      return ErrorKind::kRefused;
+    case Error::kTimedOut:
+      return ErrorKind::kTimedOut;
+    case Error::kHostUnreachable:
+    case Error::kNetUnreachable:
+    case Error::kNetDown:
+      return ErrorKind::kUnreachable;
+    case Error::kConnectionReset:
+      return ErrorKind::kReset;
+    default:
+      return ErrorKind::kConnect;
+  }
+}
+
 void Generator::event(Net& net, const Event& event) {
   const auto i = static_cast<uint32_t>(event.user);
   if (i >= conns_.size() || conns_[i].handle != event.handle || conns_[i].state == kUnused) return;
   if ((event.mask & kError) != 0) {
-    return broken(net, i, conns_[i].state == kConnecting ? ErrorKind::kConnect : ErrorKind::kReset);
+    return broken(net, i, conns_[i].state == kConnecting ? why_not(net, i) : ErrorKind::kReset);
   }
   if ((event.mask & kConnected) != 0 && conns_[i].state == kConnecting) {
     opened(net, i);
@@ -195,7 +215,8 @@ void Generator::end_of_phase(Net& net) {
   const uint64_t now = machine_.cycles();
   if (phase_ == Phase::kOpening) {
     return finish(net, "only " + std::to_string(open_) + " of " + std::to_string(options_.connections) +
-                           " connections could be opened in time");
+                           " connections could be opened in time" +
+                           (report_.error_count() == 0 ? "" : ": " + report_.error_text()));
   }
   if (phase_ == Phase::kWarmup) {
     if (started_ < options_.connections) return;  // goes on until every connection takes part

@@ -6,25 +6,17 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <random>
 #include <string>
 #include <vector>
 
-#include "common/cycles.h"
+#include "load/machine.h"
 #include "load/options.h"
 #include "load/report.h"
 #include "load/response_checker.h"
 #include "millrace/program.h"
 
 namespace millrace::load {
-
-/// What the generator needs to know of the machine it runs on.
-struct Machine {
-  uint64_t (*cycles)() = apps::cycles_now;
-  double hz = 1e9;                       ///< cycles a second
-  std::function<uint64_t()> busy_cycles; ///< of loop turns that did something, so far; may be empty
-};
 
 class Generator final : public Program {
  public:
@@ -61,6 +53,7 @@ class Generator final : public Program {
   void opened(Net& net, uint32_t i);
   void end_connection(Net& net, uint32_t i);
   void broken(Net& net, uint32_t i, ErrorKind kind);
+  ErrorKind why_not(Net& net, uint32_t i);
   [[nodiscard]] Endpoint local_of(uint32_t i) const;
 
   // Requests: generator.cc

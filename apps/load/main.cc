@@ -9,6 +9,7 @@
 
 #include "drivers/all.h"
 #include "load/generator.h"
+#include "load/template_generator.h"
 #include "runtime/app.h"
 
 namespace {
@@ -18,6 +19,7 @@ using millrace::IpAddr;
 using millrace::load::Generator;
 using millrace::load::Mode;
 using millrace::load::Options;
+using millrace::load::TemplateGenerator;
 using millrace::runtime::failure;
 
 // Both ends of a link in user space, or, in a build without DPDK, an HTTP server of the kernel's side.
@@ -64,6 +66,9 @@ void add_flags(CLI::App& cli, Flags& f) {
   cli.add_option("--connect-rate", f.run.connect_rate, "connections to open a second; 0: as fast as they are answered")
       ->check(CLI::NonNegativeNumber)->capture_default_str();
   cli.add_option("--source", f.sources, "local address to connect from (repeat for several); default: as configured");
+  cli.add_flag("--template", f.run.templated,
+               "send small requests from templates beside the stack, at a fraction of its cost");
+  cli.add_flag("!--no-timestamps", f.run.timestamps, "with --template: do not offer TCP timestamps");
   cli.add_flag("--json", f.run.json, "print the result as JSON");
 }
 
@@ -94,6 +99,20 @@ millrace::runtime::Outcome<void> choose_sources(Flags& flags, const millrace::co
                  "give the interface more addresses; each carries 64,000 connections");
 }
 
+/// Templates are for one short request at a time.
+millrace::runtime::Outcome<void> check_templated(const Options& run) {
+  constexpr uint32_t kMostEcho = 1400;
+  if (!run.templated) return {};
+  if (run.rate > 0 || run.pipeline != 1 || run.requests_per_connection != 0) {
+    return failure("--template goes with neither --rate, --pipeline nor --requests-per-connection");
+  }
+  if (run.mode == Mode::kEcho && run.size > kMostEcho) {
+    return failure(fmt::format("--template sends requests of one segment: --size of at most {}", kMostEcho));
+  }
+  if (run.path.size() > kMostEcho - 100) return failure("--template sends requests of one segment: --path is too long");
+  return {};
+}
+
 millrace::runtime::Outcome<void> check(Flags& flags, const millrace::conf::Config& config) {
   const auto target = Endpoint::parse(flags.target);
   if (!target || target->port == 0) {
@@ -103,7 +122,18 @@ millrace::runtime::Outcome<void> check(Flags& flags, const millrace::conf::Confi
   flags.run.mode = flags.mode == "echo" ? Mode::kEcho : Mode::kHttp;
   flags.run.duration = seconds_of(flags.duration_s);
   flags.run.warmup = seconds_of(flags.warmup_s);
+  if (auto good = check_templated(flags.run); !good) return good;
   return choose_sources(flags, config);
+}
+
+std::vector<std::pair<std::string, uint64_t>> stage_cycles(const millrace::runtime::App& app) {
+  std::vector<std::pair<std::string, uint64_t>> out;
+  const auto* stages = app.stages();
+  constexpr auto kStages = static_cast<size_t>(millrace::runtime::Stage::kCount);
+  for (size_t s = 0; stages != nullptr && s < kStages; ++s) {
+    out.emplace_back(millrace::runtime::kStageNames[s], stages->cycles[s]);
+  }
+  return out;
 }
 
 }  // namespace
@@ -122,7 +152,11 @@ int main(int argc, char** argv) {
       const auto* stages = app.stages();
       return stages == nullptr ? 0 : std::accumulate(stages->cycles.begin(), stages->cycles.end(), uint64_t{0});
     };
-    return std::make_unique<Generator>(flags.run, std::move(machine), report);
+    machine.stage_cycles = [&app] { return stage_cycles(app); };
+    if (!flags.run.templated) return std::make_unique<Generator>(flags.run, std::move(machine), report);
+    auto generator = std::make_unique<TemplateGenerator>(flags.run, std::move(machine), report);
+    app.set_frame_client(generator.get());
+    return generator;
   });
   if (report.measured || !report.failure.empty()) {
     fmt::print("{}", flags.run.json ? report.json(flags.run) : report.text(flags.run));

@@ -31,6 +31,8 @@ struct Options {
   uint32_t connects_at_once = 512;
   std::vector<IpAddr> sources;        ///< local addresses to use in turn; empty: by route
   bool fixed_ports = false;           ///< choose local ports here, from 1,024 up
+  bool templated = false;             ///< send from templates, beside the stack
+  bool timestamps = true;             ///< with templates: offer them (RFC 7323)
   bool json = false;
 };
 

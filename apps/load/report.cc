@@ -16,6 +16,7 @@ std::string describe(const Options& o) {
                                  o.connections == 1 ? "" : "s");
   if (o.mode == Mode::kEcho) text += fmt::format(", {} B", o.size);
   if (o.mode == Mode::kHttp) text += ", " + (o.bytes != 0 ? fmt::format("/bytes/{}", o.bytes) : o.path);
+  if (o.templated) text += ", templates";
   if (o.pipeline > 1) text += fmt::format(", pipeline {}", o.pipeline);
   if (o.outstanding != 0) text += fmt::format(", at most {} in flight, random order", o.outstanding);
   if (o.requests_per_connection != 0) text += fmt::format(", {} a connection", o.requests_per_connection);
@@ -36,6 +37,14 @@ double per_request(const Report& r) {
 
 uint64_t Report::error_count() const { return std::accumulate(errors.begin(), errors.end(), uint64_t{0}); }
 
+std::string Report::error_text() const {
+  std::string out;
+  for (size_t i = 0; i < errors.size(); ++i) {
+    if (errors[i] != 0) out += fmt::format("{}{} {}", out.empty() ? "" : ", ", errors[i], kErrorNames[i]);
+  }
+  return out;
+}
+
 std::string Report::text(const Options& options) const {
   std::string out = describe(options) + "\n";
   if (!measured) return out + fmt::format("  failed: {}\n", failure);
@@ -55,11 +64,12 @@ std::string Report::text(const Options& options) const {
                        per_request(*this));
   }
   if (late != 0) out += fmt::format("  {} scheduled requests were never started: the rate is too high\n", late);
-  out += "  errors:";
-  for (size_t i = 0; i < errors.size(); ++i) {
-    if (errors[i] != 0) out += fmt::format(" {} {}", errors[i], kErrorNames[i]);
+  for (const auto& [name, cycles] : stage_cycles) {
+    const double each = responses == 0 ? 0 : static_cast<double>(cycles) / static_cast<double>(responses);
+    out += fmt::format("    {:<9} {:6.1f}\n", name, each);
   }
-  return out + (error_count() == 0 ? " none\n" : "\n");
+  for (const auto& [name, count] : oddities) out += fmt::format("  odd: {} {}\n", count, name);
+  return out + fmt::format("  errors: {}\n", error_count() == 0 ? "none" : error_text());
 }
 
 std::string Report::json(const Options& options) const {
@@ -83,6 +93,14 @@ std::string Report::json(const Options& options) const {
   j["connect_seconds"] = connect_seconds;
   j["busy_share"] = share(*this);
   j["cycles_per_request"] = per_request(*this);
+  nlohmann::ordered_json stages = nlohmann::ordered_json::object();
+  for (const auto& [name, cycles] : stage_cycles) {
+    stages[name] = responses == 0 ? 0 : static_cast<double>(cycles) / static_cast<double>(responses);
+  }
+  if (!stage_cycles.empty()) j["stage_cycles_per_request"] = stages;
+  nlohmann::ordered_json odd = nlohmann::ordered_json::object();
+  for (const auto& [name, count] : oddities) odd[name] = count;
+  if (!oddities.empty()) j["oddities"] = odd;
   j["never_started"] = late;
   nlohmann::ordered_json kinds = nlohmann::ordered_json::object();
   for (size_t i = 0; i < errors.size(); ++i) {

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "common/histogram.h"
 #include "load/options.h"
@@ -11,9 +13,13 @@
 
 namespace millrace::load {
 
-enum class ErrorKind : uint8_t { kConnect, kReset, kEnded, kSyntax, kStatus, kLength, kContent, kUnanswered, kCount };
-inline constexpr const char* kErrorNames[] = {"connect", "reset",  "ended early", "syntax",
-                                              "status",  "length", "content",     "unanswered"};
+enum class ErrorKind : uint8_t {
+  kConnect,  ///< a connect that failed otherwise than the next three
+  kRefused, kTimedOut, kUnreachable, kReset, kEnded, kSyntax, kStatus, kLength, kContent, kUnanswered, kCount
+};
+inline constexpr const char* kErrorNames[] = {"not connected", "refused", "timed out", "unreachable",
+                                              "reset",         "ended early", "syntax", "status",
+                                              "length",        "content",     "unanswered"};
 
 struct Report {
   bool measured = false;      ///< the measurement ran to its end
@@ -29,8 +35,14 @@ struct Report {
   uint64_t busy_cycles = 0;   ///< of the generator's loop turns that did something; 0: not counted
   double connect_seconds = 0; ///< until all connections were open
   uint64_t late = 0;          ///< requests that were due and could not be started at all
+  /// Busy cycles of the generator by stage of its loop, where they were counted.
+  std::vector<std::pair<std::string, uint64_t>> stage_cycles{};
+  /// What a link without losses never shows and was seen all the same, by name (templates only).
+  std::vector<std::pair<std::string, uint64_t>> oddities{};
 
   [[nodiscard]] uint64_t error_count() const;
+  /// "3 refused, 1 reset"; empty without errors.
+  [[nodiscard]] std::string error_text() const;
   [[nodiscard]] bool good() const { return measured && responses > 0 && error_count() == 0; }
   [[nodiscard]] std::string text(const Options& options) const;
   [[nodiscard]] std::string json(const Options& options) const;

@@ -76,10 +76,10 @@ def measure(w, case, seconds):
 
 def cases(counts):
     for count in counts:
-        yield {"name": f"64 B HTTP, {count:,} connections", "connections": count, "port": 80, "load": [], "key": "rate"}
+        yield {"name": f"64 B HTTP, {count:,} connections", "connections": count, "port": 80, "load": ["--template"], "key": "rate"}
     for count in counts:
         yield {"name": f"64 B echo, {count:,} connections", "connections": count, "port": 7,
-               "load": ["--mode", "echo", "--size", 64], "key": "rate"}
+               "load": ["--mode", "echo", "--size", 64, "--template"], "key": "rate"}
     for tso in (True, False):
         yield {"name": f"16 MiB responses, 1 connection, {'TSO' if tso else 'no TSO'}", "connections": 1, "port": 80,
                "load": ["--bytes", 16 << 20], "tso": tso, "key": "gbps"}

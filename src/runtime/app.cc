@@ -145,6 +145,7 @@ struct App::State {
   conf::Config config;
   Flags flags;
   const Stages* stages = nullptr;
+  FrameClient* frame_client = nullptr;
 
   State(std::string program, const std::string& description) : name(program), cli(description, std::move(program)) {}
 
@@ -179,6 +180,7 @@ CLI::App& App::cli() { return state_->cli; }
 DriverRegistry& App::drivers() { return state_->drivers; }
 conf::Config& App::config() { return state_->config; }
 const Stages* App::stages() const { return state_->stages; }
+void App::set_frame_client(FrameClient* client) { state_->frame_client = client; }
 
 int App::run(int argc, char** argv, const Factory& make) {
   try {
@@ -193,6 +195,7 @@ int App::run(int argc, char** argv, const Factory& make) {
   if (!program) return state_->complain(program.error(), kBadUsage);
   HostOptions options;
   options.dump_on_signal = state_->flags.dump_on_signal;
+  options.frame_client = state_->frame_client;
   try {
     auto host = Host::open(*config, state_->drivers, options);
     if (!host) return state_->complain(host.error(), kFailed);

@@ -20,6 +20,7 @@
 #include "millrace/program.h"
 #include "runtime/device.h"
 #include "runtime/failure.h"
+#include "runtime/frame_client.h"
 #include "runtime/stages.h"
 
 namespace millrace::runtime {
@@ -40,6 +41,9 @@ class App {
   [[nodiscard]] conf::Config& config();
   /// Where the loop's time goes; nullptr unless the program runs.
   [[nodiscard]] const Stages* stages() const;
+
+  /// For programs that make frames of their own; to be called in the factory at the latest. Borrowed until run() ends.
+  void set_frame_client(FrameClient* client);
 
   /// Makes the program; called once, after options and configuration were read and before devices are opened. A
   /// std::unique_ptr to a Program, or runtime::failure(...) for options that make no sense together.

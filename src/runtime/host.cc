@@ -15,6 +15,7 @@
 
 #include "base/assert.h"
 #include "conf/parse.h"
+#include "stack/impl.h"
 
 namespace millrace::runtime {
 namespace {
@@ -93,6 +94,7 @@ Outcome<void> Host::set_up(const DriverRegistry& drivers) {
     if (auto done = (this->*step)(); !done) return done;
   }
   loop_->set_chores([this](Instant now) { chores(now); });
+  attach_frame_client();
   return {};
 }
 
@@ -188,6 +190,14 @@ Outcome<void> Host::add_interfaces() {
     }
   }
   return {};
+}
+
+void Host::attach_frame_client() {
+  if (options_.frame_client == nullptr || devices_.empty()) return;
+  Device& device = *devices_.front();
+  const link::DeviceLimits limits = allowed(device.limits(), config_.interfaces.front());
+  options_.frame_client->attach({device.mac(), limits, &worker_->impl().packets});
+  loop_->set_frame_client(options_.frame_client);
 }
 
 Outcome<void> Host::add_loopback() {

@@ -23,6 +23,7 @@ namespace millrace::runtime {
 struct HostOptions {
   bool dump_on_signal = false;
   bool quiet = false;  ///< no lines about interfaces on standard error
+  FrameClient* frame_client = nullptr;  ///< sees the first interface's frames before the stack; outlives the host
 };
 
 class Host {
@@ -44,6 +45,7 @@ class Host {
   Outcome<void> open_devices(const DriverRegistry& drivers);
   Outcome<void> make_worker();
   Outcome<void> add_interfaces();
+  void attach_frame_client();
   Outcome<void> add_loopback();
   Outcome<void> add_routes();
   Outcome<void> start_capture();

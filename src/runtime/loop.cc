@@ -76,12 +76,13 @@ size_t Loop::receive_and_input(StageTimer& timer) {
   size_t count = 0;
   for (const auto& port : ports_) {
     if (port->device == nullptr) continue;
-    const size_t n = port->device->receive(burst_);
+    size_t n = port->device->receive(burst_);
     if (n == 0) continue;
     timer.done(Stage::kReceive);
-    worker_.input(port->interface, {burst_.data(), n}, now_);
-    timer.done(Stage::kInput);
     count += n;
+    if (frame_client_ != nullptr && port == ports_.front()) n = frame_client_->input({burst_.data(), n}, now_);
+    if (n != 0) worker_.input(port->interface, {burst_.data(), n}, now_);
+    timer.done(Stage::kInput);
   }
   stages_.rx_frames += count;
   return count;
@@ -114,12 +115,18 @@ void Loop::run_timers() {
   timers_at_ = now_ + kTimerGrain;
 }
 
+size_t Loop::gather(Port& port) {
+  const size_t n = worker_.output(port.interface, port.frames, now_);
+  if (frame_client_ == nullptr || &port != ports_.front().get()) return n;
+  return n + frame_client_->output(std::span(port.frames).subspan(n), now_);
+}
+
 size_t Loop::send_port(Port& port, StageTimer& timer) {
   size_t count = 0;
   for (bool more = true; more;) {
     if (port.waiting == 0) {
       port.waiting_from = 0;
-      port.waiting = worker_.output(port.interface, port.frames, now_);
+      port.waiting = gather(port);
       timer.done(Stage::kOutput);
       if (port.waiting == 0) break;
       more = port.waiting == port.frames.size();
@@ -156,9 +163,10 @@ size_t Loop::send_loopback(Port& port) {
 
 size_t Loop::send(StageTimer& timer) {
   size_t count = 0;
+  const bool wanted = worker_.wants_output() || (frame_client_ != nullptr && frame_client_->wants_output());
   for (const auto& port : ports_) {
     if (port->device != nullptr) {
-      if (port->waiting != 0 || worker_.wants_output()) count += send_port(*port, timer);
+      if (port->waiting != 0 || wanted) count += send_port(*port, timer);
     } else if (worker_.wants_output()) {
       count += send_loopback(*port);
       timer.done(Stage::kOutput);

@@ -15,6 +15,7 @@
 #include "millrace/program.h"
 #include "runtime/clock.h"
 #include "runtime/device.h"
+#include "runtime/frame_client.h"
 #include "runtime/stages.h"
 #include "runtime/wake.h"
 #include "stack/worker.h"
@@ -30,6 +31,8 @@ class Loop final : public Door {
   void attach(Device& device, IfIndex interface);
   /// Frames that leave through `interface` come back in at it.
   void attach_loopback(IfIndex interface);
+  /// Gives the first attached device's frames to `client` before the worker, and takes frames from both. Borrowed.
+  void set_frame_client(FrameClient* client) { frame_client_ = client; }
   /// Called about once a millisecond when busy and before each sleep, with the loop's own idea of time.
   void set_chores(std::function<void(Instant)> chores) { chores_ = std::move(chores); }
   /// Whether to end, asked every turn.
@@ -66,6 +69,7 @@ class Loop final : public Door {
   void run_timers();
   size_t send(StageTimer& timer);
   size_t send_port(Port& port, StageTimer& timer);
+  size_t gather(Port& port);
   size_t send_loopback(Port& port);
   Instant pump();
   void do_chores();
@@ -81,6 +85,7 @@ class Loop final : public Door {
   Net net_{*this};
   std::vector<std::unique_ptr<Port>> ports_;
   std::vector<pkt::Packet*> burst_;
+  FrameClient* frame_client_ = nullptr;
   std::function<void(Instant)> chores_;
   std::function<bool()> interrupt_;
   std::vector<pollfd> waits_;  // what a sleep waits for
