@@ -246,6 +246,8 @@ void TemplateClient::take_unusual(const Found& found, Conn& conn) {
     if (seq > conn.rcv_nxt) ++counters_.out_of_order;
     if (seq < conn.rcv_nxt && (length > 0 || conn.state == State::kOpen)) ++counters_.duplicates;
     if (seq < conn.rcv_nxt && length == 0) return;
+    // What is behind a hole acknowledges all the same.
+    if (seq > conn.rcv_nxt && !take_ack(found, conn)) ++counters_.bad_ack;
     conn.flags |= kOwesAck;
     return queue(found.conn);
   }
