@@ -2,6 +2,8 @@
 #include "load/template_generator.h"
 
 #include <algorithm>
+#include <numeric>
+#include <random>
 
 #include "wire/ethernet.h"
 #include "wire/ipv4.h"
@@ -14,6 +16,7 @@ namespace {
 constexpr uint16_t kProbePort = 1023;  // below all others
 constexpr uint16_t kFirstPort = 1024;
 constexpr uint32_t kBatch = 64;
+constexpr size_t kAhead = 12;  // connections that are fetched before their turn
 constexpr uint32_t kClosingAtOnce = 256;
 constexpr Duration kTick = milliseconds(1);
 constexpr Duration kCloseTime = seconds(10);
@@ -177,7 +180,9 @@ void TemplateGenerator::begin_warmup(Instant now) {
   phase_ends_ = now + options_.warmup;
   if (options_.outstanding == 0) return;
   idle_.resize(options_.connections);
-  for (uint32_t i = 0; i < options_.connections; ++i) idle_[i] = i;
+  std::iota(idle_.begin(), idle_.end(), 0u);
+  std::shuffle(idle_.begin(), idle_.end(), std::mt19937(12345));
+  idle_count_ = options_.connections;
   started_ = options_.connections;
 }
 
@@ -187,12 +192,19 @@ void TemplateGenerator::start_some() {
 }
 
 void TemplateGenerator::fill_outstanding() {
-  for (uint32_t n = 0; n < kBatch && in_flight_ < options_.outstanding && !idle_.empty(); ++n) {
-    const size_t at = random_() % idle_.size();
-    const uint32_t i = std::exchange(idle_[at], idle_.back());
-    idle_.pop_back();
+  for (uint32_t n = 0; n < kBatch && in_flight_ < options_.outstanding && idle_count_ > 0; ++n) {
+    const uint32_t i = idle_[idle_at_];
+    idle_at_ = idle_at_ + 1 == idle_.size() ? 0 : idle_at_ + 1;
+    --idle_count_;
+    if (idle_at_ + kAhead < idle_.size()) client_->prefetch(idle_[idle_at_ + kAhead]);
     begin_request(i);
   }
+}
+
+/// A connection that can take a request waits for its turn: in random order at first, then all in the same order.
+void TemplateGenerator::put_idle(uint32_t i) {
+  const size_t at = idle_at_ + idle_count_++;
+  idle_[at < idle_.size() ? at : at - idle_.size()] = i;
 }
 
 void TemplateGenerator::begin_request(uint32_t i) {
@@ -282,7 +294,7 @@ void TemplateGenerator::answered(uint32_t i) {
   }
   if (phase_ != Phase::kWarmup && phase_ != Phase::kMeasure) return;
   if (options_.outstanding == 0) return begin_request(i);
-  idle_.push_back(i);
+  put_idle(i);
   fill_outstanding();
 }
 

@@ -8,7 +8,6 @@
 
 #include <memory>
 #include <optional>
-#include <random>
 #include <unordered_map>
 #include <vector>
 
@@ -58,6 +57,7 @@ class TemplateGenerator final : public Program, public runtime::FrameClient, pri
   void begin_warmup(Instant now);
   void start_some();
   void fill_outstanding();
+  void put_idle(uint32_t i);
   void begin_request(uint32_t i);
   bool take_http(uint32_t i, std::string_view& bytes);
   bool take_echo(uint32_t i, std::string_view& bytes);
@@ -87,8 +87,9 @@ class TemplateGenerator final : public Program, public runtime::FrameClient, pri
   Handle probe_{};
   std::unique_ptr<TemplateClient> client_;
   std::unordered_map<uint32_t, Partial> partial_;
-  std::vector<uint32_t> idle_;
-  std::minstd_rand random_{12345};
+  std::vector<uint32_t> idle_;  // a ring, with `outstanding`
+  size_t idle_at_ = 0;
+  size_t idle_count_ = 0;
 
   Phase phase_ = Phase::kProbe;
   Instant phase_ends_{};
