@@ -9,6 +9,7 @@ too.
 import argparse
 import os
 import re
+import resource
 import signal
 
 import pairs
@@ -26,8 +27,11 @@ def quantity(text):
 
 
 def wrk(w, url, connections, seconds):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = w.run("taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url,
                  timeout=seconds + 60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     said = done.stdout
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: .*", said)
     world.expect(bad is None, f"wrk met errors:\n{said}")
@@ -35,7 +39,7 @@ def wrk(w, url, connections, seconds):
     transfer = quantity(re.search(r"Transfer/sec:\s+(\S+)", said)[1])
     p50 = quantity(re.search(r"50%\s+(\S+)", said)[1])
     p99 = quantity(re.search(r"99%\s+(\S+)", said)[1])
-    return {"rate": rate, "gbps": transfer * 8 / 1e9, "p50": p50, "p99": p99}
+    return {"rate": rate, "gbps": transfer * 8 / 1e9, "p50": p50, "p99": p99, "client": 100 * spent / seconds}
 
 
 class Side:
@@ -101,6 +105,7 @@ def main():
                 label = name if peer == "epoll" else f"{name}, peer busy-polling"
                 pairs.emit(pairs.pair_row(f"{label}: {unit}", key, left, right))
                 pairs.emit(pairs.pair_row(f"{label}: p99 us", "p99", left, right))
+                pairs.emit(pairs.pair_row(f"{label}: client's CPU %", "client", left, right))
         for side in sides.values():
             side.signal(signal.SIGCONT)
 
