@@ -18,6 +18,8 @@ class Impl {
   ~Impl();
 
   void input(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
+  void input_steered(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
+  void hear(uint32_t worker, std::span<const ip::TableMessage> news, Instant now);
   Result<Reply> request(const Request& request, Instant now);
   void advance(Instant now);
   size_t output(IfIndex interface, std::span<pkt::Packet*> out, Instant now);
@@ -34,6 +36,7 @@ class Impl {
   tcp::Tcp tcp;
   Worker::Pump pump;
   Worker::Tap tap;
+  HandOver hand_over;
 
  private:
   static constexpr size_t kBurst = 64;
@@ -43,6 +46,7 @@ class Impl {
     pkt::Packet* packet = nullptr;  ///< not null: for the general path
   };
 
+  void input_all(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
   void input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
   bool claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet* p, tcp::Segment& s);
   void input_general(IfIndex interface, pkt::Packet* p, Instant now);

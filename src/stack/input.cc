@@ -89,6 +89,19 @@ void Impl::input(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) 
   if (tap) {
     for (const pkt::Packet* p : burst) tap(Worker::Direction::kIn, interface, *p, now);
   }
+  if (!hand_over.alone() && ip.interface(interface).kind != link::LinkKind::kLoopback) {
+    burst = burst.first(hand_over.sort(interface, burst, packets));
+  }
+  input_all(interface, burst, now);
+}
+
+void Impl::input_steered(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) {
+  trace.mark(now);
+  hand_over.counters().add(SteerCounter::kHandedIn, burst.size());
+  input_all(interface, burst, now);
+}
+
+void Impl::input_all(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) {
   while (!burst.empty()) {
     const size_t n = std::min(burst.size(), kBurst);
     input_some(interface, burst.first(n), now);
@@ -140,6 +153,8 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
 void Impl::input_general(IfIndex interface, pkt::Packet* p, Instant now) {
   auto datagram = ip.input(interface, p, now);
   if (!datagram) return;
+  // Complete from fragments, or with headers that steering does not follow: its flow may be another worker's.
+  if (!hand_over.alone() && hand_over.take_foreign(*datagram, ip.interface(interface), packets)) return;
   if (datagram->protocol != wire::kProtocolTcp) {  // no other transport yet; Ip has answered
     packets.free(datagram->packet);
     return;

@@ -33,6 +33,10 @@ std::vector<SocketInfo> Impl::sockets() {
 std::vector<CounterValue> Impl::counters() const {
   std::vector<CounterValue> out;
   for (const ip::Ip::CounterLine& line : ip.counters()) out.push_back({line.info.name, line.info.text, line.value});
+  for (size_t i = 0; !hand_over.alone() && i < std::size(kSteerCounterInfo); ++i) {
+    const base::CounterInfo& info = kSteerCounterInfo[i];
+    out.push_back({info.name, info.text, hand_over.counters().get(static_cast<SteerCounter>(i))});
+  }
   for (size_t i = 0; i < std::size(tcp::kCounters); ++i) {
     out.push_back({tcp::kCounters[i].name, tcp::kCounters[i].text, tcp.counter(static_cast<tcp::Counter>(i))});
   }

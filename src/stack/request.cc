@@ -11,6 +11,14 @@ Result<Reply> plain(const Result<void>& r) {
   return Reply{};
 }
 
+// What only the control worker may change; the others follow it.
+bool is_about_tables(const Request& r) {
+  return std::holds_alternative<req::AddAddress>(r) || std::holds_alternative<req::RemoveAddress>(r) ||
+         std::holds_alternative<req::AddRoute>(r) || std::holds_alternative<req::RemoveRoute>(r) ||
+         std::holds_alternative<req::SetLink>(r) || std::holds_alternative<req::AddNeighbour>(r) ||
+         std::holds_alternative<req::RemoveNeighbour>(r);
+}
+
 }  // namespace
 
 Result<Reply> Impl::request(const Request& request, Instant now) {
@@ -87,6 +95,7 @@ Result<Reply> Impl::operate(const Request& request, Instant now) {
     }
     Result<Reply> operator()(const req::Set& r) { return plain(impl.tcp.set(r.row, r.value)); }
   };
+  if (hand_over.self() != 0 && is_about_tables(request)) return fail(Error::kNotSupported);
   trace.put(0, base::TraceEvent::kRequest, static_cast<uint32_t>(request.index()));
   return std::visit(Visitor{*this, now}, request);
 }

@@ -11,7 +11,9 @@ uint64_t derived(uint64_t seed, uint64_t which) { return base::Rng(seed ^ (which
 ip::Config ip_config(const WorkerConfig& config, pkt::PacketCache& packets) {
   ip::Config c;
   c.packets = &packets;
-  c.seed = derived(config.seed, 1);
+  c.seed = derived(config.seed ^ uint64_t{config.shard} << 32, 1);
+  c.workers = config.shards != nullptr ? config.shards->workers() : 1;
+  c.worker = config.shard;
   c.max_neighbours = config.max_neighbours;
   return c;
 }
@@ -31,6 +33,8 @@ tcp::TcpConfig tcp_config(const WorkerConfig& config, Impl& impl) {
   c.max_time_wait = config.max_time_wait;
   c.settings = config.tcp;
   c.start = config.start;
+  if (config.shards != nullptr && config.shards->workers() > 1) c.shards = &impl.hand_over.map();
+  c.shard = config.shard;
   return c;
 }
 
@@ -41,7 +45,8 @@ Impl::Impl(const WorkerConfig& config)
       blocks(config.block_memory != nullptr ? *config.block_memory : *config.memory, config.block_bytes),
       ip(ip_config(config, packets)),
       sockets_(*config.memory, config.max_connections + 1'024, packets, blocks),
-      tcp(tcp_config(config, *this)) {
+      tcp(tcp_config(config, *this)),
+      hand_over(config.shards, config.shard) {
   sockets_.bind(tcp);
 }
 
@@ -49,6 +54,13 @@ Impl::~Impl() {
   sockets_.flush();
   sockets_.clear();
   ip.clear();
+  hand_over.clear(packets);
+}
+
+void Impl::hear(uint32_t worker, std::span<const ip::TableMessage> news, Instant now) {
+  trace.mark(now);
+  ip.hear(worker, news, now);
+  settle(now);
 }
 
 // Carries what happened below to sockets and events.
@@ -94,6 +106,16 @@ Worker::~Worker() = default;
 Result<IfIndex> Worker::add_interface(const link::NetifConfig& config) { return impl_->ip.add_interface(config); }
 void Worker::input(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) {
   impl_->input(interface, burst, now);
+}
+void Worker::input_steered(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) {
+  impl_->input_steered(interface, burst, now);
+}
+size_t Worker::hand_over(uint32_t worker, std::span<Handed> out) { return impl_->hand_over.take(worker, out); }
+size_t Worker::hand_over_room() const { return impl_->hand_over.room(); }
+size_t Worker::tell(uint32_t worker, std::span<ip::TableMessage> out) { return impl_->ip.tell(worker, out); }
+bool Worker::has_news(uint32_t worker) const { return impl_->ip.has_news(worker); }
+void Worker::hear(uint32_t worker, std::span<const ip::TableMessage> news, Instant now) {
+  impl_->hear(worker, news, now);
 }
 Result<Reply> Worker::request(const Request& request, Instant now) { return impl_->request(request, now); }
 void Worker::advance(Instant now) { impl_->advance(now); }

@@ -14,6 +14,7 @@
 #include "base/siphash.h"
 #include "base/trace.h"
 #include "ip/ip.h"
+#include "ip/replica.h"
 #include "link/netif.h"
 #include "millrace/event.h"
 #include "millrace/request.h"
@@ -21,6 +22,8 @@
 #include "millrace/time.h"
 #include "pkt/packet.h"
 #include "pkt/pool.h"
+#include "stack/hand_over.h"
+#include "steer/shard_map.h"
 #include "tcp/info.h"
 #include "tcp/settings.h"
 
@@ -40,6 +43,8 @@ struct WorkerConfig {
   size_t block_bytes = size_t{256} << 20; ///< limit for payload blocks
   tcp::Settings tcp{};
   Instant start{};
+  const steer::ShardMap* shards = nullptr;  ///< which worker owns what, the same for all; copied. Null: one worker
+  uint32_t shard = 0;                       ///< this one; 0 is the control worker
 };
 
 /// One line of the live socket list.
@@ -89,6 +94,20 @@ class Worker {
   [[nodiscard]] std::optional<Instant> next_deadline();
   /// Whether output() on some interface would give frames.
   [[nodiscard]] bool wants_output() const;
+
+  // The doors between workers (docs/ARCHITECTURE.md, "Several workers"); a worker alone has nothing behind them.
+
+  /// Takes frames that another worker handed over; they are not steered a second time.
+  void input_steered(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
+  /// Frames that belong to `worker`, oldest first, at most out.size(); the caller owns what it gets.
+  size_t hand_over(uint32_t worker, std::span<Handed> out);
+  /// How many frames input() may bring now without the risk that one is dropped for want of room in an outbox.
+  [[nodiscard]] size_t hand_over_room() const;
+  /// News for `worker` about neighbours, addresses and routes, in order, at most out.size() pieces.
+  size_t tell(uint32_t worker, std::span<ip::TableMessage> out);
+  [[nodiscard]] bool has_news(uint32_t worker) const;
+  /// What `worker` told this one.
+  void hear(uint32_t worker, std::span<const ip::TableMessage> news, Instant now);
 
   /// The pump of docs/ARCHITECTURE.md: called between the chunks of a long send; it may call output() and input() of
   /// this worker with a fresh now, which it returns. It must not call request() or touch events.

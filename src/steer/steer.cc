@@ -26,14 +26,6 @@ constexpr bool has_ports(uint8_t protocol) {
   return protocol == wire::kProtocolTcp || protocol == wire::kProtocolUdp;
 }
 
-uint32_t of_transport(const ShardMap& map, const IpAddr& source, const IpAddr& destination, uint8_t protocol,
-                      Bytes transport) {
-  if (transport.size() < 4) return kHere;
-  const uint16_t to = wire::load_be16(transport.data() + 2);
-  if (protocol == wire::kProtocolUdp && (to == kDhcpClient || to == kDhcpv6Client)) return kControl;
-  return map.of_flow({source, destination, wire::load_be16(transport.data()), to});
-}
-
 // An error about a datagram that we sent belongs to whoever receives the answers to it.
 uint32_t of_quoted(const ShardMap& map, const std::optional<wire::Quoted>& quoted) {
   if (!quoted) return kHere;
@@ -85,7 +77,7 @@ uint32_t of_v4(const ShardMap& map, Bytes packet) {
   const Bytes rest = view->quoted_payload(packet);
   switch (view->protocol()) {
     case wire::kProtocolTcp:
-    case wire::kProtocolUdp: return of_transport(map, view->source(), view->destination(), view->protocol(), rest);
+    case wire::kProtocolUdp: return steer_transport(map, view->source(), view->destination(), view->protocol(), rest);
     case wire::kProtocolIcmp: return of_icmp_v4(map, rest);
     case wire::kProtocolIgmp: return kControl;
     default: return kHere;
@@ -102,12 +94,20 @@ uint32_t of_v6(const ShardMap& map, Bytes packet) {
   if (upper.status != wire::Ipv6Upper::Status::kUpper) return kHere;
   const Bytes rest = view->quoted_payload(packet).subspan(upper.offset - wire::kIpv6Size);
   if (has_ports(upper.protocol)) {
-    return of_transport(map, view->source(), view->destination(), upper.protocol, rest);
+    return steer_transport(map, view->source(), view->destination(), upper.protocol, rest);
   }
   return upper.protocol == wire::kProtocolIcmpv6 ? of_icmp_v6(map, rest) : kHere;
 }
 
 }  // namespace
+
+uint32_t steer_transport(const ShardMap& map, const IpAddr& source, const IpAddr& destination, uint8_t protocol,
+                         Bytes transport) {
+  if (!has_ports(protocol) || transport.size() < 4) return kHere;
+  const uint16_t to = wire::load_be16(transport.data() + 2);
+  if (protocol == wire::kProtocolUdp && (to == kDhcpClient || to == kDhcpv6Client)) return kControl;
+  return map.of_flow({source, destination, wire::load_be16(transport.data()), to});
+}
 
 uint32_t steer(const pkt::Packet& frame, const ShardMap& map) {
   Bytes bytes = frame.bytes();

@@ -48,10 +48,14 @@ Tcp::Tcp(const TcpConfig& config)
       pieces_(*config.memory, scaled(config.max_connections, 2, 16'384)),
       cold_(reinterpret_cast<ConnCold*>(
           config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(ConnCold)).base)),
-      wheel_(Resolver{this}, config.start) {
+      wheel_(Resolver{this}, config.start),
+      shards_(config.shards),
+      shard_(config.shard) {
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
   MR_ASSERT(records_.ok() && pieces_.ok() && cold_ != nullptr);
+  // The keys are the same for all workers of a process; what follows differs.
+  if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
   port_counter_ = static_cast<uint32_t>(rng_.next());
 }
 

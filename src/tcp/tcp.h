@@ -25,6 +25,7 @@
 #include "millrace/request.h"
 #include "pkt/block.h"
 #include "pkt/pool.h"
+#include "steer/shard_map.h"
 #include "tcp/conn.h"
 #include "tcp/conn_table.h"
 #include "tcp/counters.h"
@@ -93,6 +94,8 @@ struct TcpConfig {
   uint32_t max_time_wait = 0;
   Settings settings{};
   Instant start{};
+  const steer::ShardMap* shards = nullptr;  ///< null: every answer comes to this worker
+  uint32_t shard = 0;
 };
 
 struct Listener {
@@ -314,7 +317,11 @@ class Tcp {
   uint32_t new_conn(const Tuple& t, uint64_t hash);
   void apply_options(Conn& c, ConnCold& cold, const SocketOptions& options);
   void init_conn(uint32_t index, const ip::Route& route);
-  uint16_t choose_port(const IpAddr& local, const Endpoint& remote);
+  uint16_t choose_port(const IpAddr& local, const Endpoint& remote, bool any_worker);
+  /// Whether what the peer sends to `t` comes to this worker.
+  [[nodiscard]] bool comes_home(const Tuple& t) const {
+    return shards_ == nullptr || shards_->of_flow({t.remote, t.local, t.remote_port, t.local_port}) == shard_;
+  }
   static Result<uint32_t> send_space_slow(const Conn& c);
   void queue_fin(uint32_t index);
   void set_state(uint32_t index, State next);
@@ -392,6 +399,8 @@ class Tcp {
   uint32_t challenge_second_ = UINT32_MAX;
   uint32_t challenge_left_ = 0;
   uint32_t port_counter_ = 0;
+  const steer::ShardMap* shards_;
+  uint32_t shard_;
 
   [[nodiscard]] ConnCold& cold(uint32_t index) { return cold_[index]; }
   [[nodiscard]] const ConnCold& cold(uint32_t index) const { return cold_[index]; }

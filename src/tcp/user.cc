@@ -47,13 +47,14 @@ uint32_t Tcp::timestamp_offset(const Tuple& t) const {
 
 // RFC 6056 3.3.4: a keyed offset for each remote endpoint and a counter, so that ports neither repeat soon nor are
 // guessed. 0 if none is free.
-uint16_t Tcp::choose_port(const IpAddr& local, const Endpoint& remote) {
+uint16_t Tcp::choose_port(const IpAddr& local, const Endpoint& remote, bool any_worker) {
   const auto low = static_cast<uint32_t>(std::min(settings_.port_low, settings_.port_high));
   const auto range = static_cast<uint32_t>(std::max(settings_.port_low, settings_.port_high)) - low + 1;
   const uint64_t offset = base::siphash(port_key_, tuple_bytes({local, remote.addr, 0, remote.port}));
   for (uint32_t tries = 0; tries < range; ++tries) {
     const auto port = static_cast<uint16_t>(low + (offset + port_counter_++) % range);
     const Tuple t{local, remote.addr, port, remote.port};
+    if (!any_worker && !comes_home(t)) continue;
     if (table_.find(hash_(t), [&](Ref ref) { return matches(ref, t); })) continue;
     uint32_t slot = 0;
     if (find_listener(local, port, slot) == nullptr) {
@@ -172,8 +173,10 @@ Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant n
   const auto route = ip_.route(remote, args.local.addr, args.table);
   if (!route) return fail(route.error());
   Tuple t{route->source, remote, args.local.port, args.remote.port};
-  if (t.local_port == 0) t.local_port = choose_port(t.local, args.remote);
-  if (t.local_port == 0) return fail(Error::kAddressNotHere);
+  // What goes over the loopback interface never leaves this worker.
+  const bool inside = shards_ == nullptr || ip_.interface(route->interface).kind == link::LinkKind::kLoopback;
+  if (t.local_port == 0) t.local_port = choose_port(t.local, args.remote, inside);
+  if (t.local_port == 0 || !(inside || comes_home(t))) return fail(Error::kAddressNotHere);
   const uint64_t hash = hash_(t);
   if (table_.find(hash, [&](Ref ref) { return matches(ref, t); })) return fail(Error::kAddressInUse);
   const uint32_t index = new_conn(t, hash);

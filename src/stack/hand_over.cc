@@ -1,0 +1,140 @@
+#include "stack/hand_over.h"
+
+#include <algorithm>
+
+#include "wire/ethernet.h"
+#include "wire/ip_protocol.h"
+#include "wire/ipv4.h"
+#include "wire/ipv6.h"
+#include "wire/nd.h"
+
+namespace millrace::stack {
+namespace {
+
+// TCP without IP options, extension headers or fragments: what a NIC's hash over four fields is about.
+bool is_plain_tcp(const pkt::Packet& frame) {
+  if (frame.len < wire::kEthernetSize + wire::kIpv4MinSize) return false;
+  const std::byte* p = frame.data();
+  const uint16_t type = wire::load_be16(p + 12);
+  if (type == static_cast<uint16_t>(wire::EtherType::kIpv4)) {
+    return wire::load_u8(p + 14) == 0x45 && wire::load_u8(p + 23) == wire::kProtocolTcp &&
+           (wire::load_be16(p + 20) & 0x3fff) == 0;
+  }
+  return type == static_cast<uint16_t>(wire::EtherType::kIpv6) && wire::load_u8(p + 20) == wire::kProtocolTcp;
+}
+
+MacAddr station_of(const IpAddr& destination, const MacAddr& own) {
+  if (destination.is_limited_broadcast()) return kBroadcastMac;
+  if (!destination.is_multicast()) return own;
+  if (destination.is_v6()) return wire::multicast_mac_v6(destination);
+  const uint32_t low = destination.v4_value();
+  return MacAddr{{1, 0, 0x5e, static_cast<uint8_t>(low >> 16 & 0x7f), static_cast<uint8_t>(low >> 8),
+                  static_cast<uint8_t>(low)}};
+}
+
+}  // namespace
+
+HandOver::HandOver(const steer::ShardMap* map, uint32_t self) : self_(self) {
+  if (map == nullptr || map->workers() == 1) return;
+  map_ = *map;
+  MR_ASSERT(self < map_.workers());
+  boxes_.resize(map_.workers());
+  for (Box& box : boxes_) box.ring.resize(kRoom);
+}
+
+uint32_t HandOver::owner(const pkt::Packet& frame) const {
+  if (map_.has_device_hash() && (frame.flags & pkt::kRxRssHash) != 0 && is_plain_tcp(frame)) {
+    return map_.by_hash(frame.rss);
+  }
+  return steer::steer(frame, map_);
+}
+
+size_t HandOver::sort(IfIndex interface, std::span<pkt::Packet*> burst, pkt::PacketCache& packets) {
+  const size_t n = burst.size();
+  size_t kept = 0;
+  for (size_t i = 0; i < n; ++i) {
+    if (i + 8 < n) __builtin_prefetch(burst[i + 8]);
+    if (i + 4 < n) __builtin_prefetch(burst[i + 4]->data());
+    pkt::Packet* frame = burst[i];
+    const uint32_t worker = owner(*frame);
+    if (__builtin_expect(worker == self_ || worker == steer::kHere, 1)) {
+      burst[kept++] = frame;
+    } else {
+      counters_.add(SteerCounter::kHandedOver);
+      put(worker, interface, frame, packets);
+    }
+  }
+  return kept;
+}
+
+void HandOver::put(uint32_t worker, IfIndex interface, pkt::Packet* frame, pkt::PacketCache& packets) {
+  Box& box = boxes_[worker];
+  if (box.size == kRoom) {
+    counters_.add(SteerCounter::kDropFull);
+    packets.free(frame);
+    return;
+  }
+  box.ring[(box.first + box.size++) % kRoom] = {frame, interface};
+}
+
+bool HandOver::take_foreign(const ip::Datagram& d, const link::NetifConfig& netif, pkt::PacketCache& packets) {
+  if (netif.kind == link::LinkKind::kLoopback) return false;
+  const uint32_t worker = steer::steer_transport(map_, d.source, d.destination, d.protocol, d.packet->bytes());
+  if (worker == self_ || worker == steer::kHere) return false;
+  const bool v4 = d.source.is_v4();
+  const size_t header = v4 ? wire::kIpv4MinSize : wire::kIpv6Size;
+  const uint32_t payload = d.packet->total;
+  pkt::Packet* frame = d.packet;
+  if (frame->headroom() < header + wire::kEthernetSize || payload + header > 0xffff) {
+    counters_.add(SteerCounter::kDropHeadroom);
+    packets.free(frame);
+    return true;
+  }
+  const wire::MutableBytes ip(frame->push(static_cast<uint16_t>(header)), header);
+  if (v4) {
+    wire::Ipv4Header h;
+    h.traffic_class = d.traffic_class;
+    h.total_length = static_cast<uint16_t>(payload + header);
+    h.ttl = d.ttl;
+    h.protocol = d.protocol;
+    h.source = d.source;
+    h.destination = d.destination;
+    h.emit(ip);
+  } else {
+    wire::Ipv6Header{d.traffic_class, 0, static_cast<uint16_t>(payload), d.protocol, d.ttl, d.source, d.destination}
+        .emit(ip);
+  }
+  // A bad verdict of the device was about the header that is gone.
+  frame->flags = (frame->flags & ~pkt::kRxIpChecksumBad) | pkt::kRxIpChecksumGood;
+  const auto type = v4 ? wire::EtherType::kIpv4 : wire::EtherType::kIpv6;
+  std::byte* ethernet = frame->push(wire::kEthernetSize);
+  wire::EthernetHeader{station_of(d.destination, netif.mac), MacAddr{}, type}.emit({ethernet, wire::kEthernetSize});
+  counters_.add(SteerCounter::kDatagrams);
+  put(worker, d.interface, frame, packets);
+  return true;
+}
+
+size_t HandOver::take(uint32_t worker, std::span<Handed> out) {
+  if (worker >= boxes_.size()) return 0;
+  Box& box = boxes_[worker];
+  const auto n = static_cast<uint32_t>(std::min<size_t>(box.size, out.size()));
+  for (uint32_t i = 0; i < n; ++i) out[i] = box.ring[(box.first + i) % kRoom];
+  box.first = (box.first + n) % kRoom;
+  box.size -= n;
+  return n;
+}
+
+size_t HandOver::room() const {
+  size_t most = 0;
+  for (const Box& box : boxes_) most = std::max<size_t>(most, box.size);
+  return most >= kRoom / 2 ? 0 : kRoom / 2 - most;
+}
+
+void HandOver::clear(pkt::PacketCache& packets) {
+  for (Box& box : boxes_) {
+    for (uint32_t i = 0; i < box.size; ++i) packets.free(box.ring[(box.first + i) % kRoom].frame);
+    box.size = 0;
+  }
+}
+
+}  // namespace millrace::stack

@@ -1,0 +1,72 @@
+// Frames that arrived at this worker and belong to another (steer/steer.h): sorted out of each burst into an outbox for
+// each worker, from which the runtime carries them on. Half of an outbox's room is kept for datagrams that became
+// complete here from fragments and belong elsewhere, since the worker takes what others hand to it even while its own
+// outboxes are full.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/counters.h"
+#include "ip/ip.h"
+#include "pkt/pool.h"
+#include "steer/steer.h"
+
+namespace millrace::stack {
+
+/// A frame on its way between workers.
+struct Handed {
+  pkt::Packet* frame = nullptr;
+  IfIndex interface = IfIndex::kNone;
+};
+
+#define MILLRACE_STEER_COUNTERS(X)                                                                          \
+  X(kHandedOver, "steer.handed_over", "frames that arrived here and belong to another worker")              \
+  X(kHandedIn, "steer.handed_in", "frames that other workers handed over")                                  \
+  X(kDatagrams, "steer.datagrams", "datagrams complete from fragments and handed over to their flow's worker") \
+  X(kDropFull, "steer.drop.outbox_full", "frames of another worker for which its outbox had no room")       \
+  X(kDropHeadroom, "steer.drop.no_headroom", "datagrams of another worker without room for their headers")
+MILLRACE_COUNTERS(SteerCounter, kSteerCounterInfo, MILLRACE_STEER_COUNTERS)
+
+class HandOver {
+ public:
+  static constexpr size_t kRoom = 1'024;  ///< frames in one outbox
+
+  /// `map` null: the worker is alone and every frame is its own.
+  HandOver(const steer::ShardMap* map, uint32_t self);
+
+  [[nodiscard]] bool alone() const { return boxes_.empty(); }
+  [[nodiscard]] const steer::ShardMap& map() const { return map_; }
+  [[nodiscard]] uint32_t self() const { return self_; }
+
+  /// Moves the frames of others into their outboxes and the rest to the front, in order; returns how many those are.
+  size_t sort(IfIndex interface, std::span<pkt::Packet*> burst, pkt::PacketCache& packets);
+  /// Takes a datagram of another worker, with new headers in front; false: it is this worker's.
+  bool take_foreign(const ip::Datagram& datagram, const link::NetifConfig& netif, pkt::PacketCache& packets);
+
+  /// Frames for `worker`, oldest first; the caller owns what it gets.
+  size_t take(uint32_t worker, std::span<Handed> out);
+  /// Frames that sort() surely finds room for.
+  [[nodiscard]] size_t room() const;
+  void clear(pkt::PacketCache& packets);
+
+  [[nodiscard]] base::Counters<SteerCounter>& counters() { return counters_; }
+  [[nodiscard]] const base::Counters<SteerCounter>& counters() const { return counters_; }
+
+ private:
+  struct Box {
+    std::vector<Handed> ring;
+    uint32_t first = 0;
+    uint32_t size = 0;
+  };
+  [[nodiscard]] uint32_t owner(const pkt::Packet& frame) const;
+  void put(uint32_t worker, IfIndex interface, pkt::Packet* frame, pkt::PacketCache& packets);
+
+  steer::ShardMap map_;
+  uint32_t self_;
+  std::vector<Box> boxes_;  // by worker; empty if alone
+  base::Counters<SteerCounter> counters_;
+};
+
+}  // namespace millrace::stack

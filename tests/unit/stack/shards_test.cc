@@ -1,0 +1,244 @@
+// Two workers of one process, with frames and news between them carried by the test.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "base/memory.h"
+#include "pkt/pool.h"
+#include "stack/worker.h"
+#include "wire/ethernet.h"
+#include "wire/ip_protocol.h"
+#include "wire/ipv4.h"
+#include "wire/ipv6.h"
+#include "wire/tcp.h"
+
+namespace millrace::stack {
+namespace {
+
+const MacAddr kOurMac{{2, 0, 0, 0, 0, 2}};
+const MacAddr kPeerMac{{2, 0, 0, 0, 0, 1}};
+const IpAddr kOurs = IpAddr::v4(198, 18, 0, 2);
+const IpAddr kPeer = IpAddr::v4(198, 18, 0, 1);
+constexpr uint32_t kWorkers = 2;
+using Octets = std::vector<std::byte>;
+
+class Shards : public testing::Test {
+ protected:
+  Shards() {
+    for (uint32_t i = 0; i < kWorkers; ++i) {
+      WorkerConfig c;
+      c.frames = &frames_;
+      c.references = &references_;
+      c.memory = &memory_;
+      c.seed = 7;
+      c.max_connections = 64;
+      c.max_half_open = 64;
+      c.max_time_wait = 64;
+      c.shards = &map_;
+      c.shard = i;
+      workers_[i] = std::make_unique<Worker>(c);
+      link::NetifConfig netif;
+      netif.name = "t0";
+      netif.mac = kOurMac;
+      interface_ = *workers_[i]->add_interface(netif);
+    }
+    EXPECT_TRUE(workers_[0]->request(req::AddAddress{interface_, {kOurs, 24}}, now_));
+    EXPECT_TRUE(workers_[0]->request(req::AddNeighbour{interface_, kPeer, kPeerMac}, now_));
+    talk();
+    for (auto& w : workers_) EXPECT_TRUE(w->request(req::Listen{{IpAddr::any_v4(), 80}}, now_));
+    for (uint32_t i = 0; i < kWorkers; ++i) (void)sent(i);
+  }
+  ~Shards() override {
+    for (auto& w : workers_) w.reset();
+    packets_.drain();
+    EXPECT_EQ(frames_.available(), frames_.capacity()) << "leaked frames";
+  }
+
+  void talk() {
+    std::array<ip::TableMessage, 8> room;
+    for (bool more = true; more;) {
+      more = false;
+      for (uint32_t from = 0; from < kWorkers; ++from) {
+        const uint32_t to = 1 - from;
+        const size_t n = workers_[from]->tell(to, room);
+        workers_[to]->hear(from, {room.data(), n}, now_);
+        more = more || n != 0;
+      }
+    }
+  }
+
+  pkt::Packet* syn(uint16_t port, uint64_t flags = 0, uint32_t rss = 0) {
+    constexpr size_t kBytes = wire::kEthernetSize + wire::kIpv4MinSize + wire::kTcpMinSize;
+    pkt::Packet* p = packets_.frame();
+    const wire::MutableBytes frame(p->append(kBytes), kBytes);
+    wire::EthernetHeader{kOurMac, kPeerMac, wire::EtherType::kIpv4}.emit(frame);
+    wire::Ipv4Header ip;
+    ip.total_length = kBytes - wire::kEthernetSize;
+    ip.protocol = wire::kProtocolTcp;
+    ip.source = kPeer;
+    ip.destination = kOurs;
+    ip.emit(frame.subspan(14));
+    wire::TcpHeader tcp;
+    tcp.source_port = port;
+    tcp.destination_port = 80;
+    tcp.seq = base::Seq32(1'000);
+    tcp.flags = wire::kSyn;
+    tcp.window = 1'000;
+    tcp.emit(frame.subspan(34));
+    p->flags = pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumGood | flags;
+    p->rss = rss;
+    return p;
+  }
+  uint32_t home_of(uint16_t port) const { return map_.of_flow({kPeer, kOurs, port, 80}); }
+  uint16_t port_of(uint32_t worker, uint16_t from = 40'000) const {
+    while (home_of(from) != worker) ++from;
+    return from;
+  }
+  /// The TCP frames that a worker sends.
+  std::vector<Octets> sent(uint32_t worker) {
+    talk();
+    std::vector<Octets> out;
+    pkt::Packet* p = nullptr;
+    while (workers_[worker]->output(interface_, {&p, 1}, now_) == 1) {
+      if (wire::load_be16(p->data() + 12) == 0x0800) {
+        Octets bytes(p->total);
+        (void)pkt::copy_out(*p, 0, bytes);
+        out.push_back(bytes);
+      }
+      packets_.free(p);
+    }
+    return out;
+  }
+  uint64_t counter(uint32_t worker, const std::string& name) {
+    for (const CounterValue& c : workers_[worker]->counters()) {
+      if (c.name == name) return c.value;
+    }
+    ADD_FAILURE() << "no counter " << name;
+    return 0;
+  }
+
+  pkt::HeapPacketPool frames_{4'096};
+  pkt::HeapPacketPool references_{256, 0};
+  pkt::PacketCache packets_{frames_, references_};
+  base::HeapMemory memory_;
+  steer::ShardMap map_{kWorkers, 99};
+  std::array<std::unique_ptr<Worker>, kWorkers> workers_;
+  IfIndex interface_{};
+  Instant now_{1'000'000'000};
+};
+
+TEST_F(Shards, AFrameOfAnotherWorkerIsHandedOverAndAnsweredThere) {
+  pkt::Packet* mine = syn(port_of(0));
+  pkt::Packet* other = syn(port_of(1));
+  pkt::Packet* burst[] = {other, mine};
+  workers_[0]->input(interface_, burst, now_);
+  EXPECT_EQ(sent(0).size(), 1u) << "its own is answered";
+  std::array<Handed, 4> out;
+  ASSERT_EQ(workers_[0]->hand_over(1, out), 1u);
+  EXPECT_EQ(out[0].frame, other);
+  EXPECT_EQ(out[0].interface, interface_);
+  EXPECT_TRUE(sent(1).empty());
+  workers_[1]->input_steered(interface_, {&out[0].frame, 1}, now_);
+  EXPECT_EQ(sent(1).size(), 1u);
+  EXPECT_EQ(counter(0, "steer.handed_over"), 1u);
+  EXPECT_EQ(counter(1, "steer.handed_in"), 1u);
+}
+
+TEST_F(Shards, AHandedFrameIsNeverHandedOnEvenIfItIsNotOurs) {
+  pkt::Packet* p = syn(port_of(0));
+  workers_[1]->input_steered(interface_, {&p, 1}, now_);
+  std::array<Handed, 4> out;
+  EXPECT_EQ(workers_[1]->hand_over(0, out), 0u);
+}
+
+TEST_F(Shards, TheHashOfTheDeviceIsTakenWhereItIsKnownToBeRight) {
+  const std::array<uint8_t, steer::kKeyBytes> key{1, 2, 3};
+  const std::vector<uint16_t> table = {0, 1};
+  const steer::ShardMap trusted(kWorkers, key, table, true);
+  const steer::ShardMap doubted(kWorkers, key, table, false);
+  for (const bool trust : {true, false}) {
+    HandOver hand_over(trust ? &trusted : &doubted, 0);
+    const uint32_t real = doubted.of_flow({kPeer, kOurs, 40'000, 80});
+    pkt::Packet* p = syn(40'000, pkt::kRxRssHash, 1 - real);
+    const size_t kept = hand_over.sort(interface_, {&p, 1}, packets_);
+    EXPECT_EQ(kept, (trust ? 1 - real : real) == 0 ? 1u : 0u);
+    if (kept == 1) packets_.free(p);
+    hand_over.clear(packets_);
+  }
+}
+
+TEST_F(Shards, AFullOutboxSaysSoBeforeAnythingIsDropped) {
+  const uint16_t port = port_of(1);
+  size_t given = 0;
+  while (workers_[0]->hand_over_room() != 0) {
+    pkt::Packet* p = syn(port);
+    workers_[0]->input(interface_, {&p, 1}, now_);
+    ++given;
+  }
+  EXPECT_EQ(given, HandOver::kRoom / 2);
+  EXPECT_EQ(counter(0, "steer.drop.outbox_full"), 0u);
+  for (; given < HandOver::kRoom + 5; ++given) {  // a caller that does not listen
+    pkt::Packet* p = syn(port);
+    workers_[0]->input(interface_, {&p, 1}, now_);
+  }
+  EXPECT_EQ(counter(0, "steer.drop.outbox_full"), 5u);
+  std::vector<Handed> out(2 * HandOver::kRoom);
+  const size_t n = workers_[0]->hand_over(1, out);
+  EXPECT_EQ(n, HandOver::kRoom);
+  for (size_t i = 0; i < n; ++i) packets_.free(out[i].frame);
+  EXPECT_EQ(workers_[0]->hand_over_room(), HandOver::kRoom / 2);
+}
+
+TEST_F(Shards, OutgoingPortsComeHome) {
+  for (uint32_t i = 0; i < kWorkers; ++i) {
+    std::set<uint16_t> ports;
+    for (int n = 0; n < 40; ++n) {
+      ASSERT_TRUE(workers_[i]->request(req::Connect{{kPeer, 9}}, now_));
+    }
+    for (const SocketInfo& s : workers_[i]->sockets()) {
+      if (s.state == "LISTEN") continue;
+      EXPECT_EQ(map_.of_flow({kPeer, kOurs, 9, s.local.port}), i);
+      ports.insert(s.local.port);
+    }
+    EXPECT_EQ(ports.size(), 40u);
+  }
+}
+
+TEST_F(Shards, ALocalPortWhoseRepliesGoElsewhereIsRefused) {
+  for (uint16_t port = 1'000; port < 1'020; ++port) {
+    const uint32_t home = map_.of_flow({kPeer, kOurs, 9, port});
+    EXPECT_TRUE(workers_[home]->request(req::Connect{{kPeer, 9}, {{}, port}}, now_));
+    const auto refused = workers_[1 - home]->request(req::Connect{{kPeer, 9}, {{}, port}}, now_);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error(), Error::kAddressNotHere);
+  }
+}
+
+// The tuple decides, not the worker: a connection's sequence numbers continue whoever answers.
+TEST_F(Shards, WorkersShareTheirSecrets) {
+  uint32_t sequence[kWorkers] = {};
+  for (uint32_t i = 0; i < kWorkers; ++i) {
+    pkt::Packet* p = syn(40'000);
+    workers_[i]->input_steered(interface_, {&p, 1}, now_);
+    const auto frames = sent(i);
+    ASSERT_EQ(frames.size(), 1u);
+    sequence[i] = wire::load_be32(frames[0].data() + 38);
+  }
+  EXPECT_NE(sequence[0], 0u);
+  EXPECT_EQ(sequence[0], sequence[1]);
+}
+
+TEST_F(Shards, OnlyTheControlWorkerChangesTables) {
+  const auto refused = workers_[1]->request(req::AddAddress{interface_, {IpAddr::v4(10, 0, 0, 1), 8}}, now_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error(), Error::kNotSupported);
+  EXPECT_TRUE(workers_[0]->request(req::AddAddress{interface_, {IpAddr::v4(10, 0, 0, 1), 8}}, now_));
+  talk();
+  EXPECT_TRUE(workers_[1]->request(req::Listen{{IpAddr::v4(10, 0, 0, 1), 81}}, now_));
+}
+
+}  // namespace
+}  // namespace millrace::stack
