@@ -44,6 +44,9 @@ install: programs    ## under PREFIX (/usr/local), below DESTDIR if given
 uninstall:           ## removes what the last `make install` wrote
 	@test -f build/$(PRESET)/install_manifest.txt || { echo "nothing was installed from build/$(PRESET)"; exit 1; }
 	@sed 's|^|$(DESTDIR)|' build/$(PRESET)/install_manifest.txt | xargs -d '\n' rm -vf --
+	@sed 's|^|$(DESTDIR)|' build/$(PRESET)/install_manifest.txt | \
+	  awk '{ while (sub("/[^/]*$$", "") && /\/millrace(\/|$$)/) print }' | sort -ur | \
+	  xargs -d '\n' rmdir --ignore-fail-on-non-empty
 
 clean:               ## removes build/
 	@rm -rf build

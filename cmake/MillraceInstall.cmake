@@ -31,6 +31,7 @@ foreach(target ${targets})
 endforeach()
 add_custom_target(programs DEPENDS ${tools} ${apps} ${libraries})
 
+list(REMOVE_ITEM libraries millrace_sim)  # the simulated world is for the tests
 if(tools OR apps)
   install(TARGETS ${tools} ${apps} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
@@ -38,6 +39,24 @@ if(libraries)
   install(TARGETS ${libraries} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endif()
 install(DIRECTORY include/millrace DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+
+# What a program on the native API needs beyond them: the modules' headers (runtime/app.h leads to most), in a folder
+# of their own, and a pkg-config file that works wherever the prefix is moved to.
+install(DIRECTORY src/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/millrace/modules
+        FILES_MATCHING PATTERN "*.h" PATTERN sim EXCLUDE)
+set(pc_libs "")
+foreach(library ${libraries})
+  string(PREPEND pc_libs "-l${library} ")  # what is declared later leans on what stands before
+endforeach()
+set(pc_requires fmt)
+set(pc_defines "")
+if(MILLRACE_WITH_DPDK)
+  string(APPEND pc_requires " libdpdk")
+  set(pc_defines "-DMILLRACE_WITH_DPDK=1")
+endif()
+file(RELATIVE_PATH pc_up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+configure_file(${CMAKE_SOURCE_DIR}/cmake/millrace.pc.in ${CMAKE_BINARY_DIR}/millrace.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/millrace.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/man/*.1)
 install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
