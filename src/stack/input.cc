@@ -78,7 +78,7 @@ bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet*
   p->pull(skip);
   s.packet = p;
   s.interface = interface;
-  if (checksum_ok(*p, s.remote, s.local) && tcp::Tcp::parse(s)) return true;
+  if (checksum_ok(*p, s.remote, s.local) && tcp.parse(s)) return true;
   p->push(skip);
   s.packet = nullptr;
   return false;
@@ -169,7 +169,7 @@ void Impl::input_general(IfIndex interface, pkt::Packet* p, Instant now) {
     packets.free(s.packet);
     return;
   }
-  if (!tcp::Tcp::parse(s)) {
+  if (!tcp.parse(s)) {
     tcp.count(tcp::Counter::kDropHeader);
     packets.free(s.packet);
     return;

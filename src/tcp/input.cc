@@ -30,6 +30,7 @@ bool Tcp::parse(Segment& s) {
   s.plain = s.has_ts || s.option_bytes == 0;
   if (!s.plain) {
     const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
+    if (options.malformed) counters_.add(Counter::kBadOptions);
     s.has_ts = options.has_timestamps;
     s.ts_val = options.ts_val;
     s.ts_ecr = options.ts_ecr;

@@ -114,7 +114,7 @@ class Tcp {
 
   // Packets.
   /// Reads the TCP header at packet.data(); addresses, interface and packet must be set. False if malformed.
-  static bool parse(Segment& segment);
+  bool parse(Segment& segment);
   [[nodiscard]] uint64_t hash(const Segment& s) const {
     return hash_(s.local, s.remote, s.local_port, s.remote_port);
   }

@@ -243,6 +243,7 @@ TEST_P(Paws, MalformedOptionsDoNoHarm) {  // RFC 9293 3.1 MUST-7
   s.in(ACK, len(10), ts(false), raw({5, 3, 1, 1}));
   s.expect(ACK, ack(11));
   EXPECT_EQ(s.read(c), 10u);
+  EXPECT_EQ(s.counter("tcp.bad_options"), 3u);
 }
 
 TEST_P(Paws, UnknownOptionsAreSkipped) {  // RFC 9293 3.1 MUST-6
@@ -255,6 +256,7 @@ TEST_P(Paws, UnknownOptionsAreSkipped) {  // RFC 9293 3.1 MUST-6
   s.write(c, 1'000);
   s.expect(ACK, seq(1), len(600));
   s.skip();
+  EXPECT_EQ(s.counter("tcp.bad_options"), 0u);
 }
 
 }  // namespace
