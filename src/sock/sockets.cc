@@ -210,7 +210,8 @@ void Sockets::append(uint32_t index, pkt::Packet* data) {
   if (small && s.tail->refs == 1 && (s.tail->flags & pkt::kExternal) == 0 && s.tail->tailroom() >= bytes) {
     std::memcpy(s.tail->data() + s.tail->len, data->data(), bytes);
     s.tail->len = static_cast<uint16_t>(s.tail->len + bytes);
-    if (s.conn != 0) tcp_->recharge(s.conn, tcp::Tcp::charge_of(data), 0);
+    // The connection may have ended in this burst, and its place be another's.
+    if (s.conn != 0 && tcp_->conn(s.conn).sock == index) tcp_->recharge(s.conn, tcp::Tcp::charge_of(data), 0);
     packets_.free(data);
     return;
   }

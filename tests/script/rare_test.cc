@@ -229,6 +229,27 @@ TEST_P(Rare, FullConnectionTableRefusesNewOnesAndOthersGoOn) {
   (void)second;
 }
 
+// The second connection takes the place of the first while what the first received is still on its way to its socket.
+TEST_P(Rare, BurstThatEndsOneConnectionAndOpensAnotherKeepsTheirAccountsApart) {
+  Script s(GetParam());
+  const Handle first = s.server();
+  s.peer_port(40'001);
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0));
+  s.hold_input();
+  s.peer_port(40'000);
+  s.in(ACK, len(100));
+  s.in(ACK, len(100));  // copied behind the other
+  s.in(RST, seq(201));
+  s.peer_port(40'001);
+  s.in(ACK, len(1'000));
+  s.deliver();
+  s.skip();
+  const Handle second = s.accept(s.listener());
+  EXPECT_EQ(s.read(second), 1'000u);
+  EXPECT_EQ(s.read(first), 200u);
+}
+
 TEST_P(Rare, ReassemblyIsLimitedByTrueSize) {
   Script s(GetParam());
   SocketOptions o;
