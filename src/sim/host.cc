@@ -195,6 +195,13 @@ std::string Host::check_idle() {
   return {};
 }
 
+uint64_t Host::counter(std::string_view name) const {
+  for (const stack::CounterValue& c : worker_->worker().counters()) {
+    if (c.name == name) return c.value;
+  }
+  MR_UNREACHABLE();
+}
+
 std::string Host::trace(uint32_t records) {
   if (worker_ == nullptr) return "(the worker is gone)\n";
   return base::TraceRing::format(worker().trace().newest(records));

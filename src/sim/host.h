@@ -48,6 +48,8 @@ class Host final : public Door {
   void run_soon() { schedule(heap_.now()); }
 
   [[nodiscard]] Net& net() { return net_; }
+  /// A counter of the worker; the name must exist.
+  [[nodiscard]] uint64_t counter(std::string_view name) const;
   [[nodiscard]] stack::Worker& worker() { return worker_->worker(); }
   [[nodiscard]] const Recording& recording() const { return worker_ != nullptr ? worker_->recording() : recording_; }
   [[nodiscard]] NicStats nic_stats() const { return nic_ != nullptr ? nic_->stats() : nic_stats_; }

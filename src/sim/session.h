@@ -47,6 +47,8 @@ class Session {
   [[nodiscard]] const ConnPlan& conn() const { return conn_; }
   [[nodiscard]] int role() const { return role_; }
   [[nodiscard]] uint32_t round() const { return round_; }
+  /// Index of the host at whose end it is.
+  [[nodiscard]] int host() const { return role_ == 0 ? conn_.client : 1 - conn_.client; }
   [[nodiscard]] bool aborted() const { return aborted_; }
   [[nodiscard]] uint64_t sent() const { return tx_; }
   [[nodiscard]] uint64_t received() const { return rx_; }

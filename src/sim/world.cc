@@ -186,13 +186,17 @@ bool World::allowed_error(const Session& s) const {
   const ConnPlan& c = s.conn();
   if (c.kind == ConnKind::kAbort || s.unreachable()) return true;
   if (c.kind == ConnKind::kSimultaneous) return s.sent() == 0 && s.received() == 0;
-  // With a full TIME-WAIT table the end of a complete connection may be answered with a reset.
-  if (plan_.tiny_pools && s.complete() && s.error() == Error::kConnectionReset) return true;
-  // Forged SYNs can keep a tiny half-open table full until a client gives up.
-  if (plan_.tiny_pools && s.role() == 0 && !s.was_open()) return true;
-  const auto& server = traffic_[static_cast<size_t>(1 - c.client)];
-  if (s.role() == 0 && plan_.tiny_pools && s.received() == 0 && server->accepted(c.port) <= s.round()) return true;
-  return false;
+  // A TIME-WAIT entry that gave way in a full table leaves a peer whose last ACK was lost to a reset.
+  if (s.complete() && s.error() == Error::kConnectionReset) {
+    return hosts_[static_cast<size_t>(1 - s.host())]->counter("tcp.time_wait_evicted") > 0;
+  }
+  if (s.role() != 0) return false;
+  // The server's tables may have been full: it gave the half-open entry up, or could not make it a connection.
+  const Host& server = *hosts_[static_cast<size_t>(1 - s.host())];
+  const uint64_t refused = server.counter("tcp.half_open_evicted") + server.counter("tcp.drop.backlog_full") +
+                           server.counter("tcp.drop.table_full");
+  const auto& accepting = traffic_[static_cast<size_t>(1 - s.host())];
+  return refused > 0 && s.received() == 0 && accepting->accepted(c.port) <= s.round();
 }
 
 bool World::released_early(const Session& s, uint64_t end) const {

@@ -29,6 +29,7 @@ namespace millrace::tcp {
   X(kSynAcksOut, "tcp.syn_acks_out", "SYN-ACKs sent")                                         \
   X(kTimeWaits, "tcp.time_waits", "connections that entered TIME-WAIT")                       \
   X(kTimeWaitRecycled, "tcp.time_wait_recycled", "TIME-WAIT entries replaced by a new SYN")   \
+  X(kTimeWaitEvicted, "tcp.time_wait_evicted", "TIME-WAIT entries that gave way to a newer one in a full table") \
   X(kBadOptions, "tcp.bad_options", "segments whose options were malformed: read up to the fault, otherwise taken") \
   X(kHalfOpenEvicted, "tcp.half_open_evicted", "half-open entries that gave way to a newer SYN in a full table") \
   X(kNoBuffers, "tcp.no_buffers", "transmissions put off for want of a packet or block")      \

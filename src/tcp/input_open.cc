@@ -404,17 +404,26 @@ void Tcp::input_time_wait(Ref ref, Segment& s, Instant now) {
   send_bare(b, now);
 }
 
+// A full table gives up the entry nearest to its end, or nearly so, rather than end the new connection at once: its peer
+// may still need an acknowledgment.
+void Tcp::make_room_for_time_wait(bool v4) {
+  const auto due = [](const TimeWait& w) { return w.timer.deadline_ns; };
+  uint32_t oldest = 0;
+  if (v4 && wait4_.used() == wait4_.limit()) oldest = oldest_of_some(wait4_, due);
+  if (!v4 && wait6_.used() == wait6_.limit()) oldest = oldest_of_some(wait6_, due);
+  if (oldest == 0) return;
+  counters_.add(Counter::kTimeWaitEvicted);
+  drop_time_wait(Ref(v4 ? Place::kWait4 : Place::kWait6, oldest));
+}
+
 // The connection's storage shrinks to a TIME-WAIT entry; the socket keeps what it received.
 void Tcp::enter_time_wait(uint32_t index, Instant now) {
   Conn& c = conns_[index];
   set_state(index, State::kTimeWait);
   const bool v4 = (c.options & kOptV4) != 0;
+  make_room_for_time_wait(v4);
   const uint32_t entry = v4 ? wait4_.allocate() : wait6_.allocate();
-  if (entry == 0) {
-    // The table is full: the connection ends without the quiet time, as RFC 9293 3.6.1 allows under load.
-    destroy(index);
-    return;
-  }
+  MR_ASSERT(entry != 0);
   const Ref ref(v4 ? Place::kWait4 : Place::kWait6, entry);
   if (v4) {
     wait4_[entry].set_addresses(c.local, c.remote);

@@ -220,6 +220,7 @@ class Tcp {
   void input_time_wait(Ref ref, Segment& s, Instant now);
   bool promote(Ref ref, Segment& s, Instant now);
   void make_room_for_half_open(bool v4);
+  void make_room_for_time_wait(bool v4);
   /// The oldest of up to eight neighbours in a full slab; age(object) grows from old to young.
   template <class Mini, class Age>
   uint32_t oldest_of_some(const base::Slab<Mini>& slab, Age&& age) {

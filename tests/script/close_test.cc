@@ -315,21 +315,35 @@ TEST_P(Close, ClosingAListenerResetsWhatNobodyAccepted) {
   s.expect(RST | ACK, seq(0), ack(1));
 }
 
-TEST_P(Close, FullTimeWaitTableEndsTheConnectionAtOnce) {
+TEST_P(Close, FullTimeWaitTableRecyclesTheEntryNearestToItsEnd) {
   Options o;
-  o.max_time_wait = 1;
+  o.max_time_wait = 2;
   Script s(GetParam(), o);
   to_time_wait(s);
-  s.peer_port(40'001);
-  s.in(SYN, seq(0), s.offer());
-  s.expect(SYN | ACK, seq(0));
-  s.in(ACK);
-  const Handle c = s.accept(s.listener());
-  s.close(c);
-  s.expect(FIN | ACK, seq(1));
-  s.in(FIN | ACK, seq(1), ack(2));
+  for (const uint16_t port : {40'001, 40'002}) {
+    s.advance(1'000);
+    s.peer_port(port);
+    s.in(SYN, seq(0), s.offer());
+    s.expect(SYN | ACK, seq(0));
+    s.in(ACK);
+    const Handle c = s.accept(s.listener());
+    s.close(c);
+    s.expect(FIN | ACK, seq(1));
+    s.in(ACK, seq(1), ack(2));
+    s.in(FIN | ACK, seq(1), ack(2));
+    s.expect(ACK, seq(2), ack(2));
+  }
+  EXPECT_EQ(s.counter("tcp.time_wait_evicted"), 1u);
+  for (const uint16_t port : {40'001, 40'002}) {
+    s.peer_port(port);
+    EXPECT_EQ(s.state(), "TIME-WAIT");
+  }
+  s.in(FIN | ACK, seq(1), ack(2));  // its last ACK was lost
+  s.expect(ACK, seq(2), ack(2));
+  s.peer_port(40'000);
   EXPECT_EQ(s.state(), "");
-  s.skip();
+  s.in(FIN | ACK, seq(1), ack(2));
+  s.expect(RST, seq(2));
 }
 
 }  // namespace
