@@ -12,6 +12,7 @@ struct Order {
 };
 // Pairs of settings of which the first may not be above the second.
 constexpr Order kOrders[] = {
+    {"ip", "reassembly_source_bytes", "reassembly_bytes"},
     {"tcp", "port_low", "port_high"},
     {"tcp", "rto_min_us", "rto_max_us"},
     {"tcp", "rto_initial_us", "rto_max_us"},

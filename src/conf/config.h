@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "conf/settings.h"
+#include "ip/settings.h"
 #include "millrace/address.h"
 #include "tcp/settings.h"
 
@@ -48,6 +49,7 @@ struct Config {
   std::vector<Interface> interfaces{};
   std::vector<Route> routes{};
   tcp::Settings tcp{};
+  ip::Settings ip{};
   WorkerSettings worker{};
   LoopSettings loop{};
   Dpdk dpdk{};

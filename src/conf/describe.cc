@@ -59,6 +59,8 @@ std::string describe_settings() {
   numbers(out, "loop");
   heading(out, "[tcp]", "TCP. Also as `--set tcp.KEY=VALUE`.");
   numbers(out, "tcp");
+  heading(out, "[ip]", "IPv4 and IPv6. Also as `--set ip.KEY=VALUE`.");
+  numbers(out, "ip");
   heading(out, "[dpdk]", "Only where an interface has `driver = \"dpdk\"`.");
   keys(out, dpdk_rows());
   return out;

@@ -11,6 +11,8 @@ int64_t& tcp_field(Config& config, const Setting& setting) {
   return config.tcp.*tcp::kSettingRows[setting.index].field;
 }
 
+int64_t& ip_field(Config& config, const Setting& setting) { return config.ip.*ip::kSettingRows[setting.index].field; }
+
 constexpr int64_t WorkerSettings::*kWorkerFields[] = {
 #define X(name, value, least, greatest, text) &WorkerSettings::name,
     MILLRACE_WORKER_SETTINGS(X)
@@ -30,6 +32,10 @@ std::vector<Setting> assemble() {
   uint32_t index = 0;
   for (const tcp::SettingRow& row : tcp::kSettingRows) {
     all.push_back({"tcp", row.name, row.least, row.greatest, row.value, row.text, tcp_field, index++});
+  }
+  index = 0;
+  for (const ip::SettingRow& row : ip::kSettingRows) {
+    all.push_back({"ip", row.name, row.least, row.greatest, row.value, row.text, ip_field, index++});
   }
   index = 0;
 #define X(name, value, least, greatest, text) \

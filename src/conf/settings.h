@@ -1,5 +1,6 @@
 // Settings rows: one row a knob. A row generates the struct's member, the TOML key, the --set name, the range check,
-// the documentation and the boundary tests. TCP's rows come from tcp/settings.h.
+// the documentation and the boundary tests. TCP's rows come from tcp/settings.h, IP's from
+// ip/settings.h.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,7 @@ struct LoopSettings {
 
 /// One knob, whichever module owns it.
 struct Setting {
-  std::string_view section;  ///< "tcp", "worker" or "loop": the TOML table
+  std::string_view section;  ///< "tcp", "ip", "worker" or "loop": the TOML table
   std::string_view name;
   int64_t least;
   int64_t greatest;

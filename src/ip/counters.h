@@ -23,7 +23,14 @@ namespace millrace::ip {
   X(kIpBroadcast, "ip.drop.broadcast", "IPv4 broadcasts")                                                    \
   X(kIpMulticast, "ip.drop.multicast", "datagrams to a group that nobody joined")                            \
   X(kIpLinkBroadcast, "ip.drop.link_broadcast", "unicast datagrams in a broadcast or multicast frame")       \
-  X(kIpFragment, "ip.drop.fragment", "fragments")                                                            \
+  X(kFragBad, "ip.drop.fragment_malformed", "fragments of an impossible length or with a fragment inside")   \
+  X(kFragTooLong, "ip.drop.fragment_too_long", "fragments that reach beyond the longest datagram")           \
+  X(kFragHeaderChain, "ip.drop.fragment_header_chain", "first fragments without all headers (RFC 7112)")     \
+  X(kFragDuplicate, "ip.drop.fragment_duplicate", "fragments that were there already")                       \
+  X(kFragOverlap, "ip.drop.fragment_overlap", "fragments that overlap or contradict others (RFC 5722)")      \
+  X(kFragTooMany, "ip.drop.fragment_too_many", "fragments beyond what one datagram may have")                \
+  X(kFragLate, "ip.drop.fragment_late", "fragments of a datagram that was given up")                         \
+  X(kFragNoRoom, "ip.drop.fragment_no_room", "fragments that the limits of memory left no room for")         \
   X(kIpSourceRoute, "ip.drop.source_route", "IPv4 datagrams with a source route")                            \
   X(kIpBadOptions, "ip.drop.bad_options", "datagrams with malformed or refused options or extension headers") \
   X(kIpUnknownProtocol, "ip.drop.unknown_protocol", "datagrams of a protocol that we do not have")           \
@@ -55,8 +62,17 @@ namespace millrace::ip {
   X(kInV4, "ip.in.v4", "IPv4 datagrams received")                                                            \
   X(kInV6, "ip.in.v6", "IPv6 datagrams received")                                                            \
   X(kDelivered, "ip.in.delivered", "datagrams handed to an upper layer")                                     \
-  X(kConsumed, "ip.in.consumed", "frames that ended in ARP, ICMP or neighbour discovery")                    \
+  X(kConsumed, "ip.in.consumed", "frames that ended in ARP, ICMP, neighbour discovery or reassembly")        \
+  X(kFragsIn, "ip.in.fragments", "fragments received")                                                       \
+  X(kReasmDone, "ip.reassembly.datagrams", "datagrams put together from fragments")                          \
+  X(kReasmTimeouts, "ip.reassembly.timeouts", "datagrams whose fragments did not all come in time")          \
+  X(kReasmAborted, "ip.reassembly.aborted", "datagrams given up because of a fragment")                      \
+  X(kReasmEcn, "ip.reassembly.ecn", "the same, because congestion met a part that was not ECN-capable")      \
+  X(kReasmEvicted, "ip.reassembly.evicted", "incomplete datagrams that made room for newer ones")            \
+  X(kReasmEvictedSource, "ip.reassembly.evicted_source", "the same, at the limit of their source")           \
   X(kSent, "ip.out.datagrams", "datagrams sent by the slow path")                                            \
+  X(kFragmented, "ip.out.fragmented", "datagrams sent in fragments")                                         \
+  X(kFragsOut, "ip.out.fragments", "fragments sent")                                                         \
   X(kFrames, "eth.out.frames", "frames queued for a device")                                                 \
   X(kArpRequestsIn, "arp.in.requests", "ARP requests received")                                              \
   X(kArpRepliesIn, "arp.in.replies", "ARP replies received")                                                 \
@@ -79,7 +95,7 @@ namespace millrace::ip {
   X(kOutUnresolved, "ip.drop.unresolved", "datagrams to a neighbour that did not answer")                    \
   X(kOutQueueFull, "ip.drop.transmit_queue_full", "frames that the interface's queue had no room for")       \
   X(kOutNoPacket, "ip.drop.no_packet", "packets not sent because the pool was empty")                        \
-  X(kOutTooBig, "ip.drop.too_big", "datagrams larger than the interface's MTU")                              \
+  X(kOutTooBig, "ip.drop.too_big", "datagrams larger than the path takes, that may not be fragmented")        \
   X(kOutSegments, "ip.drop.too_many_segments", "frames with more pieces than the device takes")              \
   X(kOutNoRoute, "ip.drop.no_route", "replies without a route back")                                         \
   X(kOutHook, "ip.drop.hook_output", "datagrams refused by the output hook")

@@ -92,10 +92,10 @@ void Ip::State::error_in_v4(Arrival& a, const wire::Icmpv4View& message) {
              quoted->destination_port(), quoted->sequence()});
 }
 
-// The packet stays the caller's. Callers have refused broadcasts, multicasts, fragments and impossible sources.
+// The packet stays the caller's. Callers have refused broadcasts, multicasts and impossible sources.
 void Ip::State::send_error_v4(const Arrival& about, const wire::Icmpv4Header& error) {
-  // RFC 1122 3.2.2: never about a group, on the link or above, and never about an ICMP error.
-  bool allowed = about.to == FrameTo::kUs && !about.destination.is_multicast();
+  // RFC 1122 3.2.2: never about a group, on the link or above, a later fragment, or an ICMP error.
+  bool allowed = about.to == FrameTo::kUs && !about.destination.is_multicast() && !about.later_fragment;
   if (about.protocol == wire::kProtocolIcmp) {
     std::array<std::byte, wire::kIcmpv4Size> head{};
     const size_t n = pkt::copy_out(*about.packet, about.header, head);

@@ -68,7 +68,8 @@ void Ip::State::input_icmp_v6(Arrival& a) {
   const auto message = *wire::Icmpv6View::check(message_of(a, room));
   const auto type = message.type();
   if (type >= wire::Icmpv6Type::kRouterSolicitation && type <= wire::Icmpv6Type::kRedirect) {
-    if (message.message().size() != length) return drop(a.packet, IpCounter::kNdInvalid);
+    // RFC 6980 5 MUST: what came in fragments, even a single one, is ignored.
+    if (message.message().size() != length || a.fragmented) return drop(a.packet, IpCounter::kNdInvalid);
     return input_nd(a, message.message());
   }
   if (a.source.is_unspecified()) return drop(a.packet, IpCounter::kIpMartianSource);

@@ -46,8 +46,9 @@ std::optional<Datagram> Ip::State::input_v4(Arrival a) {
   a.length = view->total_length();
   if (!accept_addresses_v4(a)) return std::nullopt;
   if (!pass_hook(HookPoint::kInput, a.nif.index, packet)) return refuse(IpCounter::kIpHookIn);
-  if (view->is_fragment()) return refuse(IpCounter::kIpFragment);
+  a.later_fragment = view->fragment_offset() != 0;
   if (header > wire::kIpv4MinSize && !accept_options_v4(a)) return std::nullopt;
+  if (view->is_fragment() && !reassemble_v4(a)) return std::nullopt;
   return upper_v4(a);
 }
 

@@ -79,14 +79,16 @@ bool Ip::State::find_upper_v6(Arrival& a) {
   const wire::Bytes head = a.packet->bytes();
   const auto view = *wire::Ipv6View::check_quoted(head);
   const bool whole = a.packet->next == nullptr;
-  const wire::Ipv6Upper upper = whole ? wire::find_upper(view) : wire::find_quoted_upper(view, head);
+  const wire::Ipv6Upper upper = wire::find_upper(view, head);
   const auto refuse = [&](IpCounter why) {
     drop(a.packet, why);
     return false;
   };
   switch (upper.status) {
     case Status::kUpper: break;
-    case Status::kFragment: return refuse(IpCounter::kIpFragment);
+    case Status::kFragment:
+      if (a.fragmented) return refuse(IpCounter::kFragBad);
+      return reassemble_v6(a, upper) && find_upper_v6(a);
     case Status::kTruncated: return refuse(whole ? IpCounter::kIpTruncated : IpCounter::kIpScattered);
     case Status::kDiscard: return refuse(IpCounter::kIpBadOptions);
     case Status::kParameterProblem:
@@ -95,6 +97,7 @@ bool Ip::State::find_upper_v6(Arrival& a) {
   }
   a.protocol = upper.protocol;
   a.header = upper.offset;
+  a.fragmented = a.fragmented || upper.after_fragment;
   if (a.protocol == wire::kProtocolTcp || a.protocol == wire::kProtocolIcmpv6) return true;
   if (a.protocol == wire::kProtocolUdp) {
     send_error_v6(a, wire::Icmpv6Header::unreachable(wire::Icmpv6Unreachable::kPort));  // RFC 4443 3.1 SHOULD

@@ -12,8 +12,8 @@ namespace {
 
 uint32_t max_hops(const Config& config) { return 2 * config.max_neighbours + 2; }
 
-base::SipKey hop_key(uint64_t seed) {
-  base::Rng rng(seed ^ 0x686f7073);
+base::SipKey key_of(uint64_t seed, uint64_t purpose) {
+  base::Rng rng(seed ^ purpose);
   return {rng.next(), rng.next()};
 }
 
@@ -33,14 +33,16 @@ Ip::State::State(Ip& owner, const Config& c)
       routes(c.max_routes),
       neighbours({c.max_neighbours, c.pending_per_neighbour, c.pending_total}, {}, c.seed),
       hops(1),
-      hop_index(max_hops(c), hop_key(c.seed)),
+      hop_index(max_hops(c), key_of(c.seed, 0x686f7073)),
       error_limit(c.icmp_errors_per_second, std::max(1U, c.icmp_errors_per_second / 10)),
-      echo_limit(c.icmp_echo_per_second, std::max(1U, c.icmp_echo_per_second / 10)) {
+      echo_limit(c.icmp_echo_per_second, std::max(1U, c.icmp_echo_per_second / 10)),
+      reassembly(config.settings, packets, counters, key_of(c.seed, 0x66726167)),
+      ids(c.seed ^ 0x69647300) {
   netifs.reserve(kMaxInterfaces);
   MR_ASSERT(c.worker < c.workers);
   const uint32_t changes = 2 * c.max_neighbours;
-  if (c.worker != 0) following.emplace(changes, hop_key(c.seed + 1));
-  for (uint32_t i = 1; c.worker == 0 && i < c.workers; ++i) feeds.emplace_back(changes, hop_key(c.seed + i));
+  if (c.worker != 0) following.emplace(changes, key_of(c.seed + 1, 0x686f7073));
+  for (uint32_t i = 1; c.worker == 0 && i < c.workers; ++i) feeds.emplace_back(changes, key_of(c.seed + i, 0x686f7073));
 }
 
 // The caller refreshes what depends on the set of links.
@@ -77,6 +79,7 @@ void Ip::clear() {
     pkt::Packet* frame = nullptr;
     while (nif.queue.pop({&frame, 1}) == 1) s.packets.free(frame);
   }
+  s.reassembly.clear();
   errors_.clear();
 }
 
@@ -221,7 +224,9 @@ bool Ip::frame_slow(HopId hop, pkt::Packet* packet, Instant now) {
   return state_->frame_slow(static_cast<uint32_t>(hop), packet, now);
 }
 void Ip::confirm_slow(HopId hop, Instant now) { state_->confirm_slow(static_cast<uint32_t>(hop), now); }
-void Ip::send(const SendArgs& args, pkt::Packet* packet, Instant now) { state_->send(args, packet, now); }
+Result<void> Ip::send(const SendArgs& args, pkt::Packet* packet, Instant now) {
+  return state_->send(args, packet, now);
+}
 void Ip::transmit(IfIndex interface, pkt::Packet* frame) { state_->transmit(interface, frame); }
 size_t Ip::drain(IfIndex interface, std::span<pkt::Packet*> out) {
   Netif* nif = state_->find(interface);
@@ -234,8 +239,13 @@ bool Ip::has_output(IfIndex interface) const {
 void Ip::advance(Instant now) {
   State& s = *state_;
   s.neighbours.advance(now, [&](neigh::EntryId id, const neigh::Step& step) { s.act(id, step, now); });
+  s.reassembly.advance(now, [&](pkt::Packet& first, IfIndex interface, bool to_group) {
+    s.reassembly_timed_out(first, interface, to_group, now);
+  });
 }
-Instant Ip::next_deadline() const { return state_->neighbours.next_deadline(); }
+Instant Ip::next_deadline() const {
+  return std::min(state_->neighbours.next_deadline(), state_->reassembly.next_deadline());
+}
 
 std::vector<Ip::NeighbourInfo> Ip::neighbours() const {
   std::vector<NeighbourInfo> out;
@@ -295,7 +305,7 @@ Ip::Ledger Ip::ledger() const {
 }
 
 size_t Ip::packets_held() const {
-  size_t held = state_->neighbours.pending_total();
+  size_t held = state_->neighbours.pending_total() + state_->reassembly.segments();
   for (const Netif& nif : state_->netifs) held += nif.queue.size();
   return held;
 }

@@ -13,6 +13,7 @@
 
 #include "base/counters.h"
 #include "base/rng.h"
+#include "ip/settings.h"
 #include "link/netif.h"
 #include "millrace/address.h"
 #include "millrace/result.h"
@@ -74,13 +75,14 @@ struct Config {
   uint64_t seed = 0;
   uint32_t max_neighbours = 4'096;
   uint32_t max_routes = 65'536;
-  uint32_t pending_per_neighbour = 16;   ///< packets kept while a neighbour is being resolved (RFC 1122 2.3.2.2)
+  uint32_t pending_per_neighbour = 64;   ///< packets kept while a neighbour is being resolved (RFC 1122 2.3.2.2)
   uint32_t pending_total = 1'024;        ///< the same for all neighbours together
   uint32_t icmp_errors_per_second = 100; ///< one worker's budget (RFC 1812 4.3.2.8, RFC 4443 2.4 f)
   uint32_t icmp_echo_per_second = 100'000;
   uint32_t transmit_queue = 4'096;       ///< frames waiting per interface before new ones are dropped
   uint32_t workers = 1;                  ///< of the process; see replica.h
   uint32_t worker = 0;                   ///< this one: 0 writes neighbours, addresses and routes, the others follow
+  Settings settings{};
 };
 
 struct TableMessage;
@@ -167,10 +169,15 @@ class Ip {
     uint8_t ttl = 64;
     uint8_t traffic_class = 0;
     Route route;
+    /// A datagram that is larger than the path takes goes out in fragments. Otherwise it is not sent, and IPv4 routers
+    /// are told not to fragment it either.
+    bool may_fragment = false;
   };
-  /// Adds the IP header to a transport datagram (taken; checksum already complete or left to the device by flags),
-  /// frames it and queues it on the interface. For everything but the bulk of TCP.
-  void send(const SendArgs& args, pkt::Packet* packet, Instant now);
+  /// Adds the IP header to a transport datagram (taken, also on an error; checksum already complete or left to the device
+  /// by flags), frames it and queues it on the interface. For everything but the bulk of TCP. A datagram that waits for
+  /// a neighbour counts as sent. kTooBig (beyond the path's MTU, or 65,535 bytes), kNoBuffers, kNetUnreachable (the
+  /// route's interface is gone).
+  Result<void> send(const SendArgs& args, pkt::Packet* packet, Instant now);
 
   /// Queues a frame that is ready for the device; drops it, counted, when the queue is full.
   void transmit(IfIndex interface, pkt::Packet* frame);
@@ -224,7 +231,7 @@ class Ip {
     uint64_t dropped = 0;
   };
   [[nodiscard]] Ledger ledger() const;
-  /// Packets held inside: waiting for neighbours and for devices.
+  /// Packets held inside: waiting for neighbours, for devices and for the other fragments of their datagrams.
   [[nodiscard]] size_t packets_held() const;
   /// Every pending and queued packet is freed.
   void clear();

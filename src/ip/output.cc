@@ -45,17 +45,23 @@ pkt::Packet* Ip::State::fit_segments(const Netif& nif, pkt::Packet* packet) {
   return linear;
 }
 
-void Ip::State::send(const SendArgs& args, pkt::Packet* packet, Instant now) {
+Result<void> Ip::State::send(const SendArgs& args, pkt::Packet* packet, Instant now) {
+  const auto refuse = [&](IpCounter why, Error error) {
+    drop_out(packet, why);
+    return fail(error);
+  };
   const Netif* nif = find(args.route.interface);
-  if (nif == nullptr) return drop_out(packet, IpCounter::kOutNoHop);
+  if (nif == nullptr) return refuse(IpCounter::kOutNoHop, Error::kNetUnreachable);
   const link::DeviceLimits& limits = nif->config.limits;
   const uint16_t header = ip_header_size(args.source);
   const uint32_t payload = packet->total;
   const bool segmented = (packet->flags & pkt::kTxTcpSeg) != 0;
-  if (payload + header > (segmented ? uint32_t{0xffff} : uint32_t{limits.mtu})) {
-    return drop_out(packet, IpCounter::kOutTooBig);
-  }
   const bool v4 = args.source.is_v4();
+  if (payload + (v4 ? header : 0U) > 0xffff) return refuse(IpCounter::kOutTooBig, Error::kTooBig);
+  if (!segmented && payload + header > limits.mtu) {
+    if (!args.may_fragment) return refuse(IpCounter::kOutTooBig, Error::kTooBig);
+    return send_fragments(args, packet, limits.mtu, now);
+  }
   // The device fills the header checksum in anyway when it cuts segments.
   const bool device_sum = v4 && !nif->is_loopback() && limits.tx_ip_checksum;
   write_ip_header(packet->push(header), args.source, args.destination, args.protocol, payload, args.ttl,
@@ -66,9 +72,10 @@ void Ip::State::send(const SendArgs& args, pkt::Packet* packet, Instant now) {
     packet->set_tx_lengths(wire::kEthernetSize, header, packet->l4_len(), packet->seg_size());
   }
   packet = fit_segments(*nif, packet);
-  if (packet == nullptr) return;
+  if (packet == nullptr) return fail(Error::kNoBuffers);
   counters.add(IpCounter::kSent);
   if (ip.frame(args.route.hop, packet, now)) transmit(args.route.interface, packet);
+  return {};
 }
 
 void Ip::State::transmit(IfIndex interface, pkt::Packet* frame) {

@@ -9,9 +9,11 @@
 
 #include "ip/addresses.h"
 #include "ip/counters.h"
+#include "ip/datagram_ids.h"
 #include "ip/ip.h"
 #include "ip/ratelimit.h"
 #include "ip/replica.h"
+#include "ip/reassembly.h"
 #include "ip/route/table.h"
 #include "ip/segments.h"
 #include "link/tx_queue.h"
@@ -20,6 +22,7 @@
 #include "wire/ethernet.h"
 #include "wire/icmpv4.h"
 #include "wire/icmpv6.h"
+#include "wire/ipv6.h"
 
 namespace millrace::ip {
 
@@ -59,6 +62,8 @@ struct Arrival {
   uint8_t traffic_class = 0;
   uint32_t header = 0;   ///< bytes in front of the transport header
   uint32_t length = 0;   ///< of the whole datagram
+  bool later_fragment = false;  ///< not the first of its datagram: no error is sent about it (RFC 1122 3.2.2)
+  bool fragmented = false;      ///< came in fragments, or with a fragment header
 };
 
 struct Ip::State {
@@ -81,6 +86,14 @@ struct Ip::State {
   std::optional<Datagram> upper_v6(Arrival& a);
   bool accept_addresses_v6(Arrival& a);
   bool find_upper_v6(Arrival& a);
+
+  // fragments_in.cc. False: the fragment is held, or dropped and counted. True: `a` is the whole datagram.
+  bool reassemble_v4(Arrival& a);
+  bool reassemble_v6(Arrival& a, const wire::Ipv6Upper& at);
+  bool add_fragment(Arrival& a, const Fragment& fragment, Reassembly::Verdict& verdict);
+  bool join_v4(Arrival& a, const Reassembly::Verdict& whole);
+  bool join_v6(Arrival& a, const Reassembly::Verdict& whole);
+  void reassembly_timed_out(pkt::Packet& first, IfIndex interface, bool to_group, Instant now);
 
   // icmp_v4.cc
   void input_icmp_v4(Arrival& a);
@@ -153,8 +166,15 @@ struct Ip::State {
   void invalidate_hops(IfIndex interface);
   void refresh_topology();
 
+  // fragments_out.cc
+  pkt::Packet* slice(const pkt::Packet& whole, uint32_t offset, uint32_t length, uint16_t max_segments);
+  bool slice_by_copy(pkt::Packet* head, const pkt::Packet& from, uint32_t offset, uint32_t length);
+  static void write_fragment_header(pkt::Packet& fragment, const SendArgs& args, uint32_t id, uint32_t start,
+                                    bool more);
+  Result<void> send_fragments(const SendArgs& args, pkt::Packet* packet, uint32_t mtu, Instant now);
+
   // output.cc
-  void send(const SendArgs& args, pkt::Packet* packet, Instant now);
+  Result<void> send(const SendArgs& args, pkt::Packet* packet, Instant now);
   void transmit(IfIndex interface, pkt::Packet* frame);
   /// A fresh frame, or nullptr (counted).
   pkt::Packet* new_packet();
@@ -187,6 +207,8 @@ struct Ip::State {
   base::Counters<IpCounter> counters;
   std::vector<Feed> feeds;             // the control worker's, by replica
   std::optional<Following> following;  // a replica's
+  Reassembly reassembly;
+  DatagramIds ids;
   struct HookSlot {
     Hook hook = nullptr;
     void* context = nullptr;

@@ -19,6 +19,7 @@ class TxQueue {
 
   [[nodiscard]] bool empty() const { return head_ == tail_; }
   [[nodiscard]] bool full() const { return tail_ - head_ >= limit_; }
+  [[nodiscard]] uint32_t room() const { return limit_ - (tail_ - head_); }
   [[nodiscard]] uint32_t size() const { return tail_ - head_; }
 
   /// There must be room.

@@ -38,7 +38,7 @@ struct EntryId {
 
 struct Limits {
   uint32_t neighbours = 4'096;
-  uint32_t pending_per_neighbour = 16;
+  uint32_t pending_per_neighbour = 64;
   uint32_t pending_total = 1'024;
 };
 

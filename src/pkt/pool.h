@@ -89,6 +89,7 @@ class PacketCache {
   void drain();
 
   [[nodiscard]] size_t frames_available() const { return frame_.count + frame_.pool->available(); }
+  [[nodiscard]] size_t frames_capacity() const { return frame_.pool->capacity(); }
   [[nodiscard]] size_t references_available() const { return reference_.count + reference_.pool->available(); }
 
  private:

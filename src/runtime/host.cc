@@ -157,6 +157,7 @@ Outcome<void> Host::make_worker() {
   worker.max_time_wait = whole(config_.worker.max_time_wait);
   worker.block_bytes = static_cast<size_t>(config_.worker.block_mib) << 20;
   worker.tcp = config_.tcp;
+  worker.ip = config_.ip;
   worker.start = clock_.now();
   worker_ = std::make_unique<stack::Worker>(worker);
   panic_worker = worker_.get();

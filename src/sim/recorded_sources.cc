@@ -14,6 +14,7 @@ void encode_config(Writer& out, const stack::WorkerConfig& config) {
   out.u64(config.max_neighbours);
   out.u64(config.block_bytes);
   for (const tcp::SettingRow& row : tcp::kSettingRows) out.u64(static_cast<uint64_t>(config.tcp.*row.field));
+  for (const ip::SettingRow& row : ip::kSettingRows) out.u64(static_cast<uint64_t>(config.ip.*row.field));
   out.fixed(static_cast<uint64_t>(config.start.ns()));
 }
 
@@ -28,6 +29,7 @@ DecodedConfig decode_config(Reader& in) {
   d.config.max_neighbours = static_cast<uint32_t>(in.u64());
   d.config.block_bytes = in.u64();
   for (const tcp::SettingRow& row : tcp::kSettingRows) d.config.tcp.*row.field = static_cast<int64_t>(in.u64());
+  for (const ip::SettingRow& row : ip::kSettingRows) d.config.ip.*row.field = static_cast<int64_t>(in.u64());
   d.config.start = Instant(static_cast<int64_t>(in.fixed()));
   return d;
 }

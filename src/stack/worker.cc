@@ -15,6 +15,7 @@ ip::Config ip_config(const WorkerConfig& config, pkt::PacketCache& packets) {
   c.workers = config.shards != nullptr ? config.shards->workers() : 1;
   c.worker = config.shard;
   c.max_neighbours = config.max_neighbours;
+  c.settings = config.ip;
   return c;
 }
 

@@ -15,6 +15,7 @@
 #include "base/trace.h"
 #include "ip/ip.h"
 #include "ip/replica.h"
+#include "ip/settings.h"
 #include "link/netif.h"
 #include "millrace/event.h"
 #include "millrace/request.h"
@@ -42,6 +43,7 @@ struct WorkerConfig {
   uint32_t max_neighbours = 4'096;
   size_t block_bytes = size_t{256} << 20; ///< limit for payload blocks
   tcp::Settings tcp{};
+  ip::Settings ip{};
   Instant start{};
   const steer::ShardMap* shards = nullptr;  ///< which worker owns what, the same for all; copied. Null: one worker
   uint32_t shard = 0;                       ///< this one; 0 is the control worker

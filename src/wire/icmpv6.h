@@ -45,6 +45,7 @@ enum class Icmpv6Unreachable : uint8_t {
 inline constexpr uint8_t kIcmpv6ErroneousField = 0;
 inline constexpr uint8_t kIcmpv6UnrecognizedNextHeader = 1;
 inline constexpr uint8_t kIcmpv6UnrecognizedOption = 2;
+inline constexpr uint8_t kIcmpv6IncompleteHeaderChain = 3;  // RFC 7112 5
 /// Codes of kTimeExceeded.
 inline constexpr uint8_t kIcmpv6HopLimitExceeded = 0;
 inline constexpr uint8_t kIcmpv6ReassemblyTimeout = 1;

@@ -110,28 +110,43 @@ bool step(Walk& w, uint8_t protocol) {
   return true;
 }
 
-}  // namespace
-
-Ipv6Upper detail::walk_extension_headers(Bytes datagram, bool multicast) {
-  // Offsets are 16 bits wide; what lies beyond cannot be an extension header that we would accept.
-  if (datagram.size() > 0xffff) datagram = datagram.first(0xffff);
-  Walk w{datagram, multicast, {}};
-  w.out.protocol = load_u8(&datagram[6]);
-  w.out.offset = kIpv6Size;
-  w.out.next_header_at = 6;
-  for (unsigned headers = 0; is_extension_header(w.out.protocol); ++headers) {
+// From w.out.offset, where a header of w.out.protocol stands; `headers` were passed before.
+void walk(Walk& w, unsigned headers) {
+  for (; detail::is_extension_header(w.out.protocol); ++headers) {
     if (headers == kIpv6MaxExtensionHeaders) {
       stop(w, Status::kDiscard);
-      return w.out;
+      return;
     }
     // RFC 8200 4: hop-by-hop options stand directly behind the fixed header or nowhere.
     if (w.out.protocol == kProtocolHopByHop && headers != 0) {
-      parameter_problem(w, kUnrecognizedNextHeader, w.out.next_header_at, !multicast);
-      return w.out;
+      parameter_problem(w, kUnrecognizedNextHeader, w.out.next_header_at, !w.multicast);
+      return;
     }
-    if (!step(w, w.out.protocol)) return w.out;
+    if (!step(w, w.out.protocol)) return;
   }
   stop(w, Status::kUpper);
+}
+
+// Offsets are 16 bits wide; what lies beyond cannot be an extension header that we would accept.
+Bytes clipped(Bytes datagram) { return datagram.size() > 0xffff ? datagram.first(0xffff) : datagram; }
+
+}  // namespace
+
+Ipv6Upper detail::walk_extension_headers(Bytes datagram, bool multicast) {
+  Walk w{clipped(datagram), multicast, {}};
+  w.out.protocol = load_u8(&datagram[6]);
+  w.out.offset = kIpv6Size;
+  w.out.next_header_at = 6;
+  walk(w, 0);
+  return w.out;
+}
+
+Ipv6Upper detail::walk_behind_fragment(Bytes datagram, const Ipv6Upper& fragment) {
+  Walk w{clipped(datagram), true, {}};
+  w.out.protocol = fragment.fragment.next_header;
+  w.out.offset = fragment.offset;
+  w.out.next_header_at = fragment.fragment_at;
+  walk(w, 1);
   return w.out;
 }
 

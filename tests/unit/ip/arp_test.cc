@@ -143,14 +143,14 @@ TEST_F(ArpTest, ARequestFromTheNeighbourServesAsTheAnswer) {
 }
 
 TEST_F(ArpTest, OnlyTheNewestPacketsWait) {
-  for (uint32_t i = 0; i < 20; ++i) send_tcp(peer4_, i);
+  for (uint32_t i = 0; i < 68; ++i) send_tcp(peer4_, i);
   EXPECT_EQ(count("neigh.drop.queue_full"), 4U);
   (void)sent();
   hear(reply(kPeerMac));
   const auto out = sent();
-  ASSERT_EQ(out.size(), 16U);
+  ASSERT_EQ(out.size(), 64U);
   EXPECT_EQ(wire::load_be32(&out.front()[38]), 4U) << "the oldest four are gone";
-  EXPECT_EQ(wire::load_be32(&out.back()[38]), 19U);
+  EXPECT_EQ(wire::load_be32(&out.back()[38]), 67U);
 }
 
 TEST_F(ArpTest, SilenceFailsEachWaitingSegment) {

@@ -194,16 +194,6 @@ TEST_F(InputTest, UnicastInABroadcastFrameIsDropped) {
   expect_drop(v6(peer6_, our6_, MacAddr{{0x33, 0x33, 0, 0, 0, 1}}), "ip.drop.link_broadcast");
 }
 
-TEST_F(InputTest, FragmentsAreDroppedUnderTheirOwnName) {
-  expect_drop(changed_v4([](std::byte* h) { wire::store_be16(h + 6, 0x2000); }), "ip.drop.fragment");
-  expect_drop(changed_v4([](std::byte* h) { wire::store_be16(h + 6, 5); }), "ip.drop.fragment");
-  Frame fragment(8);
-  wire::Ipv6Fragment{wire::kProtocolTcp, 0, true, 1}.emit(fragment);
-  expect_drop(ethernet(kOurMac, kPeerMac, EtherType::kIpv6,
-                       datagram(peer6_, our6_, wire::kProtocolFragment, fragment + bytes(16))),
-              "ip.drop.fragment");
-}
-
 // RFC 1122 3.2.1.8
 TEST_F(InputTest, Ipv4OptionsAreSkippedAndSourceRoutesRefused) {
   const auto with_options = [&](std::initializer_list<int> options) {

@@ -1,0 +1,40 @@
+// Settings of IP: one row a knob generates the struct here and, in conf/, the sysctl, the parser with its range, the
+// documentation and the boundary tests.
+#pragma once
+
+#include <cstdint>
+
+namespace millrace::ip {
+
+/// name, default, least, greatest, text
+#define MILLRACE_IP_SETTINGS(X)                                                                                  \
+  X(reassembly_bytes, 4'194'304, 65'536, 1'073'741'824,                                                          \
+    "memory for fragments that wait for the rest of their datagram, bytes at true buffer size")                  \
+  X(reassembly_source_bytes, 1'048'576, 65'536, 1'073'741'824, "the same for the fragments of one source")       \
+  X(reassembly_datagrams, 1'024, 1, 1'048'576, "incomplete datagrams at a time")                                 \
+  X(reassembly_fragments, 128, 2, 8'192, "fragments of one datagram")                                            \
+  X(reassembly_v4_us, 30'000'000, 1'000'000, 255'000'000, "how long an IPv4 datagram waits for its fragments")   \
+  X(reassembly_v6_us, 60'000'000, 1'000'000, 255'000'000, "the same for IPv6 (RFC 8200 4.5 says 60 seconds)")
+
+struct Settings {
+#define X(name, value, least, greatest, text) int64_t name = value;
+  MILLRACE_IP_SETTINGS(X)
+#undef X
+};
+
+struct SettingRow {
+  const char* name;
+  int64_t Settings::*field;
+  int64_t least;
+  int64_t greatest;
+  int64_t value;  ///< default
+  const char* text;
+};
+
+inline constexpr SettingRow kSettingRows[] = {
+#define X(name, value, least, greatest, text) {#name, &Settings::name, least, greatest, value, text},
+    MILLRACE_IP_SETTINGS(X)
+#undef X
+};
+
+}  // namespace millrace::ip
