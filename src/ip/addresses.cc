@@ -12,6 +12,7 @@ bool is_directed_broadcast(const Prefix& prefix, const IpAddr& addr) {
 }
 
 void Addresses::rebuild() {
+  ++version_;
   const auto room = std::bit_ceil(static_cast<uint32_t>(4 * list_.size() + 8));
   slots_.assign(room, nullptr);
   mask_ = room - 1;

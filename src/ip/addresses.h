@@ -46,6 +46,8 @@ class Addresses {
   /// is none of its family.
   [[nodiscard]] const Address* select_source(IfIndex interface, const IpAddr& next, const IpAddr& destination) const;
   [[nodiscard]] const std::vector<Address>& all() const { return list_; }
+  /// Another after each change.
+  [[nodiscard]] uint32_t version() const { return version_; }
 
  private:
   [[nodiscard]] uint32_t hash(const IpAddr& addr) const {
@@ -59,6 +61,7 @@ class Addresses {
   std::vector<Address> list_;
   std::vector<const Address*> slots_;
   uint32_t mask_ = 0;
+  uint32_t version_ = 0;
 };
 
 }  // namespace millrace::ip

@@ -17,9 +17,15 @@ base::SipKey key_of(uint64_t seed, uint64_t purpose) {
   return {rng.next(), rng.next()};
 }
 
-// RFC 4291 appendix A: fe80::/64 and the modified EUI-64 of the MAC address.
-IpAddr link_local_of(const MacAddr& mac) {
-  const auto& m = mac.bytes;
+// RFC 4291 appendix A: fe80::/64 and the modified EUI-64 of the MAC address, unless the interface has an identifier of
+// its own.
+IpAddr link_local_of(const link::NetifConfig& config) {
+  if (config.interface_id != 0) {
+    std::array<uint8_t, 16> bytes{0xfe, 0x80};
+    for (size_t i = 0; i < 8; ++i) bytes[8 + i] = static_cast<uint8_t>(config.interface_id >> (56 - 8 * i));
+    return IpAddr(bytes);
+  }
+  const auto& m = config.mac.bytes;
   const auto first = static_cast<uint8_t>(m[0] ^ 2);
   return IpAddr({0xfe, 0x80, 0, 0, 0, 0, 0, 0, first, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]});
 }
@@ -97,7 +103,7 @@ Result<IfIndex> Ip::add_interface(const link::NetifConfig& config) {
   s.refresh_topology();
   if (ethernet) {
     // RFC 4862 5.3. Several interfaces may share a MAC address; the first keeps the link-local address.
-    const Prefix prefix{link_local_of(config.mac), 64};
+    const Prefix prefix{link_local_of(config), 64};
     if (s.addresses.find(prefix.addr) == nullptr) s.addresses.add(index, prefix);
   }
   return index;
@@ -279,6 +285,8 @@ bool Ip::is_up(IfIndex interface) const {
   const Netif* nif = state_->find(interface);
   return nif != nullptr && nif->up;
 }
+
+uint32_t Ip::addresses_version() const { return state_->addresses.version(); }
 
 std::vector<Ip::AddressInfo> Ip::addresses() const {
   std::vector<AddressInfo> out;

@@ -218,6 +218,8 @@ class Ip {
     Prefix prefix;
   };
   [[nodiscard]] std::vector<AddressInfo> addresses() const;
+  /// Another after each change of addresses().
+  [[nodiscard]] uint32_t addresses_version() const;
   struct CounterLine {
     base::CounterInfo info;
     uint64_t value;

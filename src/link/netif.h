@@ -28,6 +28,7 @@ struct NetifConfig {
   LinkKind kind = LinkKind::kEthernet;
   MacAddr mac{};
   DeviceLimits limits{};
+  uint64_t interface_id = 0;  ///< low half of the IPv6 link-local address; 0: made from the MAC address
 };
 
 }  // namespace millrace::link

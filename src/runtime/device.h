@@ -53,6 +53,13 @@ class Device {
   virtual void disarm_wait() {}
   /// Called now and then (about once a millisecond when busy, and before each sleep): reclaim sent buffers and so on.
   virtual void housekeeping(Instant) {}
+  /// Tells a device that shares an interface with the kernel which addresses are the stack's and which groups it has
+  /// joined, all of them, at start and after every change.
+  virtual Outcome<void> set_addresses(std::span<const IpAddr>) { return {}; }
+  /// Whether the kernel is on the link too, with the same MAC address.
+  [[nodiscard]] virtual bool shares_mac() const { return false; }
+  /// What kind of service was got, for people: "native XDP, copy, 1 queue"; may be empty.
+  [[nodiscard]] virtual std::string describe() const { return {}; }
   [[nodiscard]] virtual bool link_up() const { return true; }
   /// Why the device will never work again, e.g. "it was removed"; empty while it may.
   [[nodiscard]] virtual std::string_view trouble() const { return {}; }

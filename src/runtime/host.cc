@@ -14,6 +14,7 @@
 #include <map>
 
 #include "base/assert.h"
+#include "base/siphash.h"
 #include "conf/parse.h"
 #include "stack/impl.h"
 
@@ -45,6 +46,14 @@ std::string family_list(const conf::Interface& interface) {
   std::string out;
   for (const Prefix& prefix : interface.addresses) out += ", " + prefix.to_string();
   return out;
+}
+
+// The kernel has the link-local address that the MAC gives; one made from a hash of the MAC (and not marked as globally
+// unique, RFC 7136) is ours.
+uint64_t interface_id_beside_the_kernel(const MacAddr& mac) {
+  constexpr base::SipKey kKey{0x6d696c6c72616365, 0x6c696e6b6c6f6361};
+  constexpr uint64_t kUniversal = uint64_t{2} << 56;
+  return base::siphash(kKey, std::as_bytes(std::span(mac.bytes))) & ~kUniversal;
 }
 
 // What is left of a device's abilities once the configuration has had its say.
@@ -173,6 +182,7 @@ Outcome<void> Host::add_interfaces() {
     link::NetifConfig netif;
     netif.name = interface.name;
     netif.mac = device.mac();
+    if (device.shares_mac()) netif.interface_id = interface_id_beside_the_kernel(netif.mac);
     netif.limits = allowed(device.limits(), interface);
     const auto index = worker_->add_interface(netif);
     if (!index) return failure(fmt::format("cannot add interface {}: {}", interface.name, describe(index.error())));
@@ -186,9 +196,25 @@ Outcome<void> Host::add_interfaces() {
     loop_->attach(device, *index);
     ports_.push_back({&device, *index, &interface});
     if (!options_.quiet) {
-      fmt::print(stderr, "{}: {}, {}, MTU {}{}\n", interface.name, interface.driver, netif.mac.to_string(),
-                 netif.limits.mtu, family_list(interface));
+      const std::string kind = device.describe();
+      fmt::print(stderr, "{}: {}{}, {}, MTU {}{}\n", interface.name, interface.driver,
+                 kind.empty() ? "" : " (" + kind + ")", netif.mac.to_string(), netif.limits.mtu,
+                 family_list(interface));
     }
+  }
+  return tell_addresses();
+}
+
+Outcome<void> Host::tell_addresses() {
+  const ip::Ip& ip = worker_->impl().ip;
+  told_addresses_ = ip.addresses_version();
+  const auto all = ip.addresses();
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    std::vector<IpAddr> addresses;
+    for (const auto& address : all) {
+      if (address.interface == ports_[i].interface) addresses.push_back(address.prefix.addr);
+    }
+    if (auto done = devices_[i]->set_addresses(addresses); !done) return done;
   }
   return {};
 }
@@ -296,6 +322,9 @@ void Host::chores(Instant now) {
     failed_ = true;
     fmt::print(stderr, "{} works no more: {}\n", device->name(), device->trouble());
     loop_->stop(1);
+  }
+  if (told_addresses_ != worker_->impl().ip.addresses_version()) {
+    if (auto done = tell_addresses(); !done) fmt::print(stderr, "{}\n", done.error().to_string());
   }
   if (control_ != nullptr) {
     control_->serve([this](std::string_view question) { return answer(question, observed()); });

@@ -52,6 +52,7 @@ class Host {
   Outcome<void> start_control();
   Outcome<void> drop_privileges();
   Outcome<void> pin();
+  Outcome<void> tell_addresses();
   void chores(Instant now);
   [[nodiscard]] Observed observed();
 
@@ -75,6 +76,7 @@ class Host {
   Stages stats_before_;
   Instant stats_at_{};
   Instant capture_flush_at_{};
+  uint32_t told_addresses_ = 0;  // version of the addresses that devices know
   bool failed_ = false;
 };
 
