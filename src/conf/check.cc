@@ -125,10 +125,18 @@ Interface default_interface() {
   return interface;
 }
 
+std::string default_driver(const Interface& interface) {
+  std::string_view name = interface.device.empty() ? interface.name : interface.device;
+  if (!name.starts_with("mr") || name.size() == 2) return "xdp";
+  name.remove_prefix(2);
+  return name.find_first_not_of("0123456789") == std::string_view::npos ? "tap" : "xdp";
+}
+
 void fill_defaults(Config& config) {
   if (config.interfaces.empty()) config.interfaces.push_back(default_interface());
   for (size_t i = 0; i < config.interfaces.size(); ++i) {
     Interface& interface = config.interfaces[i];
+    if (interface.driver.empty()) interface.driver = default_driver(interface);
     if (interface.driver != "tap" || i != 0 || !interface.addresses.empty()) continue;
     interface.addresses = {*Prefix::parse("198.18.0.2/24"), *Prefix::parse("fd00:6d72::2/64")};
     if (interface.configure_kernel && interface.kernel_addresses.empty()) {

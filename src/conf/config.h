@@ -14,19 +14,30 @@
 
 namespace millrace::conf {
 
+/// Ports of one or both protocols.
+struct PortRange {
+  bool tcp = true;
+  bool udp = true;
+  uint16_t low = 0;
+  uint16_t high = 0;
+};
+
 /// One `[interface.NAME]` table or one `--interface` flag.
 struct Interface {
   std::string name;
-  std::string driver = "tap";
+  std::string driver;                     ///< empty: by the name (default_driver)
   std::string device;                     ///< what the driver opens; empty: the driver's default. tap: name of the
-                                          ///< kernel's TAP; dpdk: a PCI address or vdev arguments
+                                          ///< kernel's TAP; xdp: name of the kernel's interface; dpdk: a PCI address
+                                          ///< or vdev arguments
   std::optional<MacAddr> mac{};           ///< empty: the device's own, or one derived from the name
   std::vector<Prefix> addresses{};        ///< the stack's addresses
   std::vector<Prefix> kernel_addresses{}; ///< tap: what the kernel's side gets
   bool configure_kernel = true;           ///< tap: whether to touch the addresses of the kernel's side
   std::vector<IpAddr> gateways{};         ///< default routes, at most one a family
   uint16_t mtu = 0;                       ///< 0: the device's own
-  uint16_t queues = 1;
+  uint16_t queues = 0;                    ///< 0: the driver's choice
+  std::vector<PortRange> ports{};         ///< xdp: only these are the stack's, and the kernel has the addresses too
+  std::string xdp_mode = "auto";          ///< xdp: "auto", "zero-copy", "copy" or "generic"
   bool tso = true;                        ///< use the device's TCP segmentation if it has any
   bool checksum = true;                   ///< use the device's checksums if it has any
 };

@@ -34,8 +34,8 @@ template <class T, class One>
 Expected read_list(const Value& value, std::vector<T>& into, const char* expected, One&& one) {
   std::vector<T> items;
   if (value.from_flag) items = into;
-  const std::span<const Value> values = value.kind == Value::Kind::kList ? std::span<const Value>(value.items)
-                                                                         : std::span<const Value>(&value, 1);
+  const std::span<const Value> values =
+      value.kind == Value::Kind::kList ? std::span<const Value>(value.items) : std::span<const Value>(&value, 1);
   for (const Value& item : values) {
     if (item.kind != Value::Kind::kText) return want(expected);
     auto parsed = one(item.text);
@@ -60,7 +60,49 @@ std::optional<IpAddr> gateway_address(const std::string& text) {
   return addr;
 }
 
+// "80", "tcp/80", "udp/5000-5100".
+std::optional<PortRange> port_range(const std::string& text) {
+  PortRange range;
+  std::string_view rest = text;
+  if (const size_t slash = rest.find('/'); slash != std::string_view::npos) {
+    const std::string_view protocol = rest.substr(0, slash);
+    if (protocol != "tcp" && protocol != "udp") return {};
+    range.tcp = protocol == "tcp";
+    range.udp = protocol == "udp";
+    rest.remove_prefix(slash + 1);
+  }
+  const auto read = [&](uint16_t& port) {
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), port);
+    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
+    return error == std::errc{} && port != 0;
+  };
+  if (!read(range.low)) return {};
+  range.high = range.low;
+  if (!rest.empty() && rest[0] == '-') {
+    rest.remove_prefix(1);
+    if (!read(range.high)) return {};
+  }
+  if (!rest.empty() || range.high < range.low) return {};
+  return range;
+}
+
 constexpr const char* kAddressForm = "an address with a prefix length, such as \"198.18.0.2/24\", or a list of them";
+
+constexpr std::string_view kDrivers[] = {"tap", "xdp", "dpdk"};
+constexpr std::string_view kXdpModes[] = {"auto", "zero-copy", "copy", "generic"};
+
+// One of a few words.
+Expected read_choice(const Value& value, std::string& into, std::span<const std::string_view> words) {
+  std::string expected;
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (value.kind == Value::Kind::kText && value.text == words[i]) {
+      into = value.text;
+      return {};
+    }
+    expected += (i == 0 ? "" : i + 1 == words.size() ? " or " : ", ") + ('"' + std::string(words[i]) + '"');
+  }
+  return expected;
+}
 
 template <class Number, class T, Number T::*field, int64_t least, int64_t greatest>
 Expected number_into(const Value& value, T& into) {
@@ -89,12 +131,9 @@ constexpr KeyRow<Config> kTop[] = {
 };
 
 constexpr KeyRow<Interface> kInterface[] = {
-    {"driver", "text", "\"tap\"", "what opens the device: \"tap\" or \"dpdk\"",
-     [](const Value& v, Interface& i) -> Expected {
-       if (v.kind != Value::Kind::kText || (v.text != "tap" && v.text != "dpdk")) return want("\"tap\" or \"dpdk\"");
-       i.driver = v.text;
-       return {};
-     }},
+    {"driver", "text", "\"tap\" for mr0, mr1 ..., otherwise \"xdp\"",
+     "what opens the device: \"tap\", \"xdp\" (an interface of the kernel, shared with it) or \"dpdk\"",
+     [](const Value& v, Interface& i) { return read_choice(v, i.driver, kDrivers); }},
     {"address", "address/length or list", "198.18.0.2/24 and fd00:6d72::2/64 on a TAP", "the stack's addresses",
      [](const Value& v, Interface& i) { return read_list(v, i.addresses, kAddressForm, interface_address); }},
     {"kernel_address", "address/length or list", "198.18.0.1/24 and fd00:6d72::1/64 on a TAP",
@@ -122,13 +161,25 @@ constexpr KeyRow<Interface> kInterface[] = {
        i.mac = mac;
        return {};
      }},
-    {"queues", "number", "1", "queue pairs of the device", number_into<uint16_t, Interface, &Interface::queues, 1, 1>},
+    {"queues", "number", "1; xdp: all", "queue pairs of the device",
+     number_into<uint16_t, Interface, &Interface::queues, 1, 64>},
     {"tso", "switch", "true", "let the device cut large segments if it can",
      [](const Value& v, Interface& i) { return read_switch(v, i.tso); }},
     {"checksum", "switch", "true", "let the device compute checksums if it can",
      [](const Value& v, Interface& i) { return read_switch(v, i.checksum); }},
+    {"ports", "text or list", "all",
+     "xdp: only these ports of the addresses are the stack's, all else is the kernel's, which has the addresses too: "
+     "\"tcp/80\", \"udp/5000-5100\", \"53\"",
+     [](const Value& v, Interface& i) {
+       return read_list(v, i.ports, "ports, such as \"tcp/80\", \"udp/5000-5100\" or \"53\", or a list of them",
+                        port_range);
+     }},
+    {"xdp_mode", "text", "\"auto\"",
+     "xdp: \"zero-copy\", \"copy\" or \"generic\" (any driver, slower) and nothing else; \"auto\" = the best there is",
+     [](const Value& v, Interface& i) { return read_choice(v, i.xdp_mode, kXdpModes); }},
     {"device", "text", "the interface's name",
-     "tap: name of the kernel's TAP; dpdk: PCI address or vdev arguments (the last key of a flag)",
+     "tap: name of the kernel's TAP; xdp: of its interface; dpdk: PCI address or vdev arguments (the last key of a "
+     "flag)",
      [](const Value& v, Interface& i) { return read_text(v, i.device); }},
 };
 

@@ -40,7 +40,9 @@ struct Problem {
 /// The interface of a configuration that names none: TAP mr0 between 198.18.0.1 (the kernel) and 198.18.0.2 (the
 /// stack), and fd00:6d72::1 and ::2.
 [[nodiscard]] Interface default_interface();
-/// Gives a TAP interface without addresses the default ones.
+/// "tap" for the names mr0, mr1 ...; any other plain name is an interface of the kernel: "xdp".
+[[nodiscard]] std::string default_driver(const Interface& interface);
+/// Names every interface's driver, and gives a TAP interface without addresses the default ones.
 void fill_defaults(Config& config);
 
 /// Of `candidates`, the one nearest to `word` by edit distance if it is near enough to be meant, or empty.

@@ -70,7 +70,7 @@ class DpdkDriver final : public runtime::Driver {
     for (const conf::Interface& interface : interfaces) {
       auto spec = parse_spec(interface.device);
       if (!spec) return in(interface, spec.error());
-      if (interface.queues != 1) return failure(fmt::format("interface {}: one queue is supported", interface.name));
+      if (interface.queues > 1) return failure(fmt::format("interface {}: one queue is supported", interface.name));
       if (auto ok = check_device(config, *spec); !ok) return in(interface, ok.error());
       const size_t rings = size_t{spec->rx_ring} + spec->tx_ring + 512;
       if (static_cast<size_t>(config.worker.frames) < rings) {

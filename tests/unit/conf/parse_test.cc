@@ -95,7 +95,7 @@ TEST(ConfParse, NamesWrongTypesAndValues) {
             "site.toml:2:7: 'mac' in [interface.mr0] is \"01:00:5e:00:00:01\"; expected the Ethernet address of one "
             "host, such as \"02:00:00:00:00:02\"");
   EXPECT_EQ(problem_of("[interface.mr0]\ndriver = \"tapp\"\n"),
-            "site.toml:2:10: 'driver' in [interface.mr0] is \"tapp\"; expected \"tap\" or \"dpdk\"");
+            "site.toml:2:10: 'driver' in [interface.mr0] is \"tapp\"; expected \"tap\", \"xdp\" or \"dpdk\"");
   EXPECT_EQ(problem_of("force = 1\n"), "site.toml:1:9: 'force' in the top of the file is 1; expected true or false");
   EXPECT_EQ(problem_of("interface = 3\n"), "site.toml:1:13: 'interface' is a whole number; expected a table");
   EXPECT_EQ(problem_of("[interface.a_name_of_17_byt]\n"),

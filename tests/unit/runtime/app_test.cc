@@ -125,8 +125,16 @@ TEST_F(RuntimeApp, WithoutInterfacesItIsTheDefaultTap) {
       << said_;
 }
 
+TEST_F(RuntimeApp, APlainNameIsAnInterfaceOfTheKernel) {
+  EXPECT_EQ(run({"--interface", "mr7"}), 0) << said_;
+  for (const char* name : {"eth1", "mr", "mr1x", "mrs0"}) {
+    EXPECT_EQ(run({"--interface", name, "--address", "10.0.0.3/24"}), 1);
+    EXPECT_NE(said_.find("wants the driver 'xdp'"), std::string::npos) << said_;
+  }
+}
+
 TEST_F(RuntimeApp, FlagsWinOverTheFile) {
-  const std::string path = file("[interface.a0]\naddress = \"10.0.0.2/24\"\nmtu = 1400\n[tcp]\nsack = 0\nmss = 1000\n");
+  const std::string path = file("[interface.a0]\ndriver = \"tap\"\naddress = \"10.0.0.2/24\"\nmtu = 1400\n[tcp]\nsack = 0\nmss = 1000\n");
   EXPECT_EQ(run({"--config", path, "--address", "10.0.0.3/24", "--gateway", "10.0.0.1", "--set", "tcp.sack=1",
                  "--spin-us", "7"}),
             0)
