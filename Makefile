@@ -12,7 +12,7 @@ help:                ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p;s/^\([a-z-]*\):  *## /  make \1\t/p' Makefile | sort -u | expand -t 24
 
 programs:            ## the programs, in build/release/bin, and the libraries, in build/release/lib
-	@ci/install-packages build dpdk
+	@ci/install-packages build dpdk xdp
 	@ci/build $(PRESET) programs
 
 demo:                ## from nothing to a page fetched by curl over the stack
@@ -25,7 +25,7 @@ bench:               ## micro-benchmarks and workloads
 	@ci/bench
 
 lint:                ## clang-tidy and clang-format over everything
-	@ci/install-packages build dpdk test lint
+	@ci/install-packages build dpdk xdp test lint
 	@ci/lint
 
 format:              ## lays the sources out as .clang-format says

@@ -10,7 +10,7 @@ import re
 import tree
 
 # Folders below src/ that programs may include; the rest of the core is reached through include/millrace/.
-PROGRAM_FOLDERS = {"base", "conf", "runtime", "drivers", "drivers/tap", "drivers/dpdk", "sdk"}
+PROGRAM_FOLDERS = {"base", "conf", "runtime", "drivers", "drivers/tap", "drivers/xdp", "drivers/dpdk", "sdk"}
 # The load generator makes frames of its own.
 PROGRAM_FOLDERS_MORE = {"apps/load": {"pkt", "wire", "link"}}
 LIBRARY_HEADERS_OF_PUBLIC = {"tl/expected.hpp"}

@@ -1,0 +1,186 @@
+#include "drivers/xdp/device.h"
+
+#include <fmt/format.h>
+#include <net/if.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "drivers/xdp/unfinished.h"
+
+namespace millrace::drivers::xdp {
+namespace {
+
+using runtime::failure;
+using runtime::Failure;
+using runtime::Outcome;
+
+constexpr size_t kEthernetHeader = 14;
+constexpr size_t kMostReceiveSlots = 2048;
+constexpr uint16_t kMostSegments = 64;  // the driver copies what does not lie in one piece
+constexpr Duration kLookEvery = milliseconds(100);
+
+Copy copy_of(const std::string& mode) {
+  if (mode == "zero-copy") return Copy::kZeroCopy;
+  return mode == "auto" ? Copy::kAuto : Copy::kCopy;
+}
+
+struct PortSets {
+  Filter::PortBits tcp{};
+  Filter::PortBits udp{};
+};
+
+}  // namespace
+
+XdpDevice::XdpDevice(const conf::Interface& interface, const KernelInterface& kernel, UmemPool& pool,
+                     const runtime::Resources& resources)
+    : name_(interface.name),
+      kernel_(kernel),
+      mac_(interface.mac.value_or(kernel.mac)),
+      pool_(pool),
+      cache_(*resources.frames, *resources.references),
+      by_port_(!interface.ports.empty()),
+      unfinished_(leaves_checksums_unfinished(kernel)) {
+  limits_.mtu = interface.mtu != 0 ? interface.mtu : kernel.mtu;
+  limits_.max_segments = kMostSegments;
+  segments_ = limits_.mtu + kEthernetHeader > UmemPool::kRoom;
+}
+
+XdpDevice::~XdpDevice() = default;
+
+Outcome<std::unique_ptr<XdpDevice>> XdpDevice::open(const conf::Interface& interface, const KernelInterface& kernel,
+                                                    UmemPool& pool, const runtime::Resources& resources) {
+  std::unique_ptr<XdpDevice> device(new XdpDevice(interface, kernel, pool, resources));
+  if (auto done = device->attach(interface); !done) return tl::unexpected<Failure>(done.error());
+  if (auto done = device->open_sockets(interface); !done) return tl::unexpected<Failure>(done.error());
+  if (auto done = device->open_copies(); !done) return tl::unexpected<Failure>(done.error());
+  return device;
+}
+
+Outcome<void> XdpDevice::attach(const conf::Interface& interface) {
+  Filter::Options options;
+  options.mac = mac_;
+  options.queues = kernel_.queues;
+  options.frags = segments_;
+  options.by_port = by_port_;
+  options.try_native = interface.xdp_mode != "generic";
+  options.try_generic = interface.xdp_mode == "generic" || interface.xdp_mode == "auto";
+  auto filter = Filter::attach(kernel_, options);
+  if (!filter) return tl::unexpected<Failure>(filter.error());
+  filter_ = std::move(*filter);
+  if (!by_port_) return {};
+  const auto bits = std::make_unique<PortSets>();
+  for (const conf::PortRange& range : interface.ports) {
+    for (uint32_t port = range.low; port <= range.high; ++port) {
+      const uint64_t bit = uint64_t{1} << (port % 64);
+      if (range.tcp) bits->tcp[port / 64] |= bit;
+      if (range.udp) bits->udp[port / 64] |= bit;
+    }
+  }
+  return filter_->set_ports(bits->tcp, bits->udp);
+}
+
+Outcome<void> XdpDevice::open_sockets(const conf::Interface& interface) {
+  const uint32_t count = interface.queues != 0 ? interface.queues : kernel_.queues;
+  if (count > kernel_.queues) {
+    return failure(fmt::format("{} has {} receive queues, not {}", kernel_.name, kernel_.queues, count),
+                   fmt::format("ethtool -L {} combined {} gives it more, if the device can", kernel_.name, count));
+  }
+  wait_.reset(epoll_create1(EPOLL_CLOEXEC));
+  Socket::Options options;
+  options.interface = kernel_.name;
+  options.copy = filter_->hook() == Hook::kGeneric ? Copy::kCopy : copy_of(interface.xdp_mode);
+  options.segments = segments_;
+  options.receive_slots = static_cast<uint32_t>(
+      std::min(kMostReceiveSlots, std::bit_floor(std::max<size_t>(pool_.capacity() / (4 * count), 64))));
+  for (options.queue = 0; options.queue < count; ++options.queue) {
+    auto socket = Socket::open(options, pool_, cache_);
+    if (!socket) return tl::unexpected<Failure>(socket.error());
+    if (!wait_for((*socket)->fd())) {
+      return failure(fmt::format("cannot wait for {}: {}", kernel_.name, std::strerror(errno)));
+    }
+    sockets_.push_back(std::move(*socket));
+  }
+  for (uint32_t queue = 0; queue < count; ++queue) {
+    if (auto done = filter_->set_socket(queue, sockets_[queue]->fd()); !done) return done;
+  }
+  return {};
+}
+
+bool XdpDevice::wait_for(int fd) const {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  return epoll_ctl(wait_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+Outcome<void> XdpDevice::open_copies() {
+  auto copies = Copies::open(kernel_, mac_, by_port_);
+  if (!copies) return tl::unexpected<Failure>(copies.error());
+  copies_.emplace(std::move(*copies));
+  for (const int fd : copies_->fds()) {
+    if (!wait_for(fd)) return failure(fmt::format("cannot wait for {}: {}", kernel_.name, std::strerror(errno)));
+  }
+  return {};
+}
+
+Outcome<void> XdpDevice::set_addresses(std::span<const IpAddr> addresses) {
+  std::vector<IpAddr> unicast;
+  for (const IpAddr& address : addresses) {
+    if (!address.is_multicast()) unicast.push_back(address);
+  }
+  copies_->set_addresses(addresses);
+  return filter_->set_addresses(unicast);
+}
+
+size_t XdpDevice::receive(std::span<pkt::Packet*> out) {
+  size_t count = 0;
+  for (size_t i = 0; i < sockets_.size() && count < out.size(); ++i) {
+    count += sockets_[next_]->receive(out.subspan(count), counters_);
+    if (++next_ == sockets_.size()) next_ = 0;
+  }
+  if (copies_due_) [[unlikely]] {
+    const size_t copies = copies_->receive(out.subspan(count), cache_);
+    for (size_t i = count; i < count + copies; ++i) {
+      ++counters_.rx_frames;
+      counters_.rx_bytes += out[i]->total;
+    }
+    count += copies;
+    copies_due_ = count == out.size();
+  }
+  if (unfinished_) {
+    for (size_t i = 0; i < count; ++i) mark_unfinished_checksum(*out[i]);
+  }
+  return count;
+}
+
+bool XdpDevice::arm_wait() {
+  bool quiet = true;
+  for (const auto& socket : sockets_) quiet = socket->arm_wait() && quiet;
+  return quiet;
+}
+
+void XdpDevice::housekeeping(Instant now) {
+  for (const auto& socket : sockets_) socket->housekeeping();
+  copies_due_ = true;
+  if (now < look_at_) return;
+  look_at_ = now + kLookEvery;
+  const auto kernel = look_up(kernel_.name);
+  gone_ = gone_ || !kernel || kernel->index != kernel_.index;
+  up_ = !gone_ && kernel->up;
+}
+
+runtime::DeviceCounters XdpDevice::counters() const {
+  runtime::DeviceCounters counters = counters_;
+  for (const auto& socket : sockets_) counters.rx_dropped += socket->lost();
+  return counters;
+}
+
+std::string XdpDevice::describe() const {
+  return fmt::format("{} XDP, {}, {} queue{}", filter_->hook() == Hook::kNative ? "native" : "generic",
+                     sockets_[0]->zero_copy() ? "zero-copy" : "copy", sockets_.size(), sockets_.size() == 1 ? "" : "s");
+}
+
+}  // namespace millrace::drivers::xdp

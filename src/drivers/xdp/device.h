@@ -1,0 +1,72 @@
+// An interface over AF_XDP: our program on it, a socket on each of its receive queues, all served by one worker. Sends
+// through the first queue.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "drivers/xdp/copies.h"
+#include "drivers/xdp/filter.h"
+#include "drivers/xdp/kernel_interface.h"
+#include "drivers/xdp/socket.h"
+#include "drivers/xdp/umem.h"
+#include "runtime/descriptor.h"
+#include "runtime/device.h"
+
+namespace millrace::drivers::xdp {
+
+class XdpDevice final : public runtime::Device {
+ public:
+  static runtime::Outcome<std::unique_ptr<XdpDevice>> open(const conf::Interface& interface,
+                                                           const KernelInterface& kernel, UmemPool& pool,
+                                                           const runtime::Resources& resources);
+  ~XdpDevice() override;
+
+  [[nodiscard]] const std::string& name() const override { return name_; }
+  [[nodiscard]] MacAddr mac() const override { return mac_; }
+  [[nodiscard]] bool shares_mac() const override { return mac_ == kernel_.mac; }
+  [[nodiscard]] const link::DeviceLimits& limits() const override { return limits_; }
+  size_t receive(std::span<pkt::Packet*> out) override;
+  size_t transmit(std::span<pkt::Packet* const> frames) override { return sockets_[0]->transmit(frames, counters_); }
+  [[nodiscard]] int wait_fd() const override { return wait_.get(); }
+  bool arm_wait() override;
+  void disarm_wait() override { copies_due_ = true; }
+  void housekeeping(Instant now) override;
+  runtime::Outcome<void> set_addresses(std::span<const IpAddr> addresses) override;
+  [[nodiscard]] bool link_up() const override { return up_; }
+  [[nodiscard]] std::string_view trouble() const override { return gone_ ? "it was removed" : ""; }
+  [[nodiscard]] runtime::DeviceCounters counters() const override;
+  [[nodiscard]] std::string describe() const override;
+
+ private:
+  XdpDevice(const conf::Interface& interface, const KernelInterface& kernel, UmemPool& pool,
+            const runtime::Resources& resources);
+  runtime::Outcome<void> attach(const conf::Interface& interface);
+  runtime::Outcome<void> open_sockets(const conf::Interface& interface);
+  runtime::Outcome<void> open_copies();
+  [[nodiscard]] bool wait_for(int fd) const;
+
+  std::string name_;
+  KernelInterface kernel_;
+  MacAddr mac_;
+  link::DeviceLimits limits_{};
+  UmemPool& pool_;
+  pkt::PacketCache cache_;
+  std::unique_ptr<Filter> filter_;
+  std::vector<std::unique_ptr<Socket>> sockets_;
+  std::optional<Copies> copies_;
+  runtime::Descriptor wait_;  // an epoll set of all sockets
+  runtime::DeviceCounters counters_{};
+  size_t next_ = 0;    // socket that receive() asks first
+  Instant look_at_{};  // when to look at the link again
+  bool by_port_;
+  bool copies_due_ = false;  // when to look for copies: after a sleep and about once a millisecond
+  bool segments_ = false;
+  bool unfinished_ = false;  // checksums may be
+  bool up_ = true;
+  bool gone_ = false;
+};
+
+}  // namespace millrace::drivers::xdp

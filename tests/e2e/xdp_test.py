@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""millrace-httpd over AF_XDP on one end of a veth cable that stays the kernel's: the same MAC address, the kernel's own
+servers beside the stack's. MILLRACE_E2E_BYTES: size of the long transfers."""
+import os
+import random
+import signal
+import sys
+import time
+
+import basics
+import world
+from failure_test import fails
+from world import expect
+
+GIB = int(os.environ.get("MILLRACE_E2E_BYTES", 1 << 30))
+# The kernel's addresses on the stack's end of the cable.
+BESIDE4, BESIDE6 = "198.18.0.3", "fd00:6d72::3"
+OURS = ["--address", f"{world.STACK4}/24", "--address", f"{world.STACK6}/64"]
+
+# A kernel TCP server that says everything back, both families.
+ECHO = """
+import socket, threading
+server = socket.create_server(("::", 2022), family=socket.AF_INET6, dualstack_ipv6=True)
+def serve(s):
+    while data := s.recv(65536): s.sendall(data)
+while True:
+    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+"""
+
+
+def cable(w, mtu=1500, queues=1):
+    """wire0 with the kernel's addresses here; wire1, for AF_XDP and the kernel together, in the namespace "stack"."""
+    w.namespace("stack")
+    counts = [str(queues), "numrxqueues", str(queues)]
+    w.run("ip", "link", "add", "wire0", "numtxqueues", *counts, "type", "veth", "peer", "name", "wire1", "numtxqueues",
+          *counts)
+    if queues > 1:
+        for end in ("wire0", "wire1"):
+            w.run("ethtool", "-L", end, "rx", str(queues), "tx", str(queues))
+    w.run("ip", "link", "set", "wire1", "netns", "stack")
+    for end, ns in (("wire0", None), ("wire1", "stack")):
+        w.run("ip", "link", "set", end, "mtu", str(mtu), "up", ns=ns)
+    w.address(None, "wire0", f"{world.KERNEL4}/24", f"{world.KERNEL6}/64")
+    w.address("stack", "wire1", f"{BESIDE4}/24", f"{BESIDE6}/64")
+
+
+def httpd(w, *more):
+    return w.server("millrace-httpd", "--interface", "wire1", *OURS, *more, ns="stack",
+                    ready=lambda: w.answers(world.STACK4))
+
+
+def setup(w, *more):
+    cable(w)
+    httpd(w, *more)
+    return basics.Site()
+
+
+def program_of(w):
+    """What `ip link` says about an XDP program on the stack's end."""
+    return [word for word in w.run("ip", "link", "show", "wire1", ns="stack").stdout.split() if "xdp" in word]
+
+
+def says_it_back(address, count=200):
+    import socket
+    with socket.create_connection((address, 2022), 10) as s:
+        s.settimeout(10)
+        for i in range(count):
+            said = b"%d " % i * 300
+            s.sendall(said)
+            back = b""
+            while len(back) < len(said):
+                piece = s.recv(65536)
+                expect(piece, f"{address}: the kernel's server hung up")
+                back += piece
+            expect(back == said, f"{address}: the kernel's server said something else")
+
+
+def the_kernel_serves(w, *more):
+    for address in (BESIDE4, BESIDE6, *more):
+        says_it_back(address)
+
+
+def the_kernels_server_works_before_during_and_after(w):
+    cable(w)
+    w.server(sys.executable, "-c", ECHO, ns="stack", ready=lambda: w.connects(BESIDE4, 2022))
+    the_kernel_serves(w)
+    for end in (signal.SIGTERM, signal.SIGKILL):
+        server = httpd(w)
+        expect(program_of(w), "no XDP program is there while it runs")
+        load = w.start("curl", "-s", "-o", "/dev/null", basics.Site().url(world.STACK4, "/bytes/1000000000"))
+        the_kernel_serves(w)
+        expect(w.answers(BESIDE4), "the kernel's end does not answer pings")
+        load.stop(signal.SIGKILL)
+        server.stop(end)
+        w.wait(lambda: not program_of(w), 5)
+        the_kernel_serves(w)
+        left = w.run("bpftool", "prog", "show", "name", "millrace_filter", check=False, ns="stack").stdout
+        expect("millrace_filter" not in left, f"left in the kernel after signal {end}:\n{left}")
+
+
+def starts_again_after_kill_9_at_any_moment(w, rounds=8):
+    cable(w)
+    rng = random.Random(time.time_ns())
+    for _ in range(rounds):
+        server = w.start("millrace-httpd", "--interface", "wire1", *OURS, ns="stack")
+        time.sleep(rng.uniform(0, 0.4))
+        busy = w.start("curl", "-s", "-o", "/dev/null", basics.Site().url(world.STACK4, "/bytes/100000000"))
+        time.sleep(rng.uniform(0, 0.2))
+        expect(server.alive(), f"ended by itself\n{server.output()}")
+        server.stop(signal.SIGKILL)
+        busy.stop(signal.SIGKILL)
+        expect(not program_of(w), "the XDP program stayed behind")
+    httpd(w)
+    basics.fetches_the_front_page(w, basics.Site())
+
+
+def takes_every_queue(w):
+    cable(w, queues=4)
+    server = httpd(w)
+    expect("4 queues" in server.output(), server.output())
+    site = basics.Site()
+    basics.serves_connections_at_once(w, site, 100, 5_000)
+    basics.downloads(w, site, site.v4, 100 << 20)
+    basics.uploads(w, site, site.v6, 100 << 20)
+    counts = w.run("ethtool", "-S", "wire1", ns="stack").stdout
+    busy = [line for line in counts.splitlines() if "xdp_packets" in line and "rx_queue" in line and line.split()[-1] != "0"]
+    expect(len(busy) > 1, f"all came in by one queue:\n{counts}")
+
+
+def every_mode_that_veth_has(w):
+    cable(w)
+    for mode, says in (("copy", "native XDP, copy"), ("generic", "generic XDP, copy")):
+        server = w.server("millrace-httpd", "--interface", f"wire1,xdp_mode={mode}", *OURS, ns="stack",
+                          ready=lambda: w.answers(world.STACK4))
+        expect(says in server.output(), server.output())
+        basics.fetches_bodies_of_every_size(w, basics.Site())
+        basics.uploads(w, basics.Site(), world.STACK4, 20 << 20)
+        server.stop()
+
+
+def wrong_wishes_are_explained(w):
+    cable(w)
+    on = ("millrace-httpd", "--interface")
+    fails(w, *on, "nosuch0", *OURS, ns="stack", says=["nosuch0", "--tap"])
+    fails(w, *on, "wire1,queues=3", *OURS, ns="stack", says=["1 receive queue", "ethtool -L wire1"])
+    fails(w, *on, "wire1,xdp_mode=zero-copy", *OURS, ns="stack", says=["zero-copy", "xdp_mode=auto"])
+    fails(w, *on, "wire1,mtu=9000", *OURS, ns="stack", says=["9000", "ip link set wire1 mtu 9000"])
+    fails(w, *on, "wire1,xdp_mode=fast", *OURS, ns="stack", says=["zero-copy", "generic"], hint=False)
+    fails(w, *on, "wire1", ns="stack", says=["no address"])
+    fails(w, *on, "wire1", *OURS, ns="stack", user="65534", says=["permission", "wire1"])
+    httpd(w)
+    fails(w, *on, "wire1", *OURS, ns="stack", says=["another XDP program", "wire1"])
+    w.servers[-1].stop()
+    w.run("ip", "route", "add", "default", "via", world.KERNEL4, ns="stack")
+    fails(w, *on, "wire1", *OURS, ns="stack", says=["default route", "--force"])
+    httpd(w, "--force").stop()
+    w.run("ip", "link", "set", "wire1", "down", ns="stack")
+    fails(w, *on, "wire1", *OURS, "--force", ns="stack", says=["wire1 is down", "ip link set wire1 up"])
+
+
+def an_interface_that_is_removed_ends_the_program(w):
+    setup(w)
+    w.run("ip", "link", "delete", "wire0")
+    w.wait(lambda: not w.servers[0].alive(), 5)
+    expect(w.servers[0].process.returncode == 1, f"status {w.servers[0].process.returncode}")
+    expect("wire1 works no more: it was removed" in w.servers[0].output(), w.servers[0].output())
+
+
+def an_idle_program_uses_no_cpu(w):
+    setup(w)
+    def ticks():
+        with open(f"/proc/{w.servers[0].process.pid}/stat") as f:
+            return sum(map(int, f.read().rpartition(")")[2].split()[11:13]))
+    time.sleep(0.5)
+    before = ticks()
+    time.sleep(2)
+    expect(ticks() - before <= 4, f"{ticks() - before} clock ticks in 2 s without work")
+
+
+world.enter()
+world.main(*basics.cases(setup, GIB), the_kernels_server_works_before_during_and_after,
+           starts_again_after_kill_9_at_any_moment, takes_every_queue, every_mode_that_veth_has,
+           wrong_wishes_are_explained, an_interface_that_is_removed_ends_the_program, an_idle_program_uses_no_cpu)
