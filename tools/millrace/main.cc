@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include "commands.h"
 #include "conf/check.h"
@@ -55,6 +56,19 @@ int check_config(const std::string& path) {
   return 0;
 }
 
+constexpr std::pair<const char*, const char*> kExamples[] = {
+    {"ifconfig", "ifconfig mr0 add 198.18.0.7/24"},
+    {"route", "route add default via 198.18.0.1"},
+    {"arp", "arp"},
+    {"ndp", "ndp"},
+    {"netstat", "netstat -e"},
+    {"sysctl", "sysctl tcp.delayed_ack_us=10000"},
+    {"counters", "counters -a"},
+    {"stages", "stages"},
+    {"trace", "trace kept"},
+    {"config", "config check site.toml"},
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -88,6 +102,9 @@ int main(int argc, char** argv) {
                         fmt::print("{}", conf::describe_settings());
                         return 0;
                       }});
+  for (const auto& [command, example] : kExamples) {
+    cli.get_subcommand(command)->footer(std::string("Example:\n  millrace ") + example);
+  }
   std::vector<std::string> names{"config"};
   for (const Command& c : commands) names.push_back(c.app->get_name());
   const std::vector<std::string_view> known(names.begin(), names.end());
