@@ -13,6 +13,8 @@ void chain(Packet& head, Packet* tail) {
   head.total += tail->total;
 }
 
+void copy_bytes(std::byte* to, const std::byte* from, size_t n) { std::memcpy(to, from, n); }
+
 size_t copy_out(const Packet& head, uint32_t offset, std::span<std::byte> out) {
   size_t done = 0;
   for (const Packet* p = &head; p != nullptr && done < out.size(); p = p->next) {

@@ -137,17 +137,30 @@ Result<size_t> Sockets::no_connection(Socket& s, bool writing) {
   return size_t{0};
 }
 
-Result<size_t> Sockets::send(Handle h, std::span<const std::byte> data, bool more, Instant now) {
+bool Sockets::send(Handle h, std::span<const std::byte> data, bool more, Instant now, size_t& taken, Error& why) {
+  taken = 0;
   Socket* s = find(h, Kind::kStream);
-  if (s == nullptr) return fail(Error::kBadHandle);
-  if (s->conn == 0) return no_connection(*s, true);
-  if (data.empty()) return size_t{0};
-  const auto space = tcp_->send_space(s->conn);
-  if (!space) return fail(space.error());
-  const size_t taken = *space == 0 ? 0 : tcp_->send_copy(s->conn, data, more, now);
+  why = Error::kBadHandle;
+  if (s == nullptr) return false;
+  if (s->conn == 0) {
+    const auto gone = no_connection(*s, true);
+    why = gone ? Error::kBrokenPipe : gone.error();
+    return false;
+  }
+  if (data.empty()) return true;
+  uint32_t room = tcp_->usual_send_space(s->conn);
+  if (__builtin_expect(room == 0, 0)) {
+    const auto space = tcp_->send_space(s->conn);
+    if (!space) {
+      why = space.error();
+      return false;
+    }
+    room = *space;
+  }
+  if (room != 0) taken = tcp_->send_copy(s->conn, data, more, now);
   if (taken < data.size()) tcp_->want_space(s->conn);
-  if (taken == 0) return fail(*space == 0 ? Error::kWouldBlock : Error::kNoBuffers);
-  return taken;
+  why = room == 0 ? Error::kWouldBlock : Error::kNoBuffers;
+  return taken != 0;
 }
 
 pkt::Block* Sockets::lent_block(std::byte* buffer) const {
@@ -419,7 +432,12 @@ void Sockets::emit(uint32_t index, uint32_t mask, uint64_t cookie) {
     s.event_index = static_cast<uint32_t>(pending_.size());
     s.event_epoch = epoch_;
   }
-  pending_.push_back({handle_of(index), s.user, mask, event_seq_++, cookie});
+  Event& e = pending_.emplace_back();  // in place, as Tcp::new_effect
+  e.handle = handle_of(index);
+  e.user = s.user;
+  e.mask = mask;
+  e.seq = event_seq_++;
+  e.cookie = cookie;
 }
 
 void Sockets::flush() {

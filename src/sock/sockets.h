@@ -54,8 +54,8 @@ class Sockets final : public tcp::Owner {
   Result<Reply> connect(const req::Connect& r, Instant now);
   Result<Reply> accept(const req::Accept& r);
   Result<Reply> set_user(const req::SetUser& r);
-  /// One chunk of a send: the bytes taken, or why none were.
-  Result<size_t> send(Handle h, std::span<const std::byte> data, bool more, Instant now);
+  /// One chunk of a send: the bytes taken, or false and why none were. (Not a Result: see Tcp::usual_send_space.)
+  bool send(Handle h, std::span<const std::byte> data, bool more, Instant now, size_t& taken, Error& why);
   Result<Reply> lend(const req::LendBuffer& r);
   Result<Reply> send_lent(const req::SendLent& r, Instant now);
   Result<Reply> drop_lent(const req::DropLent& r);

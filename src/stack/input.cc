@@ -31,11 +31,10 @@ bool Impl::checksum_ok(const pkt::Packet& p, const IpAddr& source, const IpAddr&
 bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet* p, tcp::Segment& s) {
   if (p->len < kEthernet + 40) return false;
   const std::byte* frame = p->data();
-  uint64_t to = 0;
-  uint64_t mine = 0;
-  std::memcpy(&to, frame, 6);
-  std::memcpy(&mine, netif.mac.bytes.data(), 6);
-  if (to != mine) return false;
+  // Four bytes and two: a word put together from both would be read before they have left the store buffer.
+  const auto* mine = reinterpret_cast<const std::byte*>(netif.mac.bytes.data());
+  const uint32_t other = wire::load_native<uint32_t>(frame) ^ wire::load_native<uint32_t>(mine);
+  if ((other | (wire::load_native<uint16_t>(frame + 4) ^ wire::load_native<uint16_t>(mine + 4))) != 0) return false;
   const uint16_t type = wire::load_be16(frame + 12);
   const std::byte* ip_header = frame + kEthernet;
   uint32_t header = 0;

@@ -37,14 +37,15 @@ Result<Reply> Impl::send(const req::Send& r, Instant now) {
   for (;;) {
     const auto chunk = left.first(std::min(left.size(), kSendChunk));
     const bool more = r.more || chunk.size() < left.size();
-    const auto taken = sockets_.send(r.handle, chunk, more, now);
-    if (!taken) {
+    size_t taken = 0;
+    Error why{};
+    if (!sockets_.send(r.handle, chunk, more, now, taken, why)) {
       if (reply.bytes > 0) return reply;
-      return fail(taken.error());
+      return fail(why);
     }
-    reply.bytes += *taken;
-    left = left.subspan(*taken);
-    if (left.empty() || *taken < chunk.size()) return reply;
+    reply.bytes += taken;
+    left = left.subspan(taken);
+    if (left.empty() || taken < chunk.size()) return reply;
     if (pump && !pumping_) {
       pumping_ = true;
       now = pump();

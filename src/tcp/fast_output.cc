@@ -48,7 +48,7 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   std::byte* at = p->append(static_cast<uint16_t>(ip::Ip::kFrameHeader + ip_bytes + tcp_bytes + length));
   std::memcpy(at, frame_header, ip::Ip::kFrameHeader);
   at += ip::Ip::kFrameHeader;
-  std::memcpy(at + ip_bytes + tcp_bytes, block->data + offset, length);
+  pkt::copy_bytes(at + ip_bytes + tcp_bytes, block->data + offset, length);
   write_headers(c, p, at, ip_bytes, tcp_bytes, length, now);
 
   TxRecord& r = records_[record];

@@ -13,7 +13,9 @@ void Tcp::mark_dirty(uint32_t index) {
   c.tx_flags |= kTxDirty;
   const auto interface = static_cast<size_t>(ip_.hop_interface(c.hop));
   if (interface >= dirty_.size()) dirty_.resize(interface + 1);
-  dirty_[interface].next.push_back({index, c.gen});
+  DirtyEntry& entry = dirty_[interface].next.emplace_back();
+  entry.index = index;
+  entry.gen = c.gen;
 }
 
 bool Tcp::has_output(IfIndex interface) const {

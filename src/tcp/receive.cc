@@ -69,7 +69,7 @@ void Tcp::deliver(uint32_t index, pkt::Packet* data, uint32_t length) {
   c.rcv_charge += charge_of(data);
   counters_.add(Counter::kBytesIn, length);
   MR_ASSERT(c.sock != 0);
-  effects_.push_back({c.sock, kReadable, data});
+  new_effect(c.sock, kReadable).data = data;
 }
 
 // RFC 5681 4.2, RFC 9293 3.8.6.3: at least every second full segment, and never later than the delay.

@@ -150,12 +150,13 @@ class Tcp {
   void accept_taken(uint32_t listener_sock);
   Result<uint32_t> connect(uint32_t sock, const req::Connect& args, Instant now);
   /// Bytes that a send may queue now; kBrokenPipe after shutdown, and so on.
-  Result<uint32_t> send_space(uint32_t conn) {
+  Result<uint32_t> send_space(uint32_t conn) const;
+  /// The same if the connection is established and not ending; 0: ask send_space(). (A Result of this size comes back
+  /// in registers and is put together in memory, which costs more than all the rest.)
+  [[nodiscard]] uint32_t usual_send_space(uint32_t conn) const {
     const Conn& c = conns_[conn];
-    if (c.state == State::kEstablished && (c.tx_flags & kTxFinQueued) == 0 && c.snd_queued < c.snd_limit) {
-      return c.snd_limit - c.snd_queued;
-    }
-    return send_space_slow(c);
+    if (c.state != State::kEstablished || (c.tx_flags & kTxFinQueued) != 0 || c.snd_queued >= c.snd_limit) return 0;
+    return c.snd_limit - c.snd_queued;
   }
   /// Copies at most send_space() bytes; the number taken may be less when blocks run out.
   size_t send_copy(uint32_t conn, std::span<const std::byte> data, bool more, Instant now);
@@ -323,13 +324,20 @@ class Tcp {
   [[nodiscard]] bool comes_home(const Tuple& t) const {
     return shards_ == nullptr || shards_->of_flow({t.remote, t.local, t.remote_port, t.local_port}) == shard_;
   }
-  static Result<uint32_t> send_space_slow(const Conn& c);
   void queue_fin(uint32_t index);
   void set_state(uint32_t index, State next);
   void destroy(uint32_t index);
   void fail_conn(uint32_t index, Error error);
+  /// Filled where it lies: one put together on the stack is read back before it has left the store buffer, which
+  /// costs more than writing it.
+  Effect& new_effect(uint32_t sock, uint32_t mask) {
+    Effect& e = effects_.emplace_back();
+    e.sock = sock;
+    e.mask = mask;
+    return e;
+  }
   void notify(const Conn& c, uint32_t mask) {
-    if (c.sock != 0) effects_.push_back({c.sock, mask});
+    if (c.sock != 0) new_effect(c.sock, mask);
   }
   // reset.cc
   void send_reset_for(const Segment& s, Instant now);
@@ -387,8 +395,8 @@ class Tcp {
   std::unordered_map<uint32_t, uint32_t> listener_of_sock_;
   std::vector<Effect> effects_;
   struct DirtyEntry {
-    uint32_t index;
-    uint32_t gen;
+    uint32_t index = 0;
+    uint32_t gen = 0;
   };
   struct DirtyList {
     std::vector<DirtyEntry> now;   // being worked off, from `at`

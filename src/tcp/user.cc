@@ -228,7 +228,8 @@ void Tcp::set_state(uint32_t index, State next) {
   c.state = next;
 }
 
-Result<uint32_t> Tcp::send_space_slow(const Conn& c) {
+Result<uint32_t> Tcp::send_space(uint32_t conn) const {
+  const Conn& c = conns_[conn];
   switch (c.state) {
     case State::kSynSent:
     case State::kSynReceived: return 0;
