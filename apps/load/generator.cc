@@ -247,13 +247,16 @@ void Generator::finish(Net& net, std::string failure) {
   net.stop(report_.good() ? 0 : 1);
 }
 
-/// Requests that have waited so long that they must be lost.
+/// Requests that have waited so long that they must be lost. A long answer that is on its way counts from the last
+/// bytes that came.
 void Generator::count_unanswered(uint64_t now) {
   const uint64_t ran = now - run_began_;
   const uint64_t limit = std::min(in_cycles(options_.patience) / 4, ran / 2);
   for (uint32_t i = 0; i < conns_.size(); ++i) {
     const Conn& conn = conns_[i];
-    if (conn.state == kOpen && conn.outstanding > 0 && now - time_slot(i, conn.first) > limit) {
+    const bool arriving = conn.response.body_left > 0 || conn.response.partial_head;
+    const uint64_t since = arriving ? last_progress_ : time_slot(i, conn.first);
+    if (conn.state == kOpen && conn.outstanding > 0 && now - since > limit) {
       ++report_.errors[static_cast<size_t>(ErrorKind::kUnanswered)];
     }
   }

@@ -210,6 +210,29 @@ TEST_F(GeneratorTest, ARequestThatIsNeverAnsweredIsCounted) {
   EXPECT_EQ(errors(ErrorKind::kUnanswered), 1u);
 }
 
+TEST_F(GeneratorTest, ALongAnswerWhoseBytesKeepComingIsNotUnanswered) {
+  start();
+  live(milliseconds(200));
+  const std::string answer = kGood.substr(0, kGood.size() - 1);
+  door_.feed(1, answer.substr(0, answer.size() - 3));
+  for (size_t at = answer.size() - 3; at < answer.size(); ++at) {
+    live(milliseconds(300), milliseconds(1), false);
+    door_.feed(1, answer.substr(at, 1));
+  }
+  live(seconds(2), milliseconds(1), false);
+  EXPECT_TRUE(door_.stopped());
+  EXPECT_EQ(errors(ErrorKind::kUnanswered), 0u);
+}
+
+TEST_F(GeneratorTest, AnAnswerThatStopsHalfwayIsUnanswered) {
+  start();
+  live(milliseconds(200));
+  door_.feed(1, kGood.substr(0, kGood.size() - 1));
+  live(seconds(2), milliseconds(1), false);
+  EXPECT_TRUE(door_.stopped());
+  EXPECT_EQ(errors(ErrorKind::kUnanswered), 1u);
+}
+
 TEST_F(GeneratorTest, AServerThatStopsAnsweringEndsTheRun) {
   options_.patience = milliseconds(500);
   options_.duration = seconds(60);
