@@ -14,6 +14,7 @@ namespace {
 constexpr uint16_t kWindow = 0xffff;
 constexpr uint8_t kShift = 7;  // 8 MiB: never in the way
 constexpr uint32_t kSweeps = 256;
+constexpr Duration kAckDelay = milliseconds(40);
 constexpr size_t kCompactFrom = 4096;
 
 uint16_t tick_of(Instant now) { return static_cast<uint16_t>(now.ns() >> 22); }
@@ -192,6 +193,11 @@ void TemplateClient::emit(uint32_t i, Conn& conn, pkt::Packet& p, Instant now) {
 }
 
 void TemplateClient::sweep(Instant now) {
+  while (!delayed_.empty() && delayed_.front().since + kAckDelay <= now) {
+    const uint32_t i = delayed_.front().conn;
+    delayed_.pop_front();
+    if ((conns_[i].flags & kOwesAck) != 0) queue(i);
+  }
   const auto count = static_cast<uint32_t>(conns_.size());
   const auto limit = static_cast<uint16_t>(std::max<int64_t>(1, settings_.resend_after.ns() >> 22));
   const uint16_t tick = tick_of(now);

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -153,6 +154,11 @@ class TemplateClient {
   pkt::PacketCache& packets_;
   std::vector<std::array<SegmentTemplate, kKinds>> templates_;  // by source
   std::vector<Conn> conns_;
+  struct Delayed {
+    Instant since;
+    uint32_t conn;
+  };
+  std::deque<Delayed> delayed_;  // connections that may owe an acknowledgment, oldest first
   std::vector<uint32_t> queue_;  // connections that have something to send, from head_ on
   size_t head_ = 0;
   uint32_t sweep_at_ = 0;

@@ -160,9 +160,13 @@ void TemplateClient::take(const Found& found) {
   conn.ts_recent = value;
   if (found.payload == 0) return;
   conn.rcv_nxt += found.payload;
+  const bool second = (conn.flags & kOwesAck) != 0;
   conn.flags |= kOwesAck;
   deliver(found);
-  queue(found.conn);
+  // RFC 9293 3.8.6.3 MUST-58, SHLD-19: with the next request, at the latest with the second segment or after a delay.
+  if ((conn.flags & kQueued) != 0) return;
+  if (second) return queue(found.conn);
+  delayed_.push_back({now_, found.conn});
 }
 
 void TemplateClient::deliver(const Found& found) {

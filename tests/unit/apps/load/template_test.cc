@@ -203,6 +203,19 @@ TEST_P(TemplateTest, ConnectionsEndOnBothSides) {
   EXPECT_EQ(client_->counters().sum(), 0u);
 }
 
+TEST_P(TemplateTest, AnAnswerIsAcknowledgedByTheNextRequestOrAfterADelay) {
+  ask_again_ = 20;
+  uint64_t to_server = 0;
+  fault_ = [&](pkt::Packet&, bool up) { return (to_server += up ? 1 : 0) > 0 || !up; };
+  make(1);
+  turns(30);
+  EXPECT_EQ(got_[0].size(), 21u * 16);
+  EXPECT_EQ(to_server, 1u + 21);  // the SYN and requests, none of them alone an acknowledgment
+  turns(60);
+  EXPECT_EQ(to_server, 1u + 21 + 1);
+  EXPECT_EQ(client_->counters().sum(), 0u);
+}
+
 TEST_P(TemplateTest, AClosedConnectionOpensAgain) {
   make(1);
   turns(3);
