@@ -51,7 +51,8 @@ std::optional<Forged> forge_syn(Observer& observer, base::Rng& rng, const std::a
   return std::nullopt;
 }
 
-std::optional<Forged> forge(Observer& observer, base::Rng& rng, const std::array<MacAddr, 2>& macs) {
+std::optional<Forged> forge(Observer& observer, base::Rng& rng, const std::array<MacAddr, 2>& macs,
+                            const std::array<bool, 2>& prompt) {
   std::vector<Flow*> targets;
   for (Flow* flow : observer.flows()) {
     if (attackable(*flow)) targets.push_back(flow);
@@ -81,6 +82,7 @@ std::optional<Forged> forge(Observer& observer, base::Rng& rng, const std::array
   switch (rng.below(6)) {
     case 4:  // one byte at the right edge; its ACK field must not count either
       if (victim.edge_sent - peer.snd_max < 2 || peer.fin_at) return std::nullopt;
+      if (!prompt[static_cast<size_t>(flow.host[v])]) return std::nullopt;  // the edge may move meanwhile
       spec.seq = seq_of(peer, victim.edge_sent);
       spec.window = 0;
       spec.payload.assign(1, 0xcc);

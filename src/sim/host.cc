@@ -14,204 +14,177 @@ Host::Host(EventHeap& heap, FrameStore& frames, Observer& observer, const HostPl
       plan_(plan),
       index_(index),
       hooks_(std::move(hooks)),
-      rng_(seed),
-      frames_(plan.frames),
-      references_(plan.references, 0) {
+      frames_(size_t{plan.frames} * plan.workers),
+      references_(size_t{plan.references} * plan.workers, 0),
+      shared_{heap, base::Rng(seed)} {
+  shared_.timer_delay = plan.timer_delay;
+  shared_.ring_delay = plan.ring_delay;
+  shared_.ring_room = plan.ring_room;
+  shared_.fail = hooks_.fail;
+  shared_.pass_time = hooks_.pass_time;
+  shared_.quiet = [this] {
+    for (const auto& lane : shared_.lanes) {
+      if (!lane->idle()) return;
+    }
+    observer_.turn_end(index_, heap_.now());
+  };
+  const uint64_t worker_seed = shared_.rng.next();
+  shared_.nic = std::make_unique<Nic>(heap, frames, frames_, references_, plan.nic, nic_hooks());
+  make_lanes(worker_seed, record);
+  if (plan_.workers > 1 && plan_.table_changes) heap_.at(heap_.now() + milliseconds(3), [this] { change_table(); });
+}
+
+Host::~Host() {
+  (void)check_pools();
+}
+
+void Host::make_lanes(uint64_t seed, bool record) {
   stack::WorkerConfig config;
   config.frames = &frames_;
   config.references = &references_;
   config.memory = &memory_;
-  config.seed = rng_.next();
-  config.max_connections = plan.max_connections;
-  config.max_half_open = plan.max_half_open;
-  config.max_time_wait = plan.max_time_wait;
-  config.block_bytes = plan.block_bytes;
-  config.tcp = plan.tcp;
-  config.start = heap.now();
-  worker_ = std::make_unique<RecordingWorker>(config, record);
+  config.seed = seed;
+  config.max_connections = plan_.max_connections;
+  config.max_half_open = plan_.max_half_open;
+  config.max_time_wait = plan_.max_time_wait;
+  config.block_bytes = plan_.block_bytes;
+  config.tcp = plan_.tcp;
+  config.start = heap_.now();
+  if (plan_.workers > 1) {
+    const Nic& nic = *shared_.nic;
+    shards_ = plan_.sharding == Sharding::kOwn
+                  ? steer::ShardMap(plan_.workers, seed)
+                  : steer::ShardMap(plan_.workers, nic.rss_key(), nic.indirection(),
+                                    plan_.sharding == Sharding::kDeviceHash);
+    config.shards = &shards_;
+  }
+  for (uint32_t i = 0; i < plan_.workers; ++i) {
+    config.shard = i;
+    shared_.lanes.push_back(std::make_unique<Lane>(shared_, i, config, record, plan_.pump));
+    const auto added =
+        shared_.lanes[i]->recorder().add_interface({"sim0", link::LinkKind::kEthernet, plan_.nic.mac, plan_.nic.limits});
+    if (!added) return hooks_.fail(text("add_interface failed: ", describe(added.error())));
+    shared_.interface = *added;
+  }
+}
 
-  Nic::Hooks nic_hooks;
-  nic_hooks.wire = hooks_.wire;
-  nic_hooks.sent = [this](const Bytes& frame) {
-    digest_ = hash_bytes(frame, digest_ + static_cast<uint64_t>(heap_.now().ns()));
+Nic::Hooks Host::nic_hooks() {
+  Nic::Hooks hooks;
+  hooks.wire = hooks_.wire;
+  hooks.sent = [this](const Bytes& frame) {
+    shared_.digest = hash_bytes(frame, shared_.digest + static_cast<uint64_t>(heap_.now().ns()));
     hooks_.capture(frame, true);
     observer_.sent(index_, frame, heap_.now());
   };
-  nic_hooks.received = [this](const Frame& frame) {
-    digest_ = hash_bytes(frame.bytes, digest_ ^ static_cast<uint64_t>(heap_.now().ns()));
+  hooks.received = [this](const Frame& frame) {
+    shared_.digest = hash_bytes(frame.bytes, shared_.digest ^ static_cast<uint64_t>(heap_.now().ns()));
     hooks_.capture(frame.bytes, false);
     observer_.delivered(index_, frame, heap_.now());
   };
-  nic_hooks.wake = [this] {
-    const auto wait = plan_.poll_delay.ns() == 0 ? 0 : rng_.below(static_cast<uint64_t>(plan_.poll_delay.ns()));
-    schedule(heap_.now() + Duration(static_cast<int64_t>(wait)));
+  hooks.wake = [this] {
+    for (const auto& lane : shared_.lanes) {
+      const auto most = static_cast<uint64_t>(plan_.poll_delay.ns());
+      lane->schedule(heap_.now() + Duration(most == 0 ? 0 : static_cast<int64_t>(shared_.rng.below(most))));
+    }
   };
-  nic_hooks.completed = [this](pkt::Packet* packet) { worker_->returned(packet); };
-  nic_hooks.fail = hooks_.fail;
-  nic_ = std::make_unique<Nic>(heap, frames, frames_, references_, plan.nic, std::move(nic_hooks));
-
-  const auto added = worker_->add_interface({"sim0", link::LinkKind::kEthernet, plan.nic.mac, plan.nic.limits});
-  if (!added) {
-    hooks_.fail(text("add_interface failed: ", describe(added.error())));
-    return;
-  }
-  interface_ = *added;
-  if (plan_.pump) worker_->set_pump([this] { return pump(); });
+  hooks.completed = [this](pkt::Packet* packet) {
+    for (const auto& lane : shared_.lanes) lane->recorder().returned(packet);
+  };
+  hooks.fail = hooks_.fail;
+  return hooks;
 }
 
-Host::~Host() {
-  nic_.reset();
-  worker_.reset();
+// The operator, or the NIC itself, moves flows to other queues.
+void Host::change_table() {
+  if (shared_.nic == nullptr) return;
+  shared_.nic->change_table();
+  const auto wait = static_cast<int64_t>(shared_.rng.between(1'000'000, 300'000'000));
+  heap_.at(heap_.now() + Duration(wait), [this] { change_table(); });
 }
 
-void Host::start(Program& program, const std::array<IpAddr, 2>& addresses) {
+void Host::start(std::span<Program* const> programs, const std::array<IpAddr, 2>& addresses) {
   for (const IpAddr& addr : addresses) {
     const auto prefix = Prefix{addr, static_cast<uint8_t>(addr.is_v4() ? 24 : 64)};
-    const auto result = request(req::AddAddress{interface_, prefix});
+    const auto result = shared_.lanes[0]->request(req::AddAddress{shared_.interface, prefix});
     if (!result) return hooks_.fail(text("AddAddress failed: ", describe(result.error())));
   }
-  program_ = &program;
-  busy_ = true;
-  program_->start(net_);
-  busy_ = false;
-  run_soon();
+  for (const auto& lane : shared_.lanes) lane->exchange_news();
+  for (size_t i = 0; i < programs.size(); ++i) shared_.lanes[i]->start(*programs[i]);
 }
 
 void Host::add_neighbour(const std::array<IpAddr, 2>& addresses, MacAddr mac) {
   for (const IpAddr& addr : addresses) {
-    const auto result = request(req::AddNeighbour{interface_, addr, mac});
+    const auto result = shared_.lanes[0]->request(req::AddNeighbour{shared_.interface, addr, mac});
     if (!result) return hooks_.fail(text("AddNeighbour failed: ", describe(result.error())));
   }
 }
 
-Result<Reply> Host::request(const Request& request) { return worker_->request(request, heap_.now()); }
-
-void Host::wake_at(Instant when) {
-  wake_ = when;
-  if (!busy_) schedule(when);
+void Host::run_soon() {
+  for (const auto& lane : shared_.lanes) lane->schedule(heap_.now());
 }
 
-// The earliest of all wishes counts; later events in the heap find that they are stale.
-void Host::schedule(Instant when) {
-  when = std::max(when, heap_.now());
-  if (when >= scheduled_) return;
-  scheduled_ = when;
-  const uint64_t id = ++schedule_id_;
-  heap_.at(when, [this, id] {
-    if (id != schedule_id_) return;
-    scheduled_ = kNever;
-    turn();
-  });
-}
-
-void Host::receive_burst() {
-  pkt::Packet* burst[kBurst];
-  for (uint32_t queue = 0; queue < nic_->queues(); ++queue) {
-    const size_t n = nic_->poll(queue, burst);
-    if (n > 0) worker_->input(interface_, {burst, n}, heap_.now());
-  }
-}
-
-void Host::deliver_events() {
-  for (int round = 0; round < 64; ++round) {
-    const auto events = worker_->events();
-    if (events.empty()) return;
-    const std::vector<Event> copy(events.begin(), events.end());
-    worker_->clear_events();
-    for (const Event& event : copy) {
-      digest_ = mix64(digest_ ^ event.user) + event.mask;
-      if (program_ != nullptr) program_->event(net_, event);
-    }
-  }
-  run_soon();
-}
-
-void Host::transmit() {
-  pkt::Packet* out[kBurst];
-  for (;;) {
-    const size_t room = std::min(nic_->room(), kBurst);
-    if (room == 0) return;
-    const size_t n = worker_->output(interface_, {out, room}, heap_.now());
-    if (n > room) return hooks_.fail(text("output() gave ", n, " frames, asked for ", room));
-    nic_->transmit({out, n});
-    if (n < room) return;
-  }
-}
-
-Instant Host::pump() {
-  ++pumps_;
-  pumping_ = true;
-  transmit();
-  const Instant now = hooks_.pass_time(Duration(static_cast<int64_t>(rng_.below(20'000))));
-  receive_burst();
-  pumping_ = false;
-  return now;
-}
-
-void Host::turn() {
-  if (busy_) {  // time passes inside a request: the turn waits until it is over
-    schedule(heap_.now() + microseconds(1));
-    return;
-  }
-  busy_ = true;
-  ++turns_;
-  receive_burst();
-  deliver_events();
-  if (wake_ <= heap_.now()) {
-    wake_ = kNever;
-    if (program_ != nullptr) program_->tick(net_);
-  }
-  worker_->advance(heap_.now());
-  deliver_events();
-  transmit();
-  busy_ = false;
-  if (!nic_->has_received() && nic_->room() > 0 && !worker_->wants_output() && worker_->events().empty()) {
-    observer_.turn_end(index_, heap_.now());
-  }
-  if (turns_ % 16 == 0) {
-    const std::string wrong = worker().check();
-    if (!wrong.empty()) hooks_.fail("worker: " + wrong);
-  }
-  schedule_next();
-}
-
-void Host::schedule_next() {
-  if (nic_->has_received() || !worker_->events().empty()) run_soon();
-  if (worker_->wants_output() && nic_->room() > 0) run_soon();
-  schedule(wake_);
-  const auto deadline = worker_->next_deadline();
-  if (!deadline || *deadline == kNever) return;
-  const auto late = plan_.timer_delay.ns() == 0 ? 0 : rng_.below(static_cast<uint64_t>(plan_.timer_delay.ns()));
-  schedule(*deadline + Duration(static_cast<int64_t>(late)));
+const Recording& Host::recording(uint32_t worker) const {
+  return shared_.lanes.empty() ? recordings_[worker] : shared_.lanes[worker]->recorder().recording();
 }
 
 std::string Host::check_idle() {
-  const std::string wrong = worker().check();
-  if (!wrong.empty()) return "worker: " + wrong;
-  for (const stack::SocketInfo& s : worker().sockets()) {
-    return text("a socket is left: ", s.local.to_string(), " ", s.remote.to_string(), " ", s.state);
+  for (size_t i = 0; i < shared_.lanes.size(); ++i) {
+    const std::string left = shared_.lanes[i]->check_idle();
+    if (!left.empty()) return text("worker ", i, ": ", left);
   }
-  if (worker().blocks_in_use() != 0) return text(worker().blocks_in_use(), " blocks are left in the worker");
   return {};
 }
 
 uint64_t Host::counter(std::string_view name) const {
-  for (const stack::CounterValue& c : worker_->worker().counters()) {
-    if (c.name == name) return c.value;
+  uint64_t sum = 0;
+  bool found = false;
+  for (const auto& lane : shared_.lanes) {
+    for (const stack::CounterValue& c : lane->worker().counters()) {
+      if (c.name != name) continue;
+      sum += c.value;
+      found = true;
+    }
   }
-  MR_UNREACHABLE();
+  MR_ASSERT(found);
+  return sum;
 }
 
 std::string Host::trace(uint32_t records) {
-  if (worker_ == nullptr) return "(the worker is gone)\n";
-  return base::TraceRing::format(worker().trace().newest(records));
+  if (shared_.lanes.empty()) return "(the workers are gone)\n";
+  std::string out;
+  for (size_t i = 0; i < shared_.lanes.size(); ++i) {
+    if (shared_.lanes.size() > 1) out += text("worker ", i, ":\n");
+    out += base::TraceRing::format(shared_.lanes[i]->worker().trace().newest(records));
+  }
+  return out;
+}
+
+uint64_t Host::turns() const {
+  uint64_t sum = turns_;
+  for (const auto& lane : shared_.lanes) sum += lane->turns();
+  return sum;
+}
+
+uint64_t Host::pumps() const {
+  uint64_t sum = pumps_;
+  for (const auto& lane : shared_.lanes) sum += lane->pumps();
+  return sum;
+}
+
+void Host::take_counts() {
+  handed_over_ = handed_over();
+  turns_ = turns();
+  pumps_ = pumps();
+  for (const auto& lane : shared_.lanes) recordings_.push_back(lane->recorder().recording());
+  nic_stats_ = shared_.nic->stats();
 }
 
 std::string Host::check_pools() {
-  recording_ = worker_->recording();
-  nic_stats_ = nic_->stats();
-  nic_.reset();
-  worker_.reset();
+  if (shared_.nic == nullptr) return {};
+  take_counts();
+  for (const auto& lane : shared_.lanes) lane->clear_rings(frames_, references_);
+  shared_.nic.reset();
+  shared_.lanes.clear();
   if (frames_.available() != frames_.capacity()) {
     return text(frames_.capacity() - frames_.available(), " frames did not come back to their pool");
   }

@@ -1,13 +1,13 @@
-// A simulated machine: a worker, its NIC, its pools and a program, run by a loop like the real one: receive a burst,
-// input, events to the program, advance, output, transmit. Frames and timers wait for the loop as long as the plan
-// says.
+// A simulated machine: one worker or several (lane.h) behind one NIC, with their pools and programs. The NIC spreads over
+// its queues as it likes, by a table that need not be the workers' and may change while they run.
 #pragma once
 
 #include <functional>
 #include <memory>
-#include <optional>
+#include <span>
 
 #include "millrace/program.h"
+#include "sim/lane.h"
 #include "sim/memory.h"
 #include "sim/nic.h"
 #include "sim/observer.h"
@@ -24,82 +24,66 @@ struct HostHooks {
   std::function<Instant(Duration)> pass_time;
 };
 
-class Host final : public Door {
+class Host {
  public:
   Host(EventHeap& heap, FrameStore& frames, Observer& observer, const HostPlan& plan, int index, uint64_t seed,
        bool record, HostHooks hooks);
-  ~Host() override;
+  ~Host();
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
-  /// Adds addresses and starts the program.
-  void start(Program& program, const std::array<IpAddr, 2>& addresses);
+  /// Adds addresses and starts the programs, one for each worker.
+  void start(std::span<Program* const> programs, const std::array<IpAddr, 2>& addresses);
   /// A static neighbour for every address.
   void add_neighbour(const std::array<IpAddr, 2>& addresses, MacAddr mac);
 
-  // Door.
-  Result<Reply> request(const Request& request) override;
-  [[nodiscard]] Instant now() const override { return heap_.now(); }
-  void wake_at(Instant when) override;
-  void stop(int) override {}
-
   /// A frame from the wire; takes it.
-  void receive(Frame* frame) { nic_->receive(frame); }
-  void run_soon() { schedule(heap_.now()); }
+  void receive(Frame* frame) { shared_.nic->receive(frame); }
+  void run_soon();
 
-  [[nodiscard]] Net& net() { return net_; }
-  /// A counter of the worker; the name must exist.
+  [[nodiscard]] uint32_t workers() const { return plan_.workers; }
+  [[nodiscard]] const steer::ShardMap& shards() const { return shards_; }
+  [[nodiscard]] Net& net(uint32_t worker) { return shared_.lanes[worker]->net(); }
+  /// A counter of all workers together; the name must exist.
   [[nodiscard]] uint64_t counter(std::string_view name) const;
-  [[nodiscard]] stack::Worker& worker() { return worker_->worker(); }
-  [[nodiscard]] const Recording& recording() const { return worker_ != nullptr ? worker_->recording() : recording_; }
-  [[nodiscard]] NicStats nic_stats() const { return nic_ != nullptr ? nic_->stats() : nic_stats_; }
-  /// The newest records of the worker's trace ring, as text.
+  [[nodiscard]] const Recording& recording(uint32_t worker) const;
+  [[nodiscard]] NicStats nic_stats() const { return shared_.nic != nullptr ? shared_.nic->stats() : nic_stats_; }
+  /// The newest records of the workers' trace rings, as text.
   [[nodiscard]] std::string trace(uint32_t records);
-  [[nodiscard]] const NicConfig& nic_config() const { return nic_->config(); }
-  [[nodiscard]] uint64_t turns() const { return turns_; }
-  [[nodiscard]] uint64_t pumps() const { return pumps_; }
+  [[nodiscard]] uint64_t turns() const;
+  [[nodiscard]] uint64_t pumps() const;
+  /// Frames that one worker handed to another.
+  [[nodiscard]] uint64_t handed_over() const { return handed_over_ + (lanes_live() ? counter("steer.handed_in") : 0); }
   /// What is wrong when everything has been closed; empty if nothing is.
   [[nodiscard]] std::string check_idle();
-  /// Destroys the worker and counts what it did not give back.
+  /// Destroys the workers and counts what they did not give back.
   [[nodiscard]] std::string check_pools();
   /// Bytes out and in, as a digest, for comparing runs.
-  [[nodiscard]] uint64_t digest() const { return digest_; }
+  [[nodiscard]] uint64_t digest() const { return shared_.digest; }
 
  private:
-  static constexpr size_t kBurst = 32;
-  void turn();
-  void receive_burst();
-  void deliver_events();
-  void transmit();
-  void schedule(Instant when);
-  void schedule_next();
-  Instant pump();
+  Nic::Hooks nic_hooks();
+  void make_lanes(uint64_t seed, bool record);
+  void change_table();
+  void take_counts();
+  [[nodiscard]] bool lanes_live() const { return shared_.lanes.size() > 1; }
 
   EventHeap& heap_;
   Observer& observer_;
   HostPlan plan_;
   int index_;
   HostHooks hooks_;
-  base::Rng rng_;
   LazyMemory memory_;
   pkt::HeapPacketPool frames_;
   pkt::HeapPacketPool references_;
-  std::unique_ptr<RecordingWorker> worker_;
-  std::unique_ptr<Nic> nic_;
-  IfIndex interface_{};
-  Program* program_ = nullptr;
-  Net net_{*this};
-  Instant wake_ = kNever;
-  Instant scheduled_ = kNever;
-  uint64_t schedule_id_ = 0;
-  bool busy_ = false;  ///< in a turn or a request
-  bool pumping_ = false;
+  steer::ShardMap shards_;
+  LaneShared shared_;
+  // What stays to be looked at when workers and NIC are gone.
+  std::vector<Recording> recordings_;
+  NicStats nic_stats_;
   uint64_t turns_ = 0;
   uint64_t pumps_ = 0;
-  uint64_t digest_ = 0;
-  // What stays to be looked at when worker and NIC are gone.
-  Recording recording_;
-  NicStats nic_stats_;
+  uint64_t handed_over_ = 0;
 };
 
 }  // namespace millrace::sim

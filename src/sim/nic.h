@@ -77,10 +77,15 @@ class Nic {
   // Receive.
   /// From the wire; takes the frame.
   void receive(Frame* frame);
-  [[nodiscard]] bool has_received() const;
+  [[nodiscard]] bool has_received(uint32_t queue) const { return !rx_[queue].empty(); }
   /// Packets of one queue, ready for Worker::input.
   size_t poll(uint32_t queue, std::span<pkt::Packet*> out);
   [[nodiscard]] uint32_t queues() const { return config_.rx_queues; }
+  [[nodiscard]] const RssKey& rss_key() const { return rss_key_; }
+  /// The queue of each entry of the table.
+  [[nodiscard]] std::vector<uint16_t> indirection() const { return {indirection_.begin(), indirection_.end()}; }
+  /// Another table from now on: anything from a few entries to every flow on one queue.
+  void change_table();
 
   [[nodiscard]] const NicStats& stats() const { return stats_; }
   [[nodiscard]] const NicConfig& config() const { return config_; }

@@ -53,8 +53,14 @@ void Nic::receive(Frame* frame) {
   hooks_.wake();
 }
 
-bool Nic::has_received() const {
-  return std::any_of(rx_.begin(), rx_.end(), [](const auto& ring) { return !ring.empty(); });
+void Nic::change_table() {
+  const auto only = static_cast<uint8_t>(rng_.below(config_.rx_queues));
+  const uint64_t kind = rng_.below(3);
+  for (auto& entry : indirection_) {
+    if (kind == 0) entry = only;
+    if (kind == 1) entry = static_cast<uint8_t>(rng_.below(config_.rx_queues));
+    if (kind == 2 && rng_.chance(1, 16)) entry = only;
+  }
 }
 
 // Merges `next` into `head` if both are plain data of one flow in order with the same acknowledgment and options.

@@ -14,7 +14,7 @@ class Maker {
     likely_ = static_cast<uint32_t>(rng_.between(10, 50));  // swarm weight of this seed, percent
   }
 
-  Plan make() {
+  void make() {
     network();
     faults();
     for (int h = 0; h < 2; ++h) device(h);
@@ -26,7 +26,6 @@ class Maker {
     connections();
     plan_.heal_after_bytes = plan_.total_bytes() * 19 / 20;
     plan_.check_every = static_cast<uint32_t>(rng_.between(4, 32));
-    return std::move(plan_);
   }
 
  private:
@@ -242,6 +241,25 @@ class Maker {
     }
   }
 
+  // Drawn last, so that the rest of a seed is the same with any number of workers.
+ public:
+  void workers(uint32_t count) {
+    if (count <= 1) return;
+    const uint32_t many = between(0, 1);
+    for (uint32_t h = 0; h < 2; ++h) {
+      if (h != many && rng_.chance(1, 2)) continue;
+      HostPlan& host = plan_.host[h];
+      host.workers = count;
+      host.nic.rx_queues = pick({1u, count, count, count, 2 * count});
+      host.sharding = pick({Sharding::kOwn, Sharding::kDeviceKey, Sharding::kDeviceHash});
+      host.table_changes = on("changing RSS table", 50);
+      host.ring_delay = pick({Duration(), microseconds(2), microseconds(50), milliseconds(2)});
+      host.ring_room = pick({1u, 4u, 64u, 1'024u});
+    }
+  }
+  [[nodiscard]] Plan take() { return std::move(plan_); }
+
+ private:
   base::Rng rng_;
   uint32_t likely_;
   bool jumbo_ = false;
@@ -250,7 +268,12 @@ class Maker {
 
 }  // namespace
 
-Plan Plan::from_seed(uint64_t seed) { return Maker(seed).make(); }
+Plan Plan::from_seed(uint64_t seed, uint32_t workers) {
+  Maker maker(seed);
+  maker.make();
+  maker.workers(workers);
+  return maker.take();
+}
 
 uint64_t Plan::total_bytes() const {
   uint64_t total = 0;

@@ -15,6 +15,13 @@
 
 namespace millrace::sim {
 
+/// Where the map that tells the workers of a host what they own comes from.
+enum class Sharding : uint8_t {
+  kOwn,         ///< a key of their own; the NIC's hash is not looked at
+  kDeviceKey,   ///< the NIC's key and table, each hash computed
+  kDeviceHash,  ///< the same, and the NIC's hash is taken from the packet
+};
+
 struct HostPlan {
   NicConfig nic{};
   tcp::Settings tcp{};
@@ -28,6 +35,11 @@ struct HostPlan {
   Duration timer_delay{};       ///< timers are served up to this late
   bool pump = false;
   bool static_neighbour = false;
+  uint32_t workers = 1;
+  Sharding sharding = Sharding::kOwn;
+  bool table_changes = false;   ///< the NIC moves flows to other queues now and then
+  Duration ring_delay{};        ///< frames and news between workers take up to this long
+  uint32_t ring_room = 256;     ///< pieces that one ring between two workers holds
 };
 
 /// How one end of a connection behaves.
@@ -78,7 +90,8 @@ struct Plan {
   uint32_t check_every = 16;         ///< turns between calls of Worker::check
   std::vector<std::string> features; ///< names, for people
 
-  [[nodiscard]] static Plan from_seed(uint64_t seed);
+  /// With `workers` above 1 one host has that many, the other as many or one.
+  [[nodiscard]] static Plan from_seed(uint64_t seed, uint32_t workers = 1);
   [[nodiscard]] bool roomy() const { return !tiny_pools; }
   [[nodiscard]] uint64_t total_bytes() const;
   [[nodiscard]] std::string describe() const;

@@ -72,15 +72,50 @@ Result<IfIndex> RecordingWorker::add_interface(const link::NetifConfig& config) 
   return result;
 }
 
+void RecordingWorker::record_burst(RecordOp op, IfIndex interface, std::span<pkt::Packet* const> burst, Instant now) {
+  if (!state_->record) return;
+  Writer& out = state_->out;
+  state_->begin(op, now);
+  out.u64(static_cast<uint16_t>(interface));
+  out.u64(burst.size());
+  for (const pkt::Packet* packet : burst) encode_packet(out, *packet);
+}
+
 void RecordingWorker::input(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) {
-  if (state_->record) {
-    Writer& out = state_->out;
-    state_->begin(RecordOp::kInput, now);
-    out.u64(static_cast<uint16_t>(interface));
-    out.u64(burst.size());
-    for (const pkt::Packet* packet : burst) encode_packet(out, *packet);
-  }
+  record_burst(RecordOp::kInput, interface, burst, now);
   worker_->input(interface, burst, now);
+}
+
+void RecordingWorker::input_steered(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) {
+  record_burst(RecordOp::kInputSteered, interface, burst, now);
+  worker_->input_steered(interface, burst, now);
+}
+
+size_t RecordingWorker::hand_over(uint32_t worker, std::span<stack::Handed> out) {
+  const size_t count = worker_->hand_over(worker, out);
+  if (!state_->record) return count;
+  state_->begin(RecordOp::kHandOver, Instant());
+  for (const uint64_t n : {uint64_t{worker}, uint64_t{out.size()}, uint64_t{count}}) state_->out.u64(n);
+  for (size_t i = 0; i < count; ++i) state_->out.fixed(digest_packet(*out[i].frame));
+  return count;
+}
+
+size_t RecordingWorker::tell(uint32_t worker, std::span<ip::TableMessage> out) {
+  const size_t count = worker_->tell(worker, out);
+  if (!state_->record) return count;
+  state_->begin(RecordOp::kTell, Instant());
+  for (const uint64_t n : {uint64_t{worker}, uint64_t{out.size()}, uint64_t{count}}) state_->out.u64(n);
+  state_->out.fixed(digest_news(out.first(count)));
+  return count;
+}
+
+void RecordingWorker::hear(uint32_t worker, std::span<const ip::TableMessage> news, Instant now) {
+  if (state_->record) {
+    state_->begin(RecordOp::kHear, now);
+    state_->out.u64(worker);
+    state_->out.bytes(std::as_bytes(news));
+  }
+  worker_->hear(worker, news, now);
 }
 
 Result<Reply> RecordingWorker::request(const Request& request, Instant now) {
@@ -163,6 +198,20 @@ const Recording& RecordingWorker::recording() const {
 uint64_t digest_packet(const pkt::Packet& packet) {
   const Bytes bytes = gather(packet);
   return hash_bytes(bytes, mix64(packet.flags & ~pkt::kExternal) ^ packet.tx_offload ^ (uint64_t{packet.segs} << 48));
+}
+
+uint64_t digest_news(std::span<const ip::TableMessage> news) {
+  uint64_t h = news.size();
+  const auto mix_addr = [&](const IpAddr& a) { h = hash_bytes(a.bytes(), h); };
+  for (const ip::TableMessage& m : news) {
+    h = mix64(h ^ static_cast<uint64_t>(m.kind) << 32 ^ static_cast<uint64_t>(m.state) << 16 ^ m.up);
+    h = hash_bytes(m.mac.bytes, h ^ static_cast<uint64_t>(m.interface));
+    mix_addr(m.addr);
+    mix_addr(m.address.prefix.addr);
+    mix_addr(m.route.prefix.addr);
+    mix_addr(m.route.hop.gateway);
+  }
+  return h;
 }
 
 uint64_t digest_events(std::span<const Event> events) {

@@ -43,6 +43,10 @@ enum class RecordOp : uint8_t {
   kReturned,
   kPump,
   kPumpEnd,
+  kInputSteered,
+  kHandOver,
+  kTell,
+  kHear,
 };
 
 class RecordingWorker {
@@ -56,6 +60,10 @@ class RecordingWorker {
   Result<IfIndex> add_interface(const link::NetifConfig& config);
   void input(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
   Result<Reply> request(const Request& request, Instant now);
+  void input_steered(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
+  size_t hand_over(uint32_t worker, std::span<stack::Handed> out);
+  size_t tell(uint32_t worker, std::span<ip::TableMessage> out);
+  void hear(uint32_t worker, std::span<const ip::TableMessage> news, Instant now);
   void advance(Instant now);
   size_t output(IfIndex interface, std::span<pkt::Packet*> out, Instant now);
   [[nodiscard]] std::span<const Event> events() const { return worker_->events(); }
@@ -70,6 +78,8 @@ class RecordingWorker {
   [[nodiscard]] const Recording& recording() const;
 
  private:
+  void record_burst(RecordOp op, IfIndex interface, std::span<pkt::Packet* const> burst, Instant now);
+
   struct State;
   std::unique_ptr<State> state_;
   std::unique_ptr<stack::Worker> worker_;
@@ -80,6 +90,7 @@ class RecordingWorker {
 
 /// Digests that record and replay share.
 [[nodiscard]] uint64_t digest_packet(const pkt::Packet& packet);
+[[nodiscard]] uint64_t digest_news(std::span<const ip::TableMessage> news);
 [[nodiscard]] uint64_t digest_events(std::span<const Event> events);
 
 }  // namespace millrace::sim

@@ -16,6 +16,9 @@ void encode_config(Writer& out, const stack::WorkerConfig& config) {
   for (const tcp::SettingRow& row : tcp::kSettingRows) out.u64(static_cast<uint64_t>(config.tcp.*row.field));
   for (const ip::SettingRow& row : ip::kSettingRows) out.u64(static_cast<uint64_t>(config.ip.*row.field));
   out.fixed(static_cast<uint64_t>(config.start.ns()));
+  out.u64(config.shard);
+  out.u8(config.shards != nullptr);
+  if (config.shards != nullptr) out.bytes(std::as_bytes(std::span(config.shards, 1)));
 }
 
 DecodedConfig decode_config(Reader& in) {
@@ -31,6 +34,12 @@ DecodedConfig decode_config(Reader& in) {
   for (const tcp::SettingRow& row : tcp::kSettingRows) d.config.tcp.*row.field = static_cast<int64_t>(in.u64());
   for (const ip::SettingRow& row : ip::kSettingRows) d.config.ip.*row.field = static_cast<int64_t>(in.u64());
   d.config.start = Instant(static_cast<int64_t>(in.fixed()));
+  d.config.shard = static_cast<uint32_t>(in.u64());
+  d.sharded = in.u8() != 0;
+  if (d.sharded) {
+    const auto map = in.bytes();
+    if (map.size() == sizeof d.shards) std::memcpy(static_cast<void*>(&d.shards), map.data(), map.size());
+  }
   return d;
 }
 

@@ -81,8 +81,11 @@ class ReplayedMemory final : public base::MemorySource {
 
 /// Everything of a configuration but the pools, of which the capacities are kept.
 void encode_config(Writer& out, const stack::WorkerConfig& config);
+static_assert(std::is_trivially_copyable_v<steer::ShardMap>);
 struct DecodedConfig {
   stack::WorkerConfig config;
+  bool sharded = false;
+  steer::ShardMap shards{};
   size_t frame_capacity = 0;
   size_t reference_capacity = 0;
 };

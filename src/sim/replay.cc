@@ -1,4 +1,5 @@
 // Feeds a recording to a fresh worker and compares what comes out.
+#include <cstring>
 #include <map>
 
 #include "sim/nic.h"
@@ -25,6 +26,7 @@ class Replay {
     config.frames = &frames_;
     config.references = &references_;
     config.memory = &memory_;
+    config.shards = decoded.sharded ? &decoded.shards : nullptr;
     worker_ = std::make_unique<stack::Worker>(config);
     if (recording.pumped) worker_->set_pump([this] { return pump(); });
   }
@@ -52,7 +54,11 @@ class Replay {
     ++count_;
     switch (op) {
       case RecordOp::kInterface: return interface();
-      case RecordOp::kInput: return input(now);
+      case RecordOp::kInput: return input(now, false);
+      case RecordOp::kInputSteered: return input(now, true);
+      case RecordOp::kHandOver: return hand_over();
+      case RecordOp::kTell: return tell();
+      case RecordOp::kHear: return hear(now);
       case RecordOp::kRequest: return request(now);
       case RecordOp::kAdvance: return worker_->advance(now);
       case RecordOp::kOutput: return output(now);
@@ -75,11 +81,43 @@ class Replay {
     if (in_.u64() != (result ? static_cast<uint16_t>(*result) : 0)) differ("another interface index");
   }
 
-  void input(Instant now) {
+  void input(Instant now, bool steered) {
     const auto index = static_cast<IfIndex>(in_.u64());
     std::vector<pkt::Packet*> burst(in_.u64());
     for (auto& packet : burst) packet = decode_packet(in_, frame_pool_);
-    worker_->input(index, burst, now);
+    if (steered) {
+      worker_->input_steered(index, burst, now);
+    } else {
+      worker_->input(index, burst, now);
+    }
+  }
+
+  void hand_over() {
+    const auto to = static_cast<uint32_t>(in_.u64());
+    std::vector<stack::Handed> out(in_.u64());
+    const uint64_t want = in_.u64();
+    const size_t count = worker_->hand_over(to, out);
+    if (count != want) differ(text(count, " frames handed over, ", want, " before"));
+    for (size_t i = 0; i < count; ++i) {
+      if (i < want && in_.fixed() != digest_packet(*out[i].frame)) differ("a frame handed over has other bytes");
+      free_chain(out[i].frame, frame_pool_, reference_pool_);
+    }
+  }
+
+  void tell() {
+    const auto to = static_cast<uint32_t>(in_.u64());
+    std::vector<ip::TableMessage> out(in_.u64());
+    const uint64_t want = in_.u64();
+    const size_t count = worker_->tell(to, out);
+    if (count != want || in_.fixed() != digest_news({out.data(), count})) differ("other news for a worker");
+  }
+
+  void hear(Instant now) {
+    const auto from = static_cast<uint32_t>(in_.u64());
+    const auto bytes = in_.bytes();
+    std::vector<ip::TableMessage> news(bytes.size() / sizeof(ip::TableMessage));
+    std::memcpy(static_cast<void*>(news.data()), bytes.data(), news.size() * sizeof(ip::TableMessage));
+    worker_->hear(from, news, now);
   }
 
   void request(Instant now) {

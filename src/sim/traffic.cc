@@ -12,7 +12,7 @@ constexpr uint64_t kListenerBit = 1ULL << 32;  // in Event::user; the rest is an
 void Traffic::start(Net& net) {
   for (size_t i = 0; i < plan_.connections.size(); ++i) {
     const ConnPlan& c = plan_.connections[i];
-    if (opens(c)) to_open_.push_back({i, 0, net.now() + c.start});
+    if (opens(i)) to_open_.push_back({i, 0, net.now() + c.start});
     if (c.client == host_ || c.kind == ConnKind::kSimultaneous) continue;
     const IpAddr any = c.v6 ? IpAddr() : IpAddr::any_v4();
     const auto listener = net.listen({any, c.port}, kListenerBit | i, c.side[1].options, 64);
@@ -23,6 +23,27 @@ void Traffic::start(Net& net) {
     listeners_[i] = *listener;
   }
   schedule(net);
+}
+
+Endpoint Traffic::local_end(const ConnPlan& c) const {
+  const bool client = c.client == host_;
+  return {addresses_[static_cast<size_t>(host_)][c.v6], static_cast<uint16_t>(c.port + (client ? 0 : 2'000))};
+}
+
+Endpoint Traffic::remote_end(const ConnPlan& c) const {
+  const bool client = c.client == host_;
+  return {addresses_[static_cast<size_t>(1 - host_)][c.v6], static_cast<uint16_t>(c.port + (client ? 2'000 : 0))};
+}
+
+// Fixed ports decide which worker may open the connection; others are shared out.
+bool Traffic::opens(size_t conn) const {
+  const ConnPlan& c = plan_.connections[conn];
+  if (c.kind == ConnKind::kSimultaneous) {
+    const Endpoint local = local_end(c);
+    const Endpoint remote = remote_end(c);
+    return shards_.of_flow({remote.addr, local.addr, remote.port, local.port}) == worker_;
+  }
+  return c.client == host_ && conn % shards_.workers() == worker_;
 }
 
 void Traffic::schedule(Net& net) {
@@ -39,8 +60,8 @@ void Traffic::open(Net& net, const Opening& what) {
   Endpoint remote{addresses_[peer][c.v6], c.port};
   Endpoint local{};
   if (c.kind == ConnKind::kSimultaneous) {
-    remote.port = static_cast<uint16_t>(c.port + (role == 0 ? 2'000 : 0));
-    local = {addresses_[static_cast<size_t>(host_)][c.v6], static_cast<uint16_t>(c.port + (role == 0 ? 0 : 2'000))};
+    remote = remote_end(c);
+    local = local_end(c);
   }
   const size_t index = sessions_.size();
   const auto handle = net.connect(remote, index, c.side[static_cast<size_t>(role)].options, local);
@@ -136,11 +157,6 @@ void Traffic::tick(Net& net) {
 
 bool Traffic::done() const {
   return to_open_.empty() && std::all_of(sessions_.begin(), sessions_.end(), [](const Session& s) { return s.over(); });
-}
-
-uint32_t Traffic::accepted(uint16_t port) const {
-  const auto it = accepted_.find(port);
-  return it == accepted_.end() ? 0 : it->second;
 }
 
 void Traffic::close_listeners(Net& net) {

@@ -7,14 +7,26 @@
 
 #include "millrace/program.h"
 #include "sim/session.h"
+#include "steer/shard_map.h"
 
 namespace millrace::sim {
 
+/// How many server sessions of each port the programs of one host accepted.
+using Accepted = std::map<uint16_t, uint32_t>;
+
 class Traffic final : public Program {
  public:
-  /// `host` is the index of this program's host; addresses of both hosts, [host][v6].
-  Traffic(const Plan& plan, int host, const std::array<std::array<IpAddr, 2>, 2>& addresses, SessionHooks& hooks)
-      : plan_(plan), host_(host), addresses_(addresses), hooks_(hooks) {}
+  /// `host` is the index of this program's host; addresses of both hosts, [host][v6]. With several workers each runs a
+  /// program that listens for all and opens its share.
+  Traffic(const Plan& plan, int host, uint32_t worker, const steer::ShardMap& shards,
+          const std::array<std::array<IpAddr, 2>, 2>& addresses, Accepted& accepted, SessionHooks& hooks)
+      : plan_(plan),
+        host_(host),
+        worker_(worker),
+        shards_(shards),
+        addresses_(addresses),
+        accepted_(accepted),
+        hooks_(hooks) {}
 
   void start(Net& net) override;
   void event(Net& net, const Event& event) override;
@@ -26,8 +38,6 @@ class Traffic final : public Program {
   [[nodiscard]] const std::deque<Session>& sessions() const { return sessions_; }
   /// Connections that could not be opened for lack of resources and were tried again.
   [[nodiscard]] uint64_t retries() const { return retries_; }
-  /// How many server sessions of `port` were accepted.
-  [[nodiscard]] uint32_t accepted(uint16_t port) const;
 
  private:
   struct Opening {
@@ -40,17 +50,22 @@ class Traffic final : public Program {
   void accept(Net& net, size_t conn);
   void schedule(Net& net);
   void after(Net& net, size_t session);
-  [[nodiscard]] bool opens(const ConnPlan& c) const { return c.client == host_ || c.kind == ConnKind::kSimultaneous; }
+  [[nodiscard]] bool opens(size_t conn) const;
+  /// The ends of a simultaneous open, which both have fixed ports.
+  [[nodiscard]] Endpoint local_end(const ConnPlan& c) const;
+  [[nodiscard]] Endpoint remote_end(const ConnPlan& c) const;
 
   const Plan& plan_;
   int host_;
+  uint32_t worker_;
+  const steer::ShardMap& shards_;
   std::array<std::array<IpAddr, 2>, 2> addresses_;
+  Accepted& accepted_;
   SessionHooks& hooks_;
   std::deque<Session> sessions_;
   std::vector<bool> followed_;  ///< the next round of this session was scheduled
   std::vector<Opening> to_open_;
   std::map<size_t, Handle> listeners_;
-  std::map<uint16_t, uint32_t> accepted_;
   uint64_t retries_ = 0;
 };
 

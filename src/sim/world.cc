@@ -19,8 +19,10 @@ ObserverRules rules_for(const Plan& plan) {
   ObserverRules rules;
   for (size_t i = 0; i < 2; ++i) {
     const HostPlan& host = plan.host[i];
-    rules.loses_inside[i] = !host.static_neighbour;
-    rules.prompt_acks[i] = plan.roomy() && host.static_neighbour;
+    // A worker that follows another asks for the neighbour even if it is a static one.
+    const bool knows_neighbour = host.static_neighbour && host.workers == 1;
+    rules.loses_inside[i] = !knows_neighbour;
+    rules.prompt_acks[i] = plan.roomy() && knows_neighbour;
     rules.delayed_ack = std::max(rules.delayed_ack, microseconds(host.tcp.delayed_ack_us));
     rules.rto_max = microseconds(host.tcp.rto_max_us);
   }
@@ -52,7 +54,10 @@ World::World(const Plan& plan, const WorldOptions& options)
     capture_.add_interface(i == 0 ? "host0" : "host1");
     hosts_[i] = std::make_unique<Host>(heap_, frames_, observer_, plan_.host[i], static_cast<int>(i), rng_.next(),
                                        options.record, std::move(hooks));
-    traffic_[i] = std::make_unique<Traffic>(plan_, static_cast<int>(i), kAddresses, session_hooks_);
+    for (uint32_t worker = 0; worker < hosts_[i]->workers(); ++worker) {
+      traffic_[i].push_back(std::make_unique<Traffic>(plan_, static_cast<int>(i), worker, hosts_[i]->shards(), kAddresses,
+                                                      accepted_[i], session_hooks_));
+    }
   }
 }
 
@@ -65,7 +70,9 @@ void World::fail(const std::string& what) {
 Outcome World::run() {
   for (size_t i = 0; i < 2; ++i) {
     if (plan_.host[i].static_neighbour) hosts_[i]->add_neighbour(kAddresses[1 - i], plan_.host[1 - i].nic.mac);
-    hosts_[i]->start(*traffic_[i], kAddresses[i]);
+    std::vector<Program*> programs;
+    for (const auto& traffic : traffic_[i]) programs.push_back(traffic.get());
+    hosts_[i]->start(programs, kAddresses[i]);
   }
   if (plan_.attack) heap_.at(heap_.now() + milliseconds(5), [this] { attack(); });
   heap_.at(heap_.now() + plan_.chaos, [this] { heal(); });
@@ -100,11 +107,13 @@ void World::heal() {
   for (auto& link : links_) link->heal();
   const Instant limit = heap_.now() + kConverge;
   heap_.at(limit, [this] {
-    if (traffic_[0]->done() && traffic_[1]->done()) return;
+    if (done()) return;
     std::string open;
-    for (const auto& traffic : traffic_) {
-      for (const Session& s : traffic->sessions()) {
-        if (!s.over() || s.error()) open += "\n  " + s.describe();
+    for (const auto& programs : traffic_) {
+      for (const auto& traffic : programs) {
+        for (const Session& s : traffic->sessions()) {
+          if (!s.over() || s.error()) open += "\n  " + s.describe();
+        }
       }
     }
     fail("no convergence after the wire healed; open or failed:" + open);
@@ -123,7 +132,8 @@ void World::attack() {
   if (healed_ || !failure_.empty()) return;
   const std::array<MacAddr, 2> macs{plan_.host[0].nic.mac, plan_.host[1].nic.mac};
   const bool syn = spoofed_syns_ < 3 && rng_.chance(1, 8);
-  const auto forged = syn ? forge_syn(observer_, rng_, macs) : forge(observer_, rng_, macs);
+  const std::array<bool, 2> prompt{plan_.host[0].workers == 1, plan_.host[1].workers == 1};
+  const auto forged = syn ? forge_syn(observer_, rng_, macs) : forge(observer_, rng_, macs, prompt);
   if (forged) {
     ++forged_;
     Frame* frame = frames_.make(forged->bytes);
@@ -134,9 +144,15 @@ void World::attack() {
   heap_.at(heap_.now() + Duration(static_cast<int64_t>(rng_.between(1'000'000, 100'000'000))), [this] { attack(); });
 }
 
+bool World::done() const {
+  return std::all_of(traffic_.begin(), traffic_.end(), [](const auto& programs) {
+    return std::all_of(programs.begin(), programs.end(), [](const auto& traffic) { return traffic->done(); });
+  });
+}
+
 bool World::run_until_done() {
   while (failure_.empty()) {
-    if (traffic_[0]->done() && traffic_[1]->done()) {
+    if (done()) {
       heal();
       return true;
     }
@@ -151,7 +167,9 @@ void World::settle() {
   const std::string wrong = check_sessions();
   if (!wrong.empty()) return fail(wrong);
   for (size_t i = 0; i < 2; ++i) {
-    traffic_[i]->close_listeners(hosts_[i]->net());
+    for (uint32_t worker = 0; worker < hosts_[i]->workers(); ++worker) {
+      traffic_[i][worker]->close_listeners(hosts_[i]->net(worker));
+    }
     hosts_[i]->run_soon();
   }
   const Instant until = heap_.now() + seconds(600);
@@ -173,8 +191,10 @@ void World::settle() {
 
 std::string World::check_sessions() const {
   for (size_t i = 0; i < 2; ++i) {
-    for (const Session& s : traffic_[i]->sessions()) {
-      if (s.error() && !allowed_error(s)) return "unexpected error: " + s.describe();
+    for (const auto& traffic : traffic_[i]) {
+      for (const Session& s : traffic->sessions()) {
+        if (s.error() && !allowed_error(s)) return "unexpected error: " + s.describe();
+      }
     }
   }
   return {};
@@ -195,8 +215,10 @@ bool World::allowed_error(const Session& s) const {
   const Host& server = *hosts_[static_cast<size_t>(1 - s.host())];
   const uint64_t refused = server.counter("tcp.half_open_evicted") + server.counter("tcp.drop.backlog_full") +
                            server.counter("tcp.drop.table_full");
-  const auto& accepting = traffic_[static_cast<size_t>(1 - s.host())];
-  return refused > 0 && s.received() == 0 && accepting->accepted(c.port) <= s.round();
+  const Accepted& ports = accepted_[static_cast<size_t>(1 - s.host())];
+  const auto found = ports.find(c.port);
+  const uint32_t accepted = found == ports.end() ? 0 : found->second;
+  return refused > 0 && s.received() == 0 && accepted <= s.round();
 }
 
 bool World::released_early(const Session& s, uint64_t end) const {
@@ -253,14 +275,15 @@ std::string World::statistics() {
                 "+", s.lost_in_queue, "+", s.lost_in_partition, " duplicated ", s.duplicated, " reordered ",
                 s.reordered, " corrupted ", s.corrupted, "; NIC tx ", n.tx_packets, "->", n.tx_frames, " rx ",
                 n.rx_frames, " merged ", n.rx_merged, " ring full ", n.rx_ring_full, " no buffer ", n.rx_no_buffer,
-                " turns ", hosts_[i]->turns(), " pumps ", hosts_[i]->pumps(), "\n");
+                " turns ", hosts_[i]->turns(), " pumps ", hosts_[i]->pumps(), " workers ", hosts_[i]->workers(), " handed over ",
+                hosts_[i]->handed_over(), "\n");
   }
   out += text("forged ", forged_, "\n");
   return out;
 }
 
-Outcome run_seed(uint64_t seed) {
-  World world(Plan::from_seed(seed), {});
+Outcome run_seed(uint64_t seed, uint32_t workers) {
+  World world(Plan::from_seed(seed, workers), {});
   return world.run();
 }
 

@@ -40,7 +40,9 @@ class World {
   Outcome run();
   [[nodiscard]] const Pcapng& capture() const { return capture_; }
   [[nodiscard]] Host& host(int i) { return *hosts_[static_cast<size_t>(i)]; }
-  [[nodiscard]] const Recording& recording(int i) const { return hosts_[static_cast<size_t>(i)]->recording(); }
+  [[nodiscard]] const Recording& recording(int i, uint32_t worker) const {
+    return hosts_[static_cast<size_t>(i)]->recording(worker);
+  }
   /// Trace rings of both workers, as text.
   [[nodiscard]] std::string traces(uint32_t records);
   [[nodiscard]] std::string statistics();
@@ -52,6 +54,7 @@ class World {
   void attack();
   void progress();
   bool run_until_done();
+  [[nodiscard]] bool done() const;
   void settle();
   std::string check_sessions() const;
   bool allowed_error(const Session& s) const;
@@ -68,7 +71,8 @@ class World {
   std::array<std::unique_ptr<Link>, 2> links_;
   std::array<std::unique_ptr<Host>, 2> hosts_;
   SessionHooks session_hooks_;
-  std::array<std::unique_ptr<Traffic>, 2> traffic_;
+  std::array<std::vector<std::unique_ptr<Traffic>>, 2> traffic_;  // by host and worker
+  std::array<Accepted, 2> accepted_;
   std::string failure_;
   bool healed_ = false;
   size_t next_partition_ = 0;
@@ -79,6 +83,6 @@ class World {
 };
 
 /// Runs one seed.
-[[nodiscard]] Outcome run_seed(uint64_t seed);
+[[nodiscard]] Outcome run_seed(uint64_t seed, uint32_t workers = 1);
 
 }  // namespace millrace::sim

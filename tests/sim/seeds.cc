@@ -2,6 +2,7 @@
 //
 //   sim_seeds --from 1 --count 1000          the quick suite
 //   sim_seeds --seed 4711 --verbose --capture seed.pcapng
+//   sim_seeds --from 1 --count 200 --workers 4   hosts with several workers behind an RSS NIC
 //
 // The first failure prints its seed, the checker's text, the workers' trace rings and the command that repeats it,
 // writes a capture and ends the run with status 1.
@@ -31,6 +32,7 @@ struct Options {
   uint64_t count = 1'000;
   bool single = false;
   bool verbose = false;
+  uint32_t workers = 1;  ///< of one host or both
   bool replay = false;  ///< record each seed, replay it, run it twice and compare
   std::string capture;
   std::string planted;
@@ -51,13 +53,14 @@ void write_capture(const World& world, const std::string& path) {
 
 void report(World& world, const std::string& what) {
   const Options& options = *g_current.options;
-  std::cout << "FAILED seed " << g_current.seed << ": " << what << "\n" << Plan::from_seed(g_current.seed).describe();
+  std::cout << "FAILED seed " << g_current.seed << ": " << what << "\n" << Plan::from_seed(g_current.seed, options.workers).describe();
   std::cout << world.statistics() << world.traces(options.verbose ? 400 : 40);
   if (options.planted.empty()) {
     write_capture(world, options.capture.empty() ? "sim-seed-" + std::to_string(g_current.seed) + ".pcapng"
                                                  : options.capture);
   }
   std::cout << "again: sim_seeds --seed " << g_current.seed
+            << (options.workers == 1 ? "" : " --workers " + std::to_string(options.workers))
             << (options.planted.empty() ? "" : " --planted " + options.planted) << " --verbose\n";
   std::cout.flush();
 }
@@ -70,6 +73,7 @@ void on_panic(const char* expression, const char* file, int line) {
 
 [[noreturn]] void usage(const std::string& wrong) {
   std::cerr << wrong << "\nusage: sim_seeds [--from A] [--count N] [--seed X] [--capture FILE] [--replay] [--verbose]"
+            << " [--workers N]"
             << " [--planted BUG]\nexample: sim_seeds --from 1 --count 1000\n";
   std::exit(2);
 }
@@ -110,6 +114,8 @@ Options parse(int argc, char** argv) {
       o.planted = value();
     } else if (arg == "--verbose") {
       o.verbose = true;
+    } else if (arg == "--workers") {
+      o.workers = static_cast<uint32_t>(number());
     } else if (arg == "--replay") {
       o.replay = true;
     } else {
@@ -120,15 +126,18 @@ Options parse(int argc, char** argv) {
 }
 
 // Same seed, same frames; same inputs, same outputs.
-std::string run_again(uint64_t seed, uint64_t digest) {
+std::string run_again(uint64_t seed, uint32_t workers, uint64_t digest) {
   WorldOptions options;
   options.record = true;
-  World world(Plan::from_seed(seed), options);
+  World world(Plan::from_seed(seed, workers), options);
   const Outcome outcome = world.run();
   if (outcome.digest != digest) return "a second run of the seed gave other frames";
   for (int i = 0; i < 2; ++i) {
-    const std::string difference = millrace::sim::replay(world.recording(i));
-    if (!difference.empty()) return "host " + std::to_string(i) + ": " + difference;
+    for (uint32_t worker = 0; worker < world.host(i).workers(); ++worker) {
+      const std::string difference = millrace::sim::replay(world.recording(i, worker));
+      if (difference.empty()) continue;
+      return "host " + std::to_string(i) + ", worker " + std::to_string(worker) + ": " + difference;
+    }
   }
   return {};
 }
@@ -136,10 +145,10 @@ std::string run_again(uint64_t seed, uint64_t digest) {
 bool run_one(uint64_t seed, const Options& options, uint64_t& payload, uint32_t& weak) {
   WorldOptions world_options;
   if (options.single && !options.capture.empty()) world_options.snap_length = 65'535 + 14;
-  World world(Plan::from_seed(seed), world_options);
+  World world(Plan::from_seed(seed, options.workers), world_options);
   g_current = {seed, &world, &options};
   Outcome outcome = world.run();
-  if (outcome.failure.empty() && options.replay) outcome.failure = run_again(seed, outcome.digest);
+  if (outcome.failure.empty() && options.replay) outcome.failure = run_again(seed, options.workers, outcome.digest);
   if (!outcome.failure.empty()) {
     report(world, outcome.failure);
     g_current.world = nullptr;
@@ -153,7 +162,7 @@ bool run_one(uint64_t seed, const Options& options, uint64_t& payload, uint32_t&
                 static_cast<unsigned long long>(outcome.segments),
                 static_cast<unsigned long long>(outcome.retransmissions), outcome.fault_kinds,
                 static_cast<double>(outcome.ended.ns()) / 1e9, static_cast<unsigned long long>(outcome.digest));
-    if (options.single) std::cout << Plan::from_seed(seed).describe() << world.statistics();
+    if (options.single) std::cout << Plan::from_seed(seed, options.workers).describe() << world.statistics();
   }
   if (options.single && !options.capture.empty()) write_capture(world, options.capture);
   g_current.world = nullptr;
