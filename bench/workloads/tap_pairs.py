@@ -28,7 +28,7 @@ def quantity(text):
 
 def wrk(w, url, connections, seconds):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = w.run("taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url,
+    done = w.run("taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency", url,
                  timeout=seconds + 60)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -60,6 +60,29 @@ class Side:
             self.signal(signal.SIGSTOP)
 
 
+def compare(w, sides, peers, options):
+    """All cases against all peers, a row each."""
+    for name, path, connections, key, unit in CASES:
+        if options.only not in name:
+            continue
+        for peer, suffix in peers:
+            left, right = pairs.run_pairs(lambda: sides["millrace"].measure(w, path, connections, options.seconds),
+                                          lambda: sides[peer].measure(w, path, connections, options.seconds),
+                                          options.pairs)
+            pairs.emit(pairs.pair_row(f"{name}{suffix}: {unit}", key, left, right))
+            pairs.emit(pairs.pair_row(f"{name}{suffix}: p99 us", "p99", left, right))
+            pairs.emit(pairs.pair_row(f"{name}{suffix}: client's CPU %", "client", left, right))
+    for side in sides.values():
+        side.signal(signal.SIGCONT)
+
+
+def options_of(parser):
+    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--only", default="", help="only cases whose name has this text")
+    return parser.parse_args()
+
+
 def start(w):
     """Our server on TAP mr0; the peer twice in a namespace behind a cable."""
     far = w.namespace("far")
@@ -82,32 +105,16 @@ CASES = (("64 B, 1 connection", "/small", 1, "rate", "requests/s"),
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--only", default="", help="only cases whose name has this text")
-    options = parser.parse_args()
+    options = options_of(argparse.ArgumentParser())
     world.enter()
     if not world.tap_usable():
         world.skip("/dev/net/tun cannot be opened here")
     pairs.emit(f"\n### TAP and a kernel client\n\n`bench/workloads/tap_pairs.py --pairs {options.pairs} --seconds "
-               f"{options.seconds}`; {pairs.machine()}\n")
+               f"{options.seconds:g}`; {pairs.machine()}\n")
     pairs.emit("| case | millrace-httpd, TAP | epoll_httpd, veth | ratio |\n|---|---|---|---|")
     with world.World() as w:
-        sides = start(w)
-        for name, path, connections, key, unit in CASES:
-            if options.only not in name:
-                continue
-            for peer in ("epoll", "epoll, busy"):
-                left, right = pairs.run_pairs(lambda: sides["millrace"].measure(w, path, connections, options.seconds),
-                                              lambda: sides[peer].measure(w, path, connections, options.seconds),
-                                              options.pairs)
-                label = name if peer == "epoll" else f"{name}, peer busy-polling"
-                pairs.emit(pairs.pair_row(f"{label}: {unit}", key, left, right))
-                pairs.emit(pairs.pair_row(f"{label}: p99 us", "p99", left, right))
-                pairs.emit(pairs.pair_row(f"{label}: client's CPU %", "client", left, right))
-        for side in sides.values():
-            side.signal(signal.SIGCONT)
+        compare(w, start(w), (("epoll", ""), ("epoll, busy", ", peer busy-polling")), options)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,8 @@ using runtime::Outcome;
 
 constexpr size_t kEthernetHeader = 14;
 constexpr size_t kMostReceiveSlots = 2048;
-constexpr uint16_t kMostSegments = 64;  // the driver copies what does not lie in one piece
+constexpr uint16_t kMostSegments = 64;  // copied where they must lie in one piece
+constexpr uint32_t kLargestFrame = 65'535 + 14;
 constexpr Duration kLookEvery = milliseconds(100);
 
 Copy copy_of(const std::string& mode) {
@@ -57,6 +58,7 @@ Outcome<std::unique_ptr<XdpDevice>> XdpDevice::open(const conf::Interface& inter
   if (auto done = device->attach(interface); !done) return tl::unexpected<Failure>(done.error());
   if (auto done = device->open_sockets(interface); !done) return tl::unexpected<Failure>(done.error());
   if (auto done = device->open_copies(); !done) return tl::unexpected<Failure>(done.error());
+  if (auto done = device->open_large_sender(); !done) return tl::unexpected<Failure>(done.error());
   return device;
 }
 
@@ -93,11 +95,12 @@ Outcome<void> XdpDevice::open_sockets(const conf::Interface& interface) {
   Socket::Options options;
   options.interface = kernel_.name;
   options.copy = filter_->hook() == Hook::kGeneric ? Copy::kCopy : copy_of(interface.xdp_mode);
-  options.segments = segments_;
+  merged_ = filter_->hook() == Hook::kGeneric;
+  options.segments = segments_ || merged_;
   options.receive_slots = static_cast<uint32_t>(
       std::min(kMostReceiveSlots, std::bit_floor(std::max<size_t>(pool_.capacity() / (4 * count), 64))));
   for (options.queue = 0; options.queue < count; ++options.queue) {
-    auto socket = Socket::open(options, pool_, cache_);
+    auto socket = open_socket(options);
     if (!socket) return tl::unexpected<Failure>(socket.error());
     if (!wait_for((*socket)->fd())) {
       return failure(fmt::format("cannot wait for {}: {}", kernel_.name, std::strerror(errno)));
@@ -108,6 +111,14 @@ Outcome<void> XdpDevice::open_sockets(const conf::Interface& interface) {
     if (auto done = filter_->set_socket(queue, sockets_[queue]->fd()); !done) return done;
   }
   return {};
+}
+
+// Behind the driver, the kernel's own uncut segments arrive: a kernel that can passes them on (Linux 6.6).
+Outcome<std::unique_ptr<Socket>> XdpDevice::open_socket(Socket::Options& options) {
+  auto socket = Socket::open(options, pool_, cache_);
+  if (socket || !options.segments || segments_) return socket;
+  options.segments = false;
+  return Socket::open(options, pool_, cache_);
 }
 
 bool XdpDevice::wait_for(int fd) const {
@@ -124,6 +135,32 @@ Outcome<void> XdpDevice::open_copies() {
     if (!wait_for(fd)) return failure(fmt::format("cannot wait for {}: {}", kernel_.name, std::strerror(errno)));
   }
   return {};
+}
+
+Outcome<void> XdpDevice::open_large_sender() {
+  if (sockets_[0]->zero_copy()) return {};
+  auto sender = LargeSender::open(kernel_);
+  if (!sender) return tl::unexpected<Failure>(sender.error());
+  large_.emplace(std::move(*sender));
+  limits_.tx_checksum_v4 = limits_.tx_checksum_v6 = true;
+  limits_.tso_v4 = limits_.tso_v6 = true;
+  limits_.max_tso_bytes = kLargestFrame;
+  return {};
+}
+
+// The kernel sends on both ways within the call, so frames keep their order.
+size_t XdpDevice::transmit(std::span<pkt::Packet* const> frames) {
+  Socket& socket = *sockets_[0];
+  size_t done = 0;
+  while (done < frames.size()) {
+    size_t end = done;
+    while (end < frames.size() && !LargeSender::wants(*frames[end])) finish_checksum(*frames[end++]);
+    if (end != done) done += socket.transmit(frames.subspan(done, end - done), counters_);
+    if (done != end || end == frames.size()) break;
+    if (socket.stuck() || !large_->send(frames[done], cache_, counters_)) break;
+    ++done;
+  }
+  return done;
 }
 
 Outcome<void> XdpDevice::set_addresses(std::span<const IpAddr> addresses) {
@@ -150,10 +187,25 @@ size_t XdpDevice::receive(std::span<pkt::Packet*> out) {
     count += copies;
     copies_due_ = count == out.size();
   }
+  if (merged_) count = check_merged(out.first(count));
   if (unfinished_) {
     for (size_t i = 0; i < count; ++i) mark_unfinished_checksum(*out[i]);
   }
   return count;
+}
+
+// Frames that are too long and cannot be told apart are dropped.
+size_t XdpDevice::check_merged(std::span<pkt::Packet*> frames) {
+  size_t kept = 0;
+  for (pkt::Packet* frame : frames) {
+    if (frame->total > limits_.mtu + kEthernetHeader && !mark_merged(*frame, limits_.mtu)) {
+      ++counters_.rx_errors;
+      cache_.free(frame);
+      continue;
+    }
+    frames[kept++] = frame;
+  }
+  return kept;
 }
 
 bool XdpDevice::arm_wait() {

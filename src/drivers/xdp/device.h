@@ -1,5 +1,5 @@
 // An interface over AF_XDP: our program on it, a socket on each of its receive queues, all served by one worker. Sends
-// through the first queue.
+// through the first queue, and in copy mode what the kernel can finish better (large_sender.h) beside it.
 #pragma once
 
 #include <memory>
@@ -10,6 +10,7 @@
 #include "drivers/xdp/copies.h"
 #include "drivers/xdp/filter.h"
 #include "drivers/xdp/kernel_interface.h"
+#include "drivers/xdp/large_sender.h"
 #include "drivers/xdp/socket.h"
 #include "drivers/xdp/umem.h"
 #include "runtime/descriptor.h"
@@ -29,7 +30,7 @@ class XdpDevice final : public runtime::Device {
   [[nodiscard]] bool shares_mac() const override { return mac_ == kernel_.mac; }
   [[nodiscard]] const link::DeviceLimits& limits() const override { return limits_; }
   size_t receive(std::span<pkt::Packet*> out) override;
-  size_t transmit(std::span<pkt::Packet* const> frames) override { return sockets_[0]->transmit(frames, counters_); }
+  size_t transmit(std::span<pkt::Packet* const> frames) override;
   [[nodiscard]] int wait_fd() const override { return wait_.get(); }
   bool arm_wait() override;
   void disarm_wait() override { copies_due_ = true; }
@@ -45,7 +46,10 @@ class XdpDevice final : public runtime::Device {
             const runtime::Resources& resources);
   runtime::Outcome<void> attach(const conf::Interface& interface);
   runtime::Outcome<void> open_sockets(const conf::Interface& interface);
+  runtime::Outcome<std::unique_ptr<Socket>> open_socket(Socket::Options& options);
+  size_t check_merged(std::span<pkt::Packet*> frames);
   runtime::Outcome<void> open_copies();
+  runtime::Outcome<void> open_large_sender();
   [[nodiscard]] bool wait_for(int fd) const;
 
   std::string name_;
@@ -56,6 +60,7 @@ class XdpDevice final : public runtime::Device {
   pkt::PacketCache cache_;
   std::unique_ptr<Filter> filter_;
   std::vector<std::unique_ptr<Socket>> sockets_;
+  std::optional<LargeSender> large_;  // in copy mode
   std::optional<Copies> copies_;
   runtime::Descriptor wait_;  // an epoll set of all sockets
   runtime::DeviceCounters counters_{};
@@ -63,7 +68,8 @@ class XdpDevice final : public runtime::Device {
   Instant look_at_{};  // when to look at the link again
   bool by_port_;
   bool copies_due_ = false;  // when to look for copies: after a sleep and about once a millisecond
-  bool segments_ = false;
+  bool segments_ = false;    // the interface's frames do not fit one chunk
+  bool merged_ = false;      // uncut segments may come
   bool unfinished_ = false;  // checksums may be
   bool up_ = true;
   bool gone_ = false;

@@ -43,6 +43,8 @@ class Socket {
   bool arm_wait();
 
   [[nodiscard]] int fd() const { return xsk_socket__fd(socket_); }
+  /// Whether frames wait that the kernel did not take yet.
+  [[nodiscard]] bool stuck() const { return stuck_; }
   [[nodiscard]] bool zero_copy() const { return zero_copy_; }
   [[nodiscard]] uint64_t lost() const;  ///< frames that found no room
 

@@ -55,4 +55,15 @@ void mark_unfinished_checksum(pkt::Packet& frame) {
   if (load_be16(frame.data() + field) == wire::fold(pseudo)) frame.flags |= pkt::kRxL4ChecksumNone;
 }
 
+bool mark_merged(pkt::Packet& frame, uint16_t mtu) {
+  if (frame.len < kEthernet) return false;
+  const Transport t = find_transport(frame);
+  if (t.protocol != kTcp || t.at + wire::kTcpMinSize > frame.len) return false;
+  const uint32_t headers = t.at - kEthernet + (load_u8(frame.data() + t.at + 12) >> 4) * 4u;
+  if (headers >= mtu) return false;
+  frame.flags |= pkt::kRxMerged;
+  frame.set_tx_lengths(0, 0, 0, mtu - headers);
+  return true;
+}
+
 }  // namespace millrace::drivers::xdp
