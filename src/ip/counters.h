@@ -81,6 +81,7 @@ namespace millrace::ip {
   X(kIcmpEchoIn, "icmp.in.echo_requests", "echo requests received")                                          \
   X(kIcmpEchoOut, "icmp.out.echo_replies", "echo replies sent")                                              \
   X(kIcmpErrorsIn, "icmp.in.errors", "ICMP errors passed to upper layers")                                   \
+  X(kPmtuLearned, "ip.pmtu.learned", "path MTUs lowered by a packet-too-big")                                \
   X(kIcmpErrorsOut, "icmp.out.errors", "ICMP errors sent")                                                   \
   X(kIcmpErrorsLimited, "icmp.out.errors_limited", "ICMP errors not sent because of the rate limit")         \
   X(kIcmpErrorsForbidden, "icmp.out.errors_forbidden", "ICMP errors not sent because RFC 1122 or 4443 says so") \

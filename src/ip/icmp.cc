@@ -28,6 +28,21 @@ void Ip::State::report(Arrival& a, const PathError& error) {
   consume(a.packet);
 }
 
+void Ip::State::accept_error(Arrival& a, PathError::Kind kind, uint16_t mtu, const wire::Quoted& quoted) {
+  const bool ports = quoted.protocol == wire::kProtocolTcp || quoted.protocol == wire::kProtocolUdp;
+  if (ports) {
+    return report(a, {kind, mtu, quoted.protocol, quoted.source, quoted.destination, quoted.source_port(),
+                      quoted.destination_port(), quoted.sequence()});
+  }
+  const uint64_t head = wire::load_native<uint64_t>(quoted.transport.data());
+  const bool sent = std::ranges::any_of(sent_large, [&](const SentLarge& s) {
+    return s.head == head && s.destination == quoted.destination;
+  });
+  if (!sent || kind != PathError::Kind::kPacketTooBig) return drop(a.packet, IpCounter::kIcmpNotOurs);
+  (void)learn_mtu(quoted.destination, mtu, a.now);
+  consume(a.packet);
+}
+
 // The request becomes the reply: its payload stays where it is, its type changes and the checksum with it.
 void Ip::State::answer_echo(Arrival& a, std::byte reply_type, uint8_t protocol, const IpAddr& from) {
   if (!echo_limit.take(a.now)) return drop(a.packet, IpCounter::kIcmpEchoLimited);

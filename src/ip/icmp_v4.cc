@@ -73,23 +73,22 @@ void Ip::State::input_icmp_v4(Arrival& a) {
   }
 }
 
-// Only errors about TCP segments that we may have sent go up; TCP checks ports and sequence number (RFC 5927 4.1).
+// Only errors about datagrams that we may have sent go up; TCP checks ports and sequence number (RFC 5927 4.1), UDP its
+// ports.
 void Ip::State::error_in_v4(Arrival& a, const wire::Icmpv4View& message) {
   const auto kind = kind_of(message);
   if (!kind) return drop(a.packet, IpCounter::kIcmpUnknownType);
   const auto quoted = wire::parse_quoted_v4(message.payload());
   if (!quoted || !quoted->has_sequence()) return drop(a.packet, IpCounter::kIcmpBadQuote);
-  if (quoted->protocol != wire::kProtocolTcp || quoted->source != a.destination) {
-    return drop(a.packet, IpCounter::kIcmpNotOurs);
-  }
+  if (quoted->source != a.destination) return drop(a.packet, IpCounter::kIcmpNotOurs);
   uint16_t mtu = 0;
   if (*kind == Kind::kPacketTooBig) {
     const uint16_t length = wire::Ipv4View::check_quoted(message.payload())->total_length();
     mtu = message.next_hop_mtu() != 0 ? message.next_hop_mtu() : plateau_below(length);
-    if (mtu < kMinMtu) return drop(a.packet, IpCounter::kIcmpBadMtu);
+    // What fits already cannot have been too big.
+    if (mtu < kMinMtu || mtu >= length) return drop(a.packet, IpCounter::kIcmpBadMtu);
   }
-  report(a, {*kind, mtu, quoted->protocol, quoted->source, quoted->destination, quoted->source_port(),
-             quoted->destination_port(), quoted->sequence()});
+  accept_error(a, *kind, mtu, *quoted);
 }
 
 // The packet stays the caller's. Callers have refused broadcasts, multicasts and impossible sources.

@@ -101,17 +101,16 @@ void Ip::State::error_in_v6(Arrival& a, const wire::Icmpv6View& message) {
   if (!kind) return drop(a.packet, IpCounter::kIcmpUnknownType);
   const auto quoted = wire::parse_quoted_v6(message.payload());
   if (!quoted || !quoted->has_sequence()) return drop(a.packet, IpCounter::kIcmpBadQuote);
-  if (quoted->protocol != wire::kProtocolTcp || quoted->source != a.destination) {
-    return drop(a.packet, IpCounter::kIcmpNotOurs);
-  }
+  if (quoted->source != a.destination) return drop(a.packet, IpCounter::kIcmpNotOurs);
   uint16_t mtu = 0;
   if (*kind == Kind::kPacketTooBig) {
     // RFC 8201 4: a report below the minimum link MTU is discarded.
-    if (message.mtu() < wire::kIpv6MinMtu) return drop(a.packet, IpCounter::kIcmpBadMtu);
-    mtu = static_cast<uint16_t>(std::min<uint32_t>(message.mtu(), 0xffff));
+    // What fits already cannot have been too big.
+    const uint32_t length = wire::Ipv6View::check_quoted(message.payload())->total_length();
+    if (message.mtu() < wire::kIpv6MinMtu || message.mtu() >= length) return drop(a.packet, IpCounter::kIcmpBadMtu);
+    mtu = static_cast<uint16_t>(message.mtu());
   }
-  report(a, {*kind, mtu, quoted->protocol, quoted->source, quoted->destination, quoted->source_port(),
-             quoted->destination_port(), quoted->sequence()});
+  accept_error(a, *kind, mtu, *quoted);
 }
 
 // The packet stays the caller's.

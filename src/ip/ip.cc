@@ -43,7 +43,8 @@ Ip::State::State(Ip& owner, const Config& c)
       error_limit(c.icmp_errors_per_second, std::max(1U, c.icmp_errors_per_second / 10)),
       echo_limit(c.icmp_echo_per_second, std::max(1U, c.icmp_echo_per_second / 10)),
       reassembly(config.settings, packets, counters, key_of(c.seed, 0x66726167)),
-      ids(c.seed ^ 0x69647300) {
+      ids(c.seed ^ 0x69647300),
+      pmtu(static_cast<uint32_t>(c.settings.pmtu_entries), key_of(c.seed, 0x706d7475)) {
   netifs.reserve(kMaxInterfaces);
   MR_ASSERT(c.worker < c.workers);
   const uint32_t changes = 2 * c.max_neighbours;
@@ -233,6 +234,9 @@ void Ip::confirm_slow(HopId hop, Instant now) { state_->confirm_slow(static_cast
 Result<void> Ip::send(const SendArgs& args, pkt::Packet* packet, Instant now) {
   return state_->send(args, packet, now);
 }
+uint16_t Ip::learn_mtu(const IpAddr& destination, uint16_t mtu, Instant now) {
+  return state_->learn_mtu(destination, mtu, now);
+}
 void Ip::transmit(IfIndex interface, pkt::Packet* frame) { state_->transmit(interface, frame); }
 size_t Ip::drain(IfIndex interface, std::span<pkt::Packet*> out) {
   Netif* nif = state_->find(interface);
@@ -248,9 +252,11 @@ void Ip::advance(Instant now) {
   s.reassembly.advance(now, [&](pkt::Packet& first, IfIndex interface, bool to_group) {
     s.reassembly_timed_out(first, interface, to_group, now);
   });
+  if (s.pmtu.advance(now)) s.bump_epoch();  // RFC 1191 6.3: whoever holds a route may try larger datagrams again
 }
 Instant Ip::next_deadline() const {
-  return std::min(state_->neighbours.next_deadline(), state_->reassembly.next_deadline());
+  const State& s = *state_;
+  return std::min({state_->neighbours.next_deadline(), s.reassembly.next_deadline(), s.pmtu.next_deadline()});
 }
 
 std::vector<Ip::NeighbourInfo> Ip::neighbours() const {

@@ -33,7 +33,7 @@ struct Route {
   HopId hop = HopId::kNone;
   IfIndex interface = IfIndex::kNone;
   IpAddr source;      ///< the address to send from
-  uint16_t mtu = 0;   ///< of the interface
+  uint16_t mtu = 0;   ///< of the path as far as it is known; at most the interface's
 };
 
 /// A transport datagram that arrived for us. `packet` is owned by whoever holds the struct.
@@ -178,6 +178,10 @@ class Ip {
   /// a neighbour counts as sent. kTooBig (beyond the path's MTU, or 65,535 bytes), kNoBuffers, kNetUnreachable (the
   /// route's interface is gone).
   Result<void> send(const SendArgs& args, pkt::Packet* packet, Instant now);
+
+  /// A packet-too-big that its owner has validated (PathError::kPacketTooBig): remembers `mtu` for the destination,
+  /// within bounds and for a while. Returns the path MTU to use from now on.
+  uint16_t learn_mtu(const IpAddr& destination, uint16_t mtu, Instant now);
 
   /// Queues a frame that is ready for the device; drops it, counted, when the queue is full.
   void transmit(IfIndex interface, pkt::Packet* frame);

@@ -126,7 +126,9 @@ void Ip::State::fail_pending(neigh::EntryId id) {
     const wire::Bytes bytes(packet->data(), packet->len);
     const bool v4 = (wire::load_u8(bytes.data()) >> 4) == 4;
     const auto quoted = v4 ? wire::parse_quoted_v4(bytes) : wire::parse_quoted_v6(bytes);
-    if (quoted && quoted->protocol == wire::kProtocolTcp && quoted->has_sequence() && ip.errors_.size() < kMaxErrors) {
+    const bool ports =
+        quoted && (quoted->protocol == wire::kProtocolTcp || quoted->protocol == wire::kProtocolUdp);
+    if (ports && quoted->has_sequence() && ip.errors_.size() < kMaxErrors) {
       ip.errors_.push_back({PathError::Kind::kNeighbourFailed, 0, quoted->protocol, quoted->source, quoted->destination,
                             quoted->source_port(), quoted->destination_port(), quoted->sequence()});
     }

@@ -45,6 +45,29 @@ pkt::Packet* Ip::State::fit_segments(const Netif& nif, pkt::Packet* packet) {
   return linear;
 }
 
+// Of protocols that have no socket here: nobody else could tell a genuine packet-too-big about them.
+void Ip::State::remember_large(const SendArgs& args, const pkt::Packet& packet) {
+  if (args.protocol == wire::kProtocolTcp || args.protocol == wire::kProtocolUdp || packet.len < 8) return;
+  SentLarge& slot = sent_large[sent_large_at++ % sent_large.size()];
+  slot = {args.destination, wire::load_native<uint64_t>(packet.data())};
+}
+
+void Ip::State::allow_fragmentation(const SendArgs& args, pkt::Packet& packet, bool fill_checksum) {
+  std::byte* header = packet.data();
+  wire::store_be16(header + 4, static_cast<uint16_t>(ids.next(args.source, args.destination, args.protocol)));
+  wire::store_be16(header + 6, 0);
+  wire::store_be16(header + 10, 0);
+  if (fill_checksum) wire::store_be16(header + 10, wire::finish(wire::ipv4_base_sum(header)));
+}
+
+uint16_t Ip::State::learn_mtu(const IpAddr& destination, uint16_t mtu, Instant now) {
+  const auto least = destination.is_v4() ? static_cast<uint16_t>(config.settings.pmtu_min_v4) : wire::kIpv6MinMtu;
+  const Pmtu::Found lowered{std::max(mtu, least), mtu < least};
+  counters.add(IpCounter::kPmtuLearned);
+  pmtu.learn(destination, lowered, now + microseconds(config.settings.pmtu_age_us));
+  return pmtu.find(destination).mtu;
+}
+
 Result<void> Ip::State::send(const SendArgs& args, pkt::Packet* packet, Instant now) {
   const auto refuse = [&](IpCounter why, Error error) {
     drop_out(packet, why);
@@ -58,14 +81,18 @@ Result<void> Ip::State::send(const SendArgs& args, pkt::Packet* packet, Instant 
   const bool segmented = (packet->flags & pkt::kTxTcpSeg) != 0;
   const bool v4 = args.source.is_v4();
   if (payload + (v4 ? header : 0U) > 0xffff) return refuse(IpCounter::kOutTooBig, Error::kTooBig);
-  if (!segmented && payload + header > limits.mtu) {
+  const Pmtu::Found path = pmtu.find(args.destination);
+  const uint16_t mtu = std::min(limits.mtu, path.mtu);
+  if (payload + header > 576) remember_large(args, *packet);
+  if (!segmented && payload + header > mtu) {
     if (!args.may_fragment) return refuse(IpCounter::kOutTooBig, Error::kTooBig);
-    return send_fragments(args, packet, limits.mtu, now);
+    return send_fragments(args, packet, mtu, now);
   }
   // The device fills the header checksum in anyway when it cuts segments.
   const bool device_sum = v4 && !nif->is_loopback() && limits.tx_ip_checksum;
   write_ip_header(packet->push(header), args.source, args.destination, args.protocol, payload, args.ttl,
                   args.traffic_class, !device_sum);
+  if (v4 && path.locked && args.may_fragment) allow_fragmentation(args, *packet, !device_sum);
   if (device_sum) packet->flags |= pkt::kTxIpChecksum;
   if ((packet->flags & (pkt::kTxL4Mask | pkt::kTxTcpSeg | pkt::kTxIpChecksum)) != 0) {
     packet->flags |= v4 ? pkt::kTxIpv4 : pkt::kTxIpv6;

@@ -1,4 +1,6 @@
 // Which way a datagram goes and from which of our addresses (RFC 1122 3.3.1, RFC 4861 5.2); next hops by number.
+#include <algorithm>
+
 #include "base/assert.h"
 #include "ip/state.h"
 
@@ -43,7 +45,7 @@ Result<Route> Ip::State::route(const IpAddr& destination, const IpAddr& source, 
     if (!hop->gateway.is_unspecified()) next = hop->gateway;
   }
   if (nif == nullptr) return fail(Error::kNetUnreachable);
-  Route out{HopId::kNone, nif->index, source, nif->config.limits.mtu};
+  Route out{HopId::kNone, nif->index, source, std::min(nif->config.limits.mtu, pmtu.find(destination).mtu)};
   if (given) {
     if (source.is_loopback()) return fail(Error::kAddressNotHere);
   } else {

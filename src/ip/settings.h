@@ -14,7 +14,10 @@ namespace millrace::ip {
   X(reassembly_datagrams, 1'024, 1, 1'048'576, "incomplete datagrams at a time")                                 \
   X(reassembly_fragments, 128, 2, 8'192, "fragments of one datagram")                                            \
   X(reassembly_v4_us, 30'000'000, 1'000'000, 255'000'000, "how long an IPv4 datagram waits for its fragments")   \
-  X(reassembly_v6_us, 60'000'000, 1'000'000, 255'000'000, "the same for IPv6 (RFC 8200 4.5 says 60 seconds)")
+  X(reassembly_v6_us, 60'000'000, 1'000'000, 255'000'000, "the same for IPv6 (RFC 8200 4.5 says 60 seconds)") \
+  X(pmtu_entries, 4'096, 1, 1'048'576, "destinations whose path MTU is remembered")                              \
+  X(pmtu_age_us, 600'000'000, 1'000'000, 3'600'000'000, "how long a lowered path MTU is believed (RFC 1191 6.3)") \
+  X(pmtu_min_v4, 552, 68, 1'500, "IPv4 path MTU below which no message brings us; IPv6 has 1,280")
 
 struct Settings {
 #define X(name, value, least, greatest, text) int64_t name = value;

@@ -11,6 +11,7 @@
 #include "ip/counters.h"
 #include "ip/datagram_ids.h"
 #include "ip/ip.h"
+#include "ip/pmtu.h"
 #include "ip/ratelimit.h"
 #include "ip/replica.h"
 #include "ip/reassembly.h"
@@ -23,6 +24,7 @@
 #include "wire/icmpv4.h"
 #include "wire/icmpv6.h"
 #include "wire/ipv6.h"
+#include "wire/quoted.h"
 
 namespace millrace::ip {
 
@@ -111,6 +113,8 @@ struct Ip::State {
   /// The message (behind the IP header) in one piece, in place or copied into `room`.
   static wire::Bytes message_of(const Arrival& a, wire::MutableBytes room);
   void report(Arrival& a, const PathError& error);
+  /// A validated message about our own datagram to `quoted`: upward, or straight into the path MTU.
+  void accept_error(Arrival& a, PathError::Kind kind, uint16_t mtu, const wire::Quoted& quoted);
   void answer_echo(Arrival& a, std::byte reply_type, uint8_t protocol, const IpAddr& from);
   /// Quotes as much of `about` as fits into a datagram of `limit` bytes, behind 8 bytes for the ICMP header.
   pkt::Packet* quote(const Arrival& about, uint32_t limit);
@@ -175,6 +179,10 @@ struct Ip::State {
 
   // output.cc
   Result<void> send(const SendArgs& args, pkt::Packet* packet, Instant now);
+  void remember_large(const SendArgs& args, const pkt::Packet& packet);
+  /// Lets IPv4 routers fragment the datagram at data() after all.
+  void allow_fragmentation(const SendArgs& args, pkt::Packet& packet, bool fill_checksum);
+  uint16_t learn_mtu(const IpAddr& destination, uint16_t mtu, Instant now);
   void transmit(IfIndex interface, pkt::Packet* frame);
   /// A fresh frame, or nullptr (counted).
   pkt::Packet* new_packet();
@@ -209,6 +217,14 @@ struct Ip::State {
   std::optional<Following> following;  // a replica's
   Reassembly reassembly;
   DatagramIds ids;
+  Pmtu pmtu;
+  /// Large datagrams without ports that went out lately: a packet-too-big about one is believed.
+  struct SentLarge {
+    IpAddr destination;
+    uint64_t head = 0;  // the first eight bytes behind the IP header
+  };
+  std::array<SentLarge, 64> sent_large{};
+  uint32_t sent_large_at = 0;
   struct HookSlot {
     Hook hook = nullptr;
     void* context = nullptr;

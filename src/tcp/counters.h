@@ -14,6 +14,7 @@ namespace millrace::tcp {
   X(kRetransmits, "tcp.retransmits", "segments sent again")                                   \
   X(kRtos, "tcp.rtos", "retransmission timeouts")                                             \
   X(kFastRetransmits, "tcp.fast_retransmits", "fast recoveries entered")                      \
+  X(kPathMtu, "tcp.path_mtu", "connections whose segments shrank to the path MTU")            \
   X(kPersistProbes, "tcp.persist_probes", "zero-window probes sent")                          \
   X(kKeepaliveProbes, "tcp.keepalive_probes", "keepalive probes sent")                        \
   X(kDelayedAcks, "tcp.delayed_acks", "acknowledgments sent by the delay timer")              \

@@ -239,7 +239,7 @@ void Tcp::send_bare(const Bare& b, Instant now) {
   size_t option_bytes = 0;
   if (b.syn) {
     wire::TcpOptions o = b.options;
-    uint32_t mss = route->mtu - (b.tuple.local.is_v4() ? 40u : 60u);
+    uint32_t mss = ip_.limits(route->interface).mtu - (b.tuple.local.is_v4() ? 40u : 60u);
     if (b.user_mss != 0) mss = std::min<uint32_t>(mss, b.user_mss);
     if (settings_.mss != 0) mss = std::min(mss, static_cast<uint32_t>(settings_.mss));
     o.mss = static_cast<uint16_t>(mss);

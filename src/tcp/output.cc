@@ -54,6 +54,7 @@ bool Tcp::refresh_route(uint32_t index) {
   if (!route) return false;
   c.hop = route->hop;
   c.route_epoch = ip_.epoch();
+  if (c.state >= State::kEstablished) set_path_mtu(index, route->mtu);
   return true;
 }
 

@@ -298,6 +298,9 @@ class Tcp {
   MR_INLINE static void finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header,
                                uint32_t length, uint32_t mss, const link::DeviceLimits& limits);
   bool refresh_route(uint32_t index);
+  static uint16_t segment_size(const Conn& c, const ConnCold& cold, uint16_t mtu);
+  void set_path_mtu(uint32_t index, uint16_t mtu);
+  void resend_oversized(uint32_t index);
   MR_INLINE void commit(uint32_t index, pkt::Packet* p, std::span<pkt::Packet*> out, size_t& n, Instant now);
   [[nodiscard]] pkt::Block* find_block(const Conn& c, Seq32 seq, uint32_t& offset) const;
   // timers.cc

@@ -152,14 +152,9 @@ void Tcp::set_options(uint32_t index, const SocketOptions& o, Instant now) {
 // What depends on the path and the peer's MSS; again when a SYN-ACK tells more.
 void Tcp::init_conn(uint32_t index, const ip::Route& route) {
   Conn& c = conns_[index];
-  ConnCold& k = cold(index);
   c.hop = route.hop;
   c.route_epoch = ip_.epoch();
-  const uint32_t headers = (c.options & kOptV4) != 0 ? 40 : 60;
-  uint32_t mss = std::min<uint32_t>(k.peer_mss, route.mtu > headers ? route.mtu - headers : kMinMss);
-  if (k.user_mss != 0) mss = std::min<uint32_t>(mss, k.user_mss);
-  if ((c.options & kOptTimestamps) != 0) mss -= std::min<uint32_t>(mss - 1, wire::kTcpTimestampsSize);
-  c.mss = static_cast<uint16_t>(mss);
+  c.mss = segment_size(c, cold(index), route.mtu);
   c.rcv_mss = std::min<uint16_t>(c.mss, kDefaultMss4 - wire::kTcpMaxOptions);  // grows with what arrives
   c.cwnd = static_cast<uint32_t>(settings_.initial_window) * c.mss;  // RFC 6928
   if (c.rto_us == 0) c.rto_us = static_cast<uint32_t>(settings_.rto_initial_us);
@@ -362,7 +357,7 @@ void Tcp::destroy(uint32_t index) {
 }
 
 // RFC 9293 3.9.2.2: soft errors are remembered, hard ones end only a connection that is being opened (RFC 5927 5).
-void Tcp::on_error(const ip::PathError& e, Instant) {
+void Tcp::on_error(const ip::PathError& e, Instant now) {
   if (e.protocol != 6) return;
   const Tuple t{e.source, e.destination, e.source_port, e.destination_port};
   const Ref ref = table_.find(hash_(t), [&](Ref r) { return matches(r, t); });
@@ -375,7 +370,7 @@ void Tcp::on_error(const ip::PathError& e, Instant) {
   Error error = Error::kHostUnreachable;
   if (e.kind == Kind::kNetUnreachable) error = Error::kNetUnreachable;
   if (e.kind == Kind::kPortUnreachable || e.kind == Kind::kProtocolUnreachable) error = Error::kConnectionRefused;
-  if (e.kind == Kind::kPacketTooBig) return;
+  if (e.kind == Kind::kPacketTooBig) return set_path_mtu(ref.index(), ip_.learn_mtu(e.destination, e.mtu, now));
   cold(ref.index()).soft_error = static_cast<uint8_t>(static_cast<uint8_t>(error) + 1);
   if (c.state == State::kSynSent && e.kind != Kind::kTimeExceeded) fail_conn(ref.index(), error);
 }

@@ -111,6 +111,8 @@ class Script {
   void peer_port(uint16_t port) { port_ = port; }
   /// An ICMP error about the last segment that left, or about one `offset` bytes further on.
   void icmp_unreachable(uint8_t code, int32_t offset = 0);
+  /// The last segment, or one `offset` bytes further on, is too big: this much fits.
+  void icmp_too_big(uint16_t mtu, int32_t offset = 0);
 
   // The stack's answers, in order.
   template <class... T>
@@ -224,6 +226,7 @@ class Script {
   void take(const pkt::Packet& frame);
   void take_tcp(std::span<const std::byte> segment, const pkt::Packet& frame);
   void record(std::span<const std::byte> segment);
+  void icmp(uint8_t type, uint8_t code, uint32_t rest, int32_t offset);
   void inject(std::vector<std::byte> ip_datagram);
   void log(const char* direction, const Segment& s);
   void step(Instant to);

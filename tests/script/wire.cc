@@ -124,26 +124,33 @@ void Script::deliver() {
   collect();
 }
 
-void Script::icmp_unreachable(uint8_t code, int32_t offset) {
+void Script::icmp_unreachable(uint8_t code, int32_t offset) { icmp(variant_.v6 ? 1 : 3, code, 0, offset); }
+
+void Script::icmp_too_big(uint16_t mtu, int32_t offset) {
+  icmp(variant_.v6 ? 2 : 3, variant_.v6 ? 0 : 4, mtu, offset);
+}
+
+void Script::icmp(uint8_t type, uint8_t code, uint32_t rest, int32_t offset) {
   if (failed_) return;
   if (last_ip_.empty()) return fail({}, "no segment to quote");
   std::vector<std::byte> quoted(last_ip_.begin(),
                                 last_ip_.begin() + std::min<long>(static_cast<long>(last_ip_.size()), 64));
   std::byte* sequence = quoted.data() + ip::ip_header_size(local()) + 4;
   wire::store_be32(sequence, wire::load_be32(sequence) + static_cast<uint32_t>(offset));
-  std::vector<std::byte> icmp(8);
-  icmp[0] = std::byte{variant_.v6 ? uint8_t{1} : uint8_t{3}};
-  icmp[1] = std::byte{code};
-  icmp.insert(icmp.end(), quoted.begin(), quoted.end());
+  std::vector<std::byte> message(8);
+  message[0] = std::byte{type};
+  message[1] = std::byte{code};
+  wire::store_be32(message.data() + 4, rest);
+  message.insert(message.end(), quoted.begin(), quoted.end());
   const uint8_t protocol = variant_.v6 ? 58 : 1;
-  uint64_t sum = sum_of(icmp);
-  const auto length = static_cast<uint32_t>(icmp.size());
+  uint64_t sum = sum_of(message);
+  const auto length = static_cast<uint32_t>(message.size());
   if (variant_.v6) sum = wire::add_sums(sum, wire::pseudo_sum(remote(), local(), protocol, length));
-  wire::store_be16(icmp.data() + 2, wire::finish(sum));
+  wire::store_be16(message.data() + 2, wire::finish(sum));
   std::vector<std::byte> datagram(ip::ip_header_size(local()));
   ip::write_ip_header(datagram.data(), remote(), local(), protocol, length, 64, 0, true);
-  datagram.insert(datagram.end(), icmp.begin(), icmp.end());
-  trace_ += "  ICMP unreachable, code " + std::to_string(code) + "\n";
+  datagram.insert(datagram.end(), message.begin(), message.end());
+  trace_ += "  ICMP type " + std::to_string(type) + ", code " + std::to_string(code) + "\n";
   inject(std::move(datagram));
 }
 

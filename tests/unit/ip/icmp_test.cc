@@ -243,7 +243,9 @@ struct ErrorCase {
 class IcmpErrorV4 : public IcmpTest, public ::testing::WithParamInterface<ErrorCase> {};
 
 TEST_P(IcmpErrorV4, ComesOutAsPathError) {
-  EXPECT_FALSE(receive(peer4_, our4_, wire::kProtocolIcmp, error_v4(GetParam().v4, our_segment_v4())));
+  Frame quoted = our_segment_v4();
+  wire::store_be16(&quoted[2], 1500);  // cut short by the router
+  EXPECT_FALSE(receive(peer4_, our4_, wire::kProtocolIcmp, error_v4(GetParam().v4, quoted)));
   ASSERT_EQ(ip_->errors().size(), 1U);
   const PathError& e = ip_->errors()[0];
   EXPECT_EQ(e.kind, GetParam().kind);
@@ -280,7 +282,9 @@ TEST_F(IcmpTest, OldRoutersWithoutMtuGetAPlateau) {
 
 TEST_F(IcmpTest, Icmpv6ErrorsComeOutAsPathErrors) {
   const auto hear = [&](const wire::Icmpv6Header& h) {
-    (void)receive(peer6_, our6_, wire::kProtocolIcmpv6, error_v6(h, our_segment_v6()));
+    Frame quoted = our_segment_v6();
+    wire::store_be16(&quoted[4], 1460);
+    (void)receive(peer6_, our6_, wire::kProtocolIcmpv6, error_v6(h, quoted));
   };
   hear(wire::Icmpv6Header::packet_too_big(1400));
   hear(wire::Icmpv6Header::unreachable(wire::Icmpv6Unreachable::kAddress));
@@ -301,8 +305,8 @@ TEST_F(IcmpTest, ErrorsAboutDatagramsThatWeDidNotSendAreDropped) {
   const Frame other = datagram(peer4_, our4_, 6, tcp_header(1, 2, 3));
   EXPECT_FALSE(receive(peer4_, our4_, wire::kProtocolIcmp, error_v4(unreachable, other)));
   EXPECT_EQ(count("icmp.drop.not_ours"), 1U);
-  const Frame udp = datagram(our4_, peer4_, 17, tcp_header(1, 2, 3));
-  EXPECT_FALSE(receive(peer4_, our4_, wire::kProtocolIcmp, error_v4(unreachable, udp)));
+  const Frame echo = datagram(our4_, peer4_, 1, tcp_header(1, 2, 3));
+  EXPECT_FALSE(receive(peer4_, our4_, wire::kProtocolIcmp, error_v4(unreachable, echo)));
   EXPECT_EQ(count("icmp.drop.not_ours"), 2U);
   EXPECT_FALSE(
       receive(peer6_, our6_, wire::kProtocolIcmpv6,
@@ -321,6 +325,12 @@ TEST_F(IcmpTest, ImpossibleMtusAreDropped) {
   EXPECT_FALSE(receive(peer6_, our6_, wire::kProtocolIcmpv6,
                        error_v6(wire::Icmpv6Header::packet_too_big(1279), our_segment_v6())));
   EXPECT_EQ(count("icmp.drop.bad_mtu"), 2U);
+  // What is no larger than that cannot have been too big.
+  EXPECT_FALSE(receive(peer4_, our4_, wire::kProtocolIcmp,
+                       error_v4(wire::Icmpv4Header::fragmentation_needed(1400), our_segment_v4())));
+  EXPECT_FALSE(receive(peer6_, our6_, wire::kProtocolIcmpv6,
+                       error_v6(wire::Icmpv6Header::packet_too_big(1400), our_segment_v6())));
+  EXPECT_EQ(count("icmp.drop.bad_mtu"), 4U);
   EXPECT_TRUE(ip_->errors().empty());
 }
 
