@@ -35,6 +35,11 @@ std::optional<Flaw> check_orders(const Config& config) {
 
 std::optional<Flaw> check_interface(const Config& config, const Interface& interface) {
   std::vector<std::string> path{"interface", interface.name};
+  if (!interface.ports.empty() && (interface.driver.empty() ? default_driver(interface) : interface.driver) != "xdp") {
+    path.emplace_back("ports");
+    return Flaw{path, "ports of interface " + interface.name +
+                          ": only the driver xdp shares an address with the kernel"};
+  }
   for (const IpAddr& gateway : interface.gateways) {
     size_t of_family = 0;
     for (const IpAddr& other : interface.gateways) of_family += gateway.is_v4() == other.is_v4() ? 1 : 0;

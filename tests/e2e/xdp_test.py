@@ -127,6 +127,50 @@ def takes_every_queue(w):
     expect(len(busy) > 1, f"all came in by one queue:\n{counts}")
 
 
+def shares_an_address_by_ports(w):
+    """The stack on port 80 of the kernel's own addresses; ping, ARP and every other port stay the kernel's."""
+    cable(w)
+    w.server(sys.executable, "-c", ECHO, ns="stack", ready=lambda: w.connects(BESIDE4, 2022))
+    server = w.server("millrace-httpd", "--interface", "wire1,ports=tcp/80", "--address", f"{BESIDE4}/24", "--address",
+                      f"{BESIDE6}/64", ns="stack", ready=lambda: w.connects(BESIDE4, 80))
+    site = basics.Site(v4=BESIDE4, v6=BESIDE6)
+    basics.fetches_the_front_page(w, site)
+    basics.fetches_bodies_of_every_size(w, site)
+    the_kernel_serves(w)
+    basics.answers_pings_up_to_the_mtu(w, site)
+    server.stop(signal.SIGKILL)
+    the_kernel_serves(w)
+    for address in site.addresses():
+        expect(not w.connects(address, 80), "the kernel does not refuse port 80 after the stack has gone")
+
+
+def follows_addresses_that_change_while_it_runs(w):
+    setup(w)
+    control = ("millrace", "ifconfig", "wire1")
+    w.run(*control, "add", "198.18.0.77/24", ns="stack")
+    w.wait(lambda: w.answers("198.18.0.77"), 5)
+    basics.fetches_the_front_page(w, basics.Site(v4="198.18.0.77"))
+    w.run(*control, "delete", "198.18.0.77", ns="stack")
+    w.wait(lambda: not w.answers("198.18.0.77"), 5)
+    # The kernel can have it now: the frames pass.
+    w.address("stack", "wire1", "198.18.0.77/24")
+    w.wait(lambda: w.answers("198.18.0.77"), 5)
+
+
+def hears_groups_without_taking_them_from_the_kernel(w):
+    """What is sent to all nodes reaches the stack, and the kernel answers it."""
+    setup(w)
+
+    def received():
+        counters = w.run("millrace", "counters", "-a", ns="stack").stdout
+        return int(next(line for line in counters.splitlines() if "wire1.rx_frames" in line).split()[1])
+    before = received()
+    said = w.run("ping", "-c", "5", "-i", "0.05", "-W", "1", "ff02::1%wire0", check=False).stdout
+    kernel = w.run("ip", "-6", "-o", "address", "show", "dev", "wire1", "scope", "link", ns="stack").stdout.split()[3]
+    expect(kernel.split("/")[0] in said, f"the kernel's {kernel} did not answer:\n{said}")
+    w.wait(lambda: received() >= before + 5, 2)
+
+
 def every_mode_that_veth_has(w):
     cable(w)
     for mode, says in (("copy", "native XDP, copy"), ("generic", "generic XDP, copy")):
@@ -179,5 +223,7 @@ def an_idle_program_uses_no_cpu(w):
 
 world.enter()
 world.main(*basics.cases(setup, GIB), the_kernels_server_works_before_during_and_after,
-           starts_again_after_kill_9_at_any_moment, takes_every_queue, every_mode_that_veth_has,
+           starts_again_after_kill_9_at_any_moment, takes_every_queue, shares_an_address_by_ports,
+           follows_addresses_that_change_while_it_runs, hears_groups_without_taking_them_from_the_kernel,
+           every_mode_that_veth_has,
            wrong_wishes_are_explained, an_interface_that_is_removed_ends_the_program, an_idle_program_uses_no_cpu)

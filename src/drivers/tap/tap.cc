@@ -112,6 +112,7 @@ class TapDriver final : public runtime::Driver {
 
   Outcome<std::unique_ptr<runtime::Device>> open(const conf::Config&, const conf::Interface& interface,
                                                  const runtime::Resources& resources) override {
+    if (interface.queues > 1) return failure(fmt::format("interface {}: one queue is supported", interface.name));
     const std::string& tap = interface.device.empty() ? interface.name : interface.device;
     auto fd = open_tun();
     if (!fd) return tl::unexpected<Failure>(fd.error());

@@ -77,12 +77,18 @@ Failure attach_failure(const KernelInterface& interface, int error) {
 
 }  // namespace
 
-Outcome<std::unique_ptr<Filter>> Filter::attach(const KernelInterface& interface, const Options& options) {
+Outcome<std::unique_ptr<Filter>> Filter::load(const std::string& interface, const Options& options) {
   libbpf_set_print(listen_to_libbpf);
   raise_memlock();
-  std::unique_ptr<Filter> filter(new Filter(interface.name));
-  if (auto done = filter->load(options); !done) return tl::unexpected<Failure>(done.error());
-  if (auto done = filter->link(interface, options); !done) return tl::unexpected<Failure>(done.error());
+  std::unique_ptr<Filter> filter(new Filter(interface));
+  if (auto done = filter->load_program(options); !done) return tl::unexpected<Failure>(done.error());
+  return filter;
+}
+
+Outcome<std::unique_ptr<Filter>> Filter::attach(const KernelInterface& interface, const Options& options) {
+  auto filter = load(interface.name, options);
+  if (!filter) return filter;
+  if (auto done = (*filter)->link(interface, options); !done) return tl::unexpected<Failure>(done.error());
   return filter;
 }
 
@@ -91,7 +97,7 @@ Filter::~Filter() {
   if (object_ != nullptr) bpf_object__close(object_);
 }
 
-Outcome<void> Filter::load(const Options& options) {
+Outcome<void> Filter::load_program(const Options& options) {
   last_words().clear();
   bpf_object_open_opts open{};
   open.sz = sizeof open;
@@ -159,6 +165,9 @@ int Filter::change(const IpAddr& address, bool add) {
 }
 
 Outcome<void> Filter::set_addresses(std::span<const IpAddr> addresses) {
+  std::erase_if(addresses_, [&](const IpAddr& old) {
+    return std::find(addresses.begin(), addresses.end(), old) == addresses.end() && change(old, false) == 0;
+  });
   for (const IpAddr& address : addresses) {
     if (std::find(addresses_.begin(), addresses_.end(), address) != addresses_.end()) continue;
     if (change(address, true) != 0) {
@@ -168,9 +177,6 @@ Outcome<void> Filter::set_addresses(std::span<const IpAddr> addresses) {
     }
     addresses_.push_back(address);
   }
-  std::erase_if(addresses_, [&](const IpAddr& old) {
-    return std::find(addresses.begin(), addresses.end(), old) == addresses.end() && change(old, false) == 0;
-  });
   return {};
 }
 

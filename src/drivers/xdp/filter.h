@@ -30,12 +30,15 @@ class Filter {
     bool try_generic = true;
   };
 
+  /// In the kernel and verified, but nowhere attached.
+  static runtime::Outcome<std::unique_ptr<Filter>> load(const std::string& interface, const Options& options);
   /// Attached, and passing everything until it is told of addresses and sockets.
   static runtime::Outcome<std::unique_ptr<Filter>> attach(const KernelInterface& interface, const Options& options);
   ~Filter();
   Filter(const Filter&) = delete;
   Filter& operator=(const Filter&) = delete;
 
+  [[nodiscard]] int program() const { return program_; }
   [[nodiscard]] Hook hook() const { return hook_; }
   [[nodiscard]] runtime::Outcome<void> set_socket(uint32_t queue, int socket);
   /// What is ours from now on; what was and is no longer passes.
@@ -46,7 +49,7 @@ class Filter {
 
  private:
   explicit Filter(std::string interface) : interface_(std::move(interface)) {}
-  runtime::Outcome<void> load(const Options& options);
+  runtime::Outcome<void> load_program(const Options& options);
   runtime::Outcome<void> link(const KernelInterface& interface, const Options& options);
   [[nodiscard]] int map(const char* name) const;
   int change(const IpAddr& address, bool add);

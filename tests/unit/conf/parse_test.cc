@@ -102,6 +102,30 @@ TEST(ConfParse, NamesWrongTypesAndValues) {
             "site.toml:1:12: interface name 'a_name_of_17_byt' has 16 characters; expected 1 to 15");
 }
 
+TEST(ConfParse, ReadsPortsAndModesOfAnInterfaceSharedWithTheKernel) {
+  const auto config = parse_toml(
+      "[interface.eth1]\nports = [\"tcp/80\", \"udp/5000-5100\", \"53\"]\nxdp_mode = \"copy\"\nqueues = 4\n", "f");
+  ASSERT_TRUE(config) << config.error().to_string();
+  const Interface& interface = config->interfaces.at(0);
+  ASSERT_EQ(interface.ports.size(), 3u);
+  EXPECT_TRUE(interface.ports[0].tcp && !interface.ports[0].udp);
+  EXPECT_EQ(interface.ports[0].low, 80);
+  EXPECT_EQ(interface.ports[0].high, 80);
+  EXPECT_TRUE(!interface.ports[1].tcp && interface.ports[1].udp);
+  EXPECT_EQ(interface.ports[1].low, 5000);
+  EXPECT_EQ(interface.ports[1].high, 5100);
+  EXPECT_TRUE(interface.ports[2].tcp && interface.ports[2].udp);
+  EXPECT_EQ(interface.xdp_mode, "copy");
+  EXPECT_EQ(interface.queues, 4);
+  for (const char* bad : {"0", "65536", "80-", "90-80", "sctp/80", "tcp/", "tcp/80,81", "80-65536", "tcp/80 "}) {
+    EXPECT_EQ(problem_of("[interface.eth1]\nports = \"" + std::string(bad) + "\"\n"),
+              "site.toml:2:9: 'ports' in [interface.eth1] is \"" + std::string(bad) +
+                  "\"; expected ports, such as \"tcp/80\", \"udp/5000-5100\" or \"53\", or a list of them");
+  }
+  EXPECT_EQ(problem_of("[interface.mr0]\nports = \"80\"\n"),
+            "site.toml:2:9: ports of interface mr0: only the driver xdp shares an address with the kernel");
+}
+
 TEST(ConfParse, NamesTheLineThatIsNotToml) {
   const std::string problem = problem_of("cpu = 1\n[interface.mr0\n");
   EXPECT_TRUE(problem.starts_with("site.toml:2:")) << problem;
