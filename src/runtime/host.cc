@@ -22,6 +22,7 @@ namespace millrace::runtime {
 namespace {
 
 constexpr Duration kCaptureFlush = milliseconds(200);
+constexpr Duration kLinkLook = milliseconds(100);
 constexpr uint16_t kLoopbackMtu = 65'535;
 constexpr uint32_t kPanicRecords = 64;
 
@@ -316,12 +317,31 @@ Observed Host::observed() {
   return {*worker_, *loop_, config_, loop_->now(), clock_.cycles_per_ns(), ports_};
 }
 
+// A link that goes down takes its routes and neighbours along, and comes back with an announcement. What an operator
+// set otherwise stays.
+void Host::follow_links() {
+  links_.resize(devices_.size());
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    Link& link = links_[i];
+    const bool up = devices_[i]->link_up();
+    link.seen_up = link.seen_up || up;
+    if (!link.seen_up || up == link.told_up || worker_->impl().ip.is_up(ports_[i].interface) != link.told_up) continue;
+    link.told_up = up;
+    (void)worker_->request(req::SetLink{ports_[i].interface, up}, clock_.now());
+    if (!options_.quiet) fmt::print(stderr, "{}: link {}\n", devices_[i]->name(), up ? "up" : "down");
+  }
+}
+
 void Host::chores(Instant now) {
   for (const auto& device : devices_) {
     if (device->trouble().empty() || failed_) continue;
     failed_ = true;
     fmt::print(stderr, "{} works no more: {}\n", device->name(), device->trouble());
     loop_->stop(1);
+  }
+  if (look_at_links_ <= now) {
+    look_at_links_ = now + kLinkLook;
+    follow_links();
   }
   if (told_addresses_ != worker_->impl().ip.addresses_version()) {
     if (auto done = tell_addresses(); !done) fmt::print(stderr, "{}\n", done.error().to_string());

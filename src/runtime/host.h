@@ -53,6 +53,7 @@ class Host {
   Outcome<void> drop_privileges();
   Outcome<void> pin();
   Outcome<void> tell_addresses();
+  void follow_links();
   void chores(Instant now);
   [[nodiscard]] Observed observed();
 
@@ -76,6 +77,12 @@ class Host {
   Stages stats_before_;
   Instant stats_at_{};
   Instant capture_flush_at_{};
+  struct Link {
+    bool seen_up = false;  // some devices never say so
+    bool told_up = true;   // what the worker was told, or took for granted
+  };
+  std::vector<Link> links_;  // by device
+  Instant look_at_links_{};
   uint32_t told_addresses_ = 0;  // version of the addresses that devices know
   bool failed_ = false;
 };

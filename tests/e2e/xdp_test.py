@@ -210,6 +210,21 @@ def an_interface_that_is_removed_ends_the_program(w):
     expect("wire1 works no more: it was removed" in w.servers[0].output(), w.servers[0].output())
 
 
+def a_link_that_goes_down_comes_back(w):
+    setup(w)
+    basics.fetches_the_front_page(w, basics.Site())
+    for end, ns in (("wire0", None), ("wire1", "stack")):  # no carrier; set down
+        w.run("ip", "link", "set", end, "down", ns=ns)
+        w.wait(lambda: w.servers[0].output().rstrip().endswith("link down"), 5)
+        states = w.run("millrace", "ifconfig", "wire1", ns="stack").stdout.lower()
+        expect("<up" not in states, states)
+        w.run("ip", "link", "set", end, "up", ns=ns)
+        w.wait(lambda: w.servers[0].output().rstrip().endswith("link up"), 5)
+        w.address(None, "wire0", f"{world.KERNEL6}/64") if ns is None else None
+        w.wait(lambda: w.answers(world.STACK4), 5)
+        basics.fetches_the_front_page(w, basics.Site())
+
+
 def an_idle_program_uses_no_cpu(w):
     setup(w)
     def ticks():
@@ -226,4 +241,5 @@ world.main(*basics.cases(setup, GIB), the_kernels_server_works_before_during_and
            starts_again_after_kill_9_at_any_moment, takes_every_queue, shares_an_address_by_ports,
            follows_addresses_that_change_while_it_runs, hears_groups_without_taking_them_from_the_kernel,
            every_mode_that_veth_has,
-           wrong_wishes_are_explained, an_interface_that_is_removed_ends_the_program, an_idle_program_uses_no_cpu)
+           wrong_wishes_are_explained, an_interface_that_is_removed_ends_the_program, a_link_that_goes_down_comes_back,
+           an_idle_program_uses_no_cpu)

@@ -1,11 +1,17 @@
 #include "drivers/tap/device.h"
 
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
 #include <cerrno>
 
 namespace millrace::drivers::tap {
 namespace {
 
 constexpr size_t kEthernetHeader = 14;
+constexpr Duration kLookEvery = milliseconds(100);
 // A tail up to this long is copied out of the large buffer, so that a few bytes do not pin 64 KiB.
 constexpr size_t kCopyBytes = 3 * pkt::kFrameRoom;
 
@@ -165,6 +171,15 @@ TapDevice::Sent TapDevice::send(pkt::Packet* frame) {
   }
   cache_.free(frame);
   return Sent::kTaken;
+}
+
+void TapDevice::housekeeping(Instant now) {
+  if (now < look_at_) return;
+  look_at_ = now + kLookEvery;
+  ifreq request{};
+  if (ioctl(fd_.get(), TUNGETIFF, &request) != 0) return;
+  if (!flags_asker_) flags_asker_.reset(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (ioctl(flags_asker_.get(), SIOCGIFFLAGS, &request) == 0) down_ = (request.ifr_flags & IFF_UP) == 0;
 }
 
 size_t TapDevice::transmit(std::span<pkt::Packet* const> frames) {

@@ -25,7 +25,8 @@ class TapDevice final : public runtime::Device {
   size_t receive(std::span<pkt::Packet*> out) override;
   size_t transmit(std::span<pkt::Packet* const> frames) override;
   [[nodiscard]] int wait_fd() const override { return fd_.get(); }
-  [[nodiscard]] bool link_up() const override { return !gone_; }
+  void housekeeping(Instant now) override;
+  [[nodiscard]] bool link_up() const override { return !gone_ && !down_; }
   [[nodiscard]] std::string_view trouble() const override { return gone_ ? "it was removed" : ""; }
   [[nodiscard]] runtime::DeviceCounters counters() const override { return counters_; }
 
@@ -59,6 +60,9 @@ class TapDevice final : public runtime::Device {
   LargeBuffer* posted_large_ = nullptr;
   size_t last_count_ = 0;
   bool gone_ = false;  // the kernel's interface was deleted
+  bool down_ = false;  // somebody set it down
+  runtime::Descriptor flags_asker_;
+  Instant look_at_{};  // when to look at its flags again
 };
 
 }  // namespace millrace::drivers::tap

@@ -219,9 +219,9 @@ void XdpDevice::housekeeping(Instant now) {
   copies_due_ = true;
   if (now < look_at_) return;
   look_at_ = now + kLookEvery;
-  const auto kernel = look_up(kernel_.name);
-  gone_ = gone_ || !kernel || kernel->index != kernel_.index;
-  up_ = !gone_ && kernel->up;
+  const LinkState link = look_at_link(kernel_);
+  gone_ = gone_ || !link.exists;
+  up_ = !gone_ && link.running;
 }
 
 runtime::DeviceCounters XdpDevice::counters() const {

@@ -69,6 +69,12 @@ runtime::Outcome<KernelInterface> look_up(const std::string& name) {
   return found;
 }
 
+LinkState look_at_link(const KernelInterface& interface) {
+  if (if_nametoindex(interface.name.c_str()) != interface.index) return {};
+  Asker asker(interface.name);
+  return {true, asker.ask(SIOCGIFFLAGS) && (asker.answer().ifr_flags & IFF_RUNNING) != 0};
+}
+
 bool leaves_checksums_unfinished(const KernelInterface& interface) {
   return interface.driver == "veth" || interface.driver == "tun" || interface.driver == "virtio_net" ||
          interface.driver == "bridge";

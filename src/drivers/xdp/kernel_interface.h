@@ -21,6 +21,13 @@ struct KernelInterface {
 
 [[nodiscard]] runtime::Outcome<KernelInterface> look_up(const std::string& name);
 
+/// Of an interface looked up before.
+struct LinkState {
+  bool exists = false;
+  bool running = false;  ///< up, with a carrier
+};
+[[nodiscard]] LinkState look_at_link(const KernelInterface& interface);
+
 /// Whether frames may come from a memory of this machine with their TCP or UDP checksum not filled in.
 [[nodiscard]] bool leaves_checksums_unfinished(const KernelInterface& interface);
 
