@@ -28,6 +28,19 @@ struct SocketOptions {
   uint8_t keepalive_probes = 0;
 };
 
+/// How an interface comes by addresses and routes of its own accord. A worker's interfaces start with all of it off.
+struct InterfaceOptions {
+  bool detect_duplicates = false;  ///< ask the link before or while an address is used (RFC 4862 5.4, 4429, 5227)
+  bool keep_address = false;       ///< never give up an IPv4 address that another station claims (RFC 5227 2.4 c)
+  bool accept_ra = false;          ///< routers, prefixes and the rest of router advertisements (RFC 4861 6.3)
+  bool autoconf = false;           ///< addresses from advertised prefixes (RFC 4862); needs accept_ra
+  bool redirects_v4 = false;       ///< believe ICMP redirects of the current first hop
+  bool redirects_v6 = false;       ///< believe ICMPv6 redirects of the current first hop
+  bool dhcp4 = false;              ///< lease an IPv4 address (RFC 2131)
+  uint64_t secret = 0;             ///< behind stable addresses (RFC 7217); 0 = from the worker's seed
+  bool operator==(const InterfaceOptions&) const = default;
+};
+
 namespace req {
 
 // Programs.
@@ -154,6 +167,11 @@ struct Set {
   uint16_t row = 0;
   int64_t value = 0;
 };
+/// Concerns addresses that are added from now on. kNotFound, kInvalid (loopback).
+struct SetInterface {
+  IfIndex interface;
+  InterfaceOptions options{};
+};
 
 }  // namespace req
 
@@ -161,7 +179,7 @@ using Request = std::variant<req::Listen, req::Connect, req::Accept, req::SetUse
                              req::SendLent, req::DropLent, req::Receive, req::Borrow, req::Release, req::Shutdown,
                              req::Close, req::Abort, req::SetOptions, req::AddAddress, req::RemoveAddress,
                              req::AddRoute, req::RemoveRoute, req::SetLink, req::AddNeighbour, req::RemoveNeighbour,
-                             req::Set>;
+                             req::Set, req::SetInterface>;
 
 /// What a request answers; the fields that an operation does not mention are empty.
 struct Reply {

@@ -40,6 +40,8 @@ struct Interface {
   std::string xdp_mode = "auto";          ///< xdp: "auto", "zero-copy", "copy" or "generic"
   bool tso = true;                        ///< use the device's TCP segmentation if it has any
   bool checksum = true;                   ///< use the device's checksums if it has any
+  bool dad = true;                        ///< ask the link whether somebody else has our addresses
+  bool keep_address = false;              ///< never give up an IPv4 address that another station claims
 };
 
 /// One `[[route]]` entry.

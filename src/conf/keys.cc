@@ -177,6 +177,10 @@ constexpr KeyRow<Interface> kInterface[] = {
     {"xdp_mode", "text", "\"auto\"",
      "xdp: \"zero-copy\", \"copy\" or \"generic\" (any driver, slower) and nothing else; \"auto\" = the best there is",
      [](const Value& v, Interface& i) { return read_choice(v, i.xdp_mode, kXdpModes); }},
+    {"dad", "switch", "true", "ask the link whether somebody else has an address of ours; it is used meanwhile",
+     [](const Value& v, Interface& i) { return read_switch(v, i.dad); }},
+    {"keep_address", "switch", "false", "defend an IPv4 address that another station claims too, for ever",
+     [](const Value& v, Interface& i) { return read_switch(v, i.keep_address); }},
     {"device", "text", "the interface's name",
      "tap: name of the kernel's TAP; xdp: of its interface; dpdk: PCI address or vdev arguments (the last key of a "
      "flag)",

@@ -28,6 +28,14 @@ void Addresses::add(IfIndex interface, const Prefix& prefix) {
   rebuild();
 }
 
+void Addresses::mark(const IpAddr& addr, bool deprecated, bool optimistic) {
+  for (Address& a : list_) {
+    if (a.prefix.addr != addr) continue;
+    a.deprecated = deprecated;
+    a.optimistic = optimistic;
+  }
+}
+
 bool Addresses::remove(IfIndex interface, const IpAddr& addr) {
   const auto gone = std::ranges::find_if(
       list_, [&](const Address& a) { return a.interface == interface && a.prefix.addr == addr; });
@@ -85,6 +93,8 @@ const Address* Addresses::select_source(IfIndex interface, const IpAddr& next, c
     } else {
       rank = here ? 100 : 10;
     }
+    // RFC 6724 5 rule 3, below the rule of scopes; an optimistic address counts as deprecated (RFC 4429 3.1).
+    if (!a.deprecated && !a.optimistic && link_local == want_link_local) rank += 1'000'000;
     if (rank > best_rank) {
       best = &a;
       best_rank = rank;

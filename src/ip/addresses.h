@@ -12,6 +12,8 @@ namespace millrace::ip {
 struct Address {
   IfIndex interface = IfIndex::kNone;
   Prefix prefix;  ///< `addr` with all its bits
+  bool deprecated = false;  ///< nothing new should start from it (RFC 4862 5.5.4)
+  bool optimistic = false;  ///< not yet known to be ours alone (RFC 4429)
 };
 
 /// The last address of an IPv4 prefix, where that is a broadcast address (RFC 3021: not for /31 and /32).
@@ -23,6 +25,8 @@ class Addresses {
 
   /// The address must not be there yet.
   void add(IfIndex interface, const Prefix& prefix);
+  /// Sets the flags of an address that is there.
+  void mark(const IpAddr& addr, bool deprecated, bool optimistic);
   /// False if it was not there.
   bool remove(IfIndex interface, const IpAddr& addr);
 

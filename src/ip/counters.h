@@ -55,6 +55,7 @@ namespace millrace::ip {
   X(kNdNotOurs, "nd.drop.not_ours", "solicitations for another host's address")                              \
   X(kNdUnknownNeighbour, "nd.drop.unknown_neighbour", "advertisements of neighbours that nobody asked for")  \
   X(kNdConflict, "nd.drop.conflict", "messages of another station that claims our address")                  \
+  X(kNdLooped, "nd.drop.looped", "our own duplicate address probes, come back")                              \
   X(kNdRouter, "nd.drop.router", "router solicitations, advertisements and redirects")
 
 #define MILLRACE_IP_OTHER_COUNTERS(X)                                                                        \
@@ -89,6 +90,10 @@ namespace millrace::ip {
   X(kNdAdvertsIn, "nd.in.advertisements", "neighbour advertisements received")                               \
   X(kNdSolicitsOut, "nd.out.solicitations", "neighbour solicitations sent")                                  \
   X(kNdAdvertsOut, "nd.out.advertisements", "neighbour advertisements sent")                                 \
+  X(kAddressesLost, "address.lost", "addresses given up because another station has them")                   \
+  X(kAddressesDefended, "address.defended", "announcements that defended an address")                        \
+  X(kAddressesExpired, "address.expired", "addresses whose lifetime ended")                                  \
+  X(kProbesOut, "address.out.probes", "probes for duplicates of our addresses")                              \
   X(kHopsRecycled, "ip.hops_recycled", "next hops given up to make room")                                    \
   X(kOutNoHop, "ip.drop.no_hop", "datagrams to send without a next hop")                                     \
   X(kOutLinkDown, "ip.drop.link_down", "datagrams to send through an interface that is down")                \

@@ -24,7 +24,7 @@ bool Ip::State::accepts_station(const Netif& nif, const MacAddr& destination) co
   const auto& m = destination.bytes;
   if (m[0] != 0x33 || m[1] != 0x33) return false;
   if (m[2] == 0xff) {
-    return addresses.has_low24(nif.index, uint32_t{m[3]} << 16 | uint32_t{m[4]} << 8 | m[5]);
+    return hears_solicited(nif, uint32_t{m[3]} << 16 | uint32_t{m[4]} << 8 | m[5]);
   }
   return m[2] == 0 && m[3] == 0 && m[4] == 0 && m[5] == 1;
 }

@@ -52,7 +52,7 @@ bool Ip::State::accept_addresses_v6(Arrival& a) {
     const auto& b = a.destination.bytes();
     const uint32_t low24 = uint32_t{b[13]} << 16 | uint32_t{b[14]} << 8 | b[15];
     const bool joined = a.destination == kAllNodes ||
-                        (is_solicited_node(a.destination) && addresses.has_low24(a.nif.index, low24));
+                        (is_solicited_node(a.destination) && hears_solicited(a.nif, low24));
     if (!joined) return refuse(IpCounter::kIpMulticast);
   } else {
     const Address* own = addresses.find(a.destination);

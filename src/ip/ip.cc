@@ -36,6 +36,7 @@ Ip::State::State(Ip& owner, const Config& c)
     : ip(owner),
       config(c),
       packets(*c.packets),
+      book(c.seed ^ 0x626f6f6b),
       routes(c.max_routes),
       neighbours({c.max_neighbours, c.pending_per_neighbour, c.pending_total}, {}, c.seed),
       hops(1),
@@ -105,60 +106,11 @@ Result<IfIndex> Ip::add_interface(const link::NetifConfig& config) {
   if (ethernet) {
     // RFC 4862 5.3. Several interfaces may share a MAC address; the first keeps the link-local address.
     const Prefix prefix{link_local_of(config), 64};
-    if (s.addresses.find(prefix.addr) == nullptr) s.addresses.add(index, prefix);
-  }
-  return index;
-}
-
-Result<void> Ip::set_link(IfIndex interface, bool up, Instant) {
-  State& s = *state_;
-  Netif* nif = s.find(interface);
-  if (nif == nullptr) return fail(Error::kNotFound);
-  if (nif->up == up) return {};
-  s.switch_link(*nif, up);
-  s.refresh_topology();
-  if (up && !nif->is_loopback()) {
-    for (const Address& a : s.addresses.all()) {
-      if (a.interface == interface) s.announce(*nif, a.prefix.addr);
+    if (s.addresses.find(prefix.addr) == nullptr) {
+      (void)s.add_address(s.netifs.back(), {index, prefix, autoconf::Origin::kLinkLocal}, Instant{});
     }
   }
-  return {};
-}
-
-Result<void> Ip::add_address(IfIndex interface, const Prefix& prefix, Instant) {
-  State& s = *state_;
-  Netif* nif = s.find(interface);
-  if (nif == nullptr) return fail(Error::kNotFound);
-  const IpAddr& addr = prefix.addr;
-  if (addr.is_unspecified() || addr.is_multicast() || addr.is_limited_broadcast()) return fail(Error::kInvalid);
-  if (prefix.length > (addr.is_v4() ? 32 : 128)) return fail(Error::kInvalid);
-  if (addr.is_loopback() && !nif->is_loopback()) return fail(Error::kInvalid);
-  if (s.addresses.find(addr) != nullptr) return fail(Error::kAlreadyExists);
-  if (!nif->is_loopback() && !(addr.is_v6() && addr.is_link_local())) {
-    // The connected route; another address of the same prefix may have brought it already.
-    const auto added = s.routes.add(prefix, {interface, {}, 0}, 0);
-    if (!added && added.error() != Error::kAlreadyExists) return fail(added.error());
-  }
-  s.addresses.add(interface, prefix);
-  // A station that we knew under this address is none any more.
-  for (const Netif& n : s.netifs) (void)remove_neighbour(n.index, addr);
-  s.bump_epoch();
-  if (nif->up && !nif->is_loopback()) s.announce(*nif, addr);
-  return {};
-}
-
-Result<void> Ip::remove_address(IfIndex interface, const IpAddr& addr, Instant) {
-  State& s = *state_;
-  const Address* found = s.addresses.find(addr);
-  if (found == nullptr || found->interface != interface) return fail(Error::kNotFound);
-  const Prefix prefix = found->prefix;
-  s.addresses.remove(interface, addr);
-  const bool shared = std::ranges::any_of(s.addresses.all(), [&](const Address& a) {
-    return a.interface == interface && a.prefix.length == prefix.length && prefix.contains(a.prefix.addr);
-  });
-  if (!shared) (void)s.routes.remove(prefix, interface, 0);
-  s.bump_epoch();
-  return {};
+  return index;
 }
 
 Result<void> Ip::add_route(const Prefix& prefix, IfIndex interface, const IpAddr& gateway, uint32_t table,
@@ -253,10 +205,14 @@ void Ip::advance(Instant now) {
     s.reassembly_timed_out(first, interface, to_group, now);
   });
   if (s.pmtu.advance(now)) s.bump_epoch();  // RFC 1191 6.3: whoever holds a route may try larger datagrams again
+  s.book.advance(now, [&](const autoconf::BookEntry& entry, const autoconf::BookStep& step) {
+    s.act_on_book(entry, step, now);
+  });
 }
 Instant Ip::next_deadline() const {
   const State& s = *state_;
-  return std::min({state_->neighbours.next_deadline(), s.reassembly.next_deadline(), s.pmtu.next_deadline()});
+  return std::min({state_->neighbours.next_deadline(), s.reassembly.next_deadline(), s.pmtu.next_deadline(),
+                   s.book.next_deadline()});
 }
 
 std::vector<Ip::NeighbourInfo> Ip::neighbours() const {
@@ -292,11 +248,19 @@ bool Ip::is_up(IfIndex interface) const {
   return nif != nullptr && nif->up;
 }
 
-uint32_t Ip::addresses_version() const { return state_->addresses.version(); }
+uint32_t Ip::addresses_version() const { return state_->addresses.version() + state_->book.version(); }
 
+// A replica knows only those that may be used.
 std::vector<Ip::AddressInfo> Ip::addresses() const {
   std::vector<AddressInfo> out;
-  for (const Address& a : state_->addresses.all()) out.push_back({a.interface, a.prefix});
+  if (state_->following) {
+    for (const Address& a : state_->addresses.all()) out.push_back({a.interface, a.prefix, "", ""});
+    return out;
+  }
+  for (const autoconf::BookEntry& e : state_->book.all()) {
+    out.push_back({e.interface, e.prefix, autoconf::name_of(e.state), autoconf::name_of(e.origin),
+                   e.lifetimes.preferred_until, e.lifetimes.valid_until});
+  }
   return out;
 }
 

@@ -16,6 +16,7 @@
 #include "ip/settings.h"
 #include "link/netif.h"
 #include "millrace/address.h"
+#include "millrace/request.h"
 #include "millrace/result.h"
 #include "millrace/time.h"
 #include "pkt/packet.h"
@@ -101,6 +102,8 @@ class Ip {
   // Operators. Errors: kNotFound (no such interface, address, route), kAlreadyExists, kInvalid, kTooMany.
   Result<IfIndex> add_interface(const link::NetifConfig& config);
   Result<void> set_link(IfIndex interface, bool up, Instant now);
+  /// Concerns addresses that are added from now on, and the link-local one, which is tested again.
+  Result<void> set_options(IfIndex interface, const InterfaceOptions& options, Instant now);
   Result<void> add_address(IfIndex interface, const Prefix& prefix, Instant now);
   Result<void> remove_address(IfIndex interface, const IpAddr& addr, Instant now);
   Result<void> add_route(const Prefix& prefix, IfIndex interface, const IpAddr& gateway, uint32_t table,
@@ -220,6 +223,10 @@ class Ip {
   struct AddressInfo {
     IfIndex interface;
     Prefix prefix;
+    std::string state;       ///< "tentative", "optimistic", "preferred", "deprecated", "duplicated"
+    std::string origin;      ///< "static", "link-local", "slaac", "dhcp"
+    Instant preferred_until = kNever;
+    Instant valid_until = kNever;
   };
   [[nodiscard]] std::vector<AddressInfo> addresses() const;
   /// Another after each change of addresses().

@@ -1,5 +1,5 @@
-// Neighbour discovery of a host (RFC 4861 7). Router messages, redirects and duplicate address detection of our own
-// addresses are not handled.
+// Neighbour discovery of a host (RFC 4861 7), and what duplicate address detection (RFC 4862 5.4, 4429, 7527) hears and
+// sends.
 #include "wire/nd.h"
 
 #include "ip/header.h"
@@ -31,6 +31,12 @@ void Ip::State::input_nd(Arrival& a, wire::Bytes message) {
 void Ip::State::input_solicitation(Arrival& a, wire::Bytes message) {
   counters.add(IpCounter::kNdSolicitsIn);
   const auto ns = wire::NeighbourSolicitation::parse(*wire::NdView::check(message));
+  if (const autoconf::BookEntry* own = testing(a.nif, ns.target); own != nullptr && a.source.is_unspecified()) {
+    // RFC 4862 5.4.3: somebody else tests the address too, unless it is our own question that came back.
+    if (ns.nonce != 0 && ns.nonce == own->nonce) return drop(a.packet, IpCounter::kNdLooped);  // RFC 7527 4.2
+    (void)address_conflict(a.nif, ns.target, a.now);
+    return drop(a.packet, IpCounter::kNdConflict);
+  }
   if (!addresses.on_interface(a.nif.index, ns.target)) return drop(a.packet, IpCounter::kNdNotOurs);
   if (a.source.is_unspecified()) {
     // Somebody tests whether the address is free: everybody may hear that it is not.
@@ -48,7 +54,8 @@ void Ip::State::input_solicitation(Arrival& a, wire::Bytes message) {
   const auto way = route(a.source, ns.target, 0);
   if (packet != nullptr && way) {
     std::byte* out = packet->append(wire::NeighbourAdvertisement::kMaxSize);
-    const wire::NeighbourAdvertisement na{ns.target, false, true, true, a.nif.config.mac};
+    const bool replace = !addresses.find(ns.target)->optimistic;  // RFC 4429 3.3 MUST
+    const wire::NeighbourAdvertisement na{ns.target, false, true, replace, a.nif.config.mac};
     (void)na.emit({out, wire::NeighbourAdvertisement::kMaxSize}, ns.target, a.source);
     counters.add(IpCounter::kNdAdvertsOut);
     send({ns.target, a.source, wire::kProtocolIcmpv6, wire::kNdHopLimit, 0, *way}, packet, a.now);
@@ -62,7 +69,9 @@ void Ip::State::input_solicitation(Arrival& a, wire::Bytes message) {
 void Ip::State::input_advertisement(Arrival& a, wire::Bytes message) {
   counters.add(IpCounter::kNdAdvertsIn);
   const auto na = wire::NeighbourAdvertisement::parse(*wire::NdView::check(message));
-  if (addresses.contains(na.target)) return drop(a.packet, IpCounter::kNdConflict);
+  if (address_conflict(a.nif, na.target, a.now) || addresses.contains(na.target)) {  // RFC 4862 5.4.4
+    return drop(a.packet, IpCounter::kNdConflict);
+  }
   if (na.target_link && na.target_link->is_group()) return drop(a.packet, IpCounter::kNdInvalid);
   const neigh::EntryId id = neighbours.find(a.nif.index, na.target);
   if (!id.valid()) return drop(a.packet, IpCounter::kNdUnknownNeighbour);
@@ -77,9 +86,10 @@ void Ip::State::send_solicitation(Netif& nif, const IpAddr& target, const MacAdd
   pkt::Packet* packet = new_packet();
   if (packet == nullptr) return;
   const IpAddr to = unicast != nullptr ? target : wire::solicited_node(target);
-  std::byte* out = packet->append(wire::NeighbourSolicitation::kMaxSize);
-  (void)wire::NeighbourSolicitation{target, nif.config.mac}.emit({out, wire::NeighbourSolicitation::kMaxSize},
-                                                                  source->prefix.addr, to);
+  wire::NeighbourSolicitation ns{target, nif.config.mac};
+  if (source->optimistic) ns.source_link.reset();  // RFC 4429 3.2 MUST NOT
+  const auto size = static_cast<uint16_t>(ns.size());
+  (void)ns.emit({packet->append(size), size}, source->prefix.addr, to);
   counters.add(IpCounter::kNdSolicitsOut);
   send_nd(nif, packet, source->prefix.addr, to, unicast != nullptr ? *unicast : wire::multicast_mac_v6(to));
 }
@@ -89,7 +99,9 @@ void Ip::State::send_advertisement(Netif& nif, const IpAddr& target, const IpAdd
   pkt::Packet* packet = new_packet();
   if (packet == nullptr) return;
   std::byte* out = packet->append(wire::NeighbourAdvertisement::kMaxSize);
-  const wire::NeighbourAdvertisement na{target, false, solicited, true, nif.config.mac};
+  const Address* own = addresses.find(target);
+  const bool replace = own == nullptr || !own->optimistic;  // RFC 4429 3.3 MUST
+  const wire::NeighbourAdvertisement na{target, false, solicited, replace, nif.config.mac};
   (void)na.emit({out, wire::NeighbourAdvertisement::kMaxSize}, target, to);
   counters.add(IpCounter::kNdAdvertsOut);
   send_nd(nif, packet, target, to, to_mac);

@@ -182,6 +182,7 @@ void Ip::State::adopt_tables(Instant) {
       if (Netif* nif = find(m.interface); nif != nullptr && nif->up != m.up) switch_link(*nif, m.up);
     } else if (m.kind == Kind::kAddress) {
       new_addresses.add(m.address.interface, m.address.prefix);
+      new_addresses.mark(m.address.prefix.addr, m.address.deprecated, m.address.optimistic);
     } else {
       (void)new_routes.add(m.route.prefix, m.route.hop, m.route.table);
     }

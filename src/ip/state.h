@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "autoconf/address_book.h"
 #include "ip/addresses.h"
 #include "ip/counters.h"
 #include "ip/datagram_ids.h"
@@ -38,6 +39,7 @@ struct Netif {
   IfIndex index = IfIndex::kNone;
   bool up = true;
   link::TxQueue queue;
+  InterfaceOptions options{};
   [[nodiscard]] bool is_loopback() const { return config.kind == link::LinkKind::kLoopback; }
 };
 
@@ -134,6 +136,22 @@ struct Ip::State {
   void send_nd(Netif& nif, pkt::Packet* packet, const IpAddr& source, const IpAddr& to, const MacAddr& to_mac);
   void announce(Netif& nif, const IpAddr& addr);
 
+  // lifecycle.cc: between autoconf::AddressBook and what the rest of Ip uses.
+  Result<void> add_address(Netif& nif, autoconf::BookEntry entry, Instant now);
+  Result<void> remove_address(Netif& nif, const IpAddr& addr);
+  void act_on_book(const autoconf::BookEntry& entry, const autoconf::BookStep& step, Instant now);
+  Result<void> use_address(const autoconf::BookEntry& entry);
+  void disuse_address(const autoconf::BookEntry& entry);
+  autoconf::Testing test_for(const Netif& nif, const autoconf::BookEntry& entry) const;
+  void restart_addresses(Netif& nif, Instant now);
+  /// Another station claims `addr`. False if it is not an address of this interface, tentative ones included.
+  bool address_conflict(Netif& nif, const IpAddr& addr, Instant now);
+  /// The entry of an address of this interface that is still being tested; nullptr if there is none.
+  const autoconf::BookEntry* testing(const Netif& nif, const IpAddr& addr) const;
+  /// Whether the interface listens to the solicited-node group that ends in these 24 bits.
+  bool hears_solicited(const Netif& nif, uint32_t low24) const;
+  void probe(Netif& nif, const autoconf::BookEntry& entry);
+
   // neighbours.cc: between neigh::Table, the hops and the link.
   bool frame_slow(uint32_t hop, pkt::Packet* packet, Instant now);
   void confirm_slow(uint32_t hop, Instant now);
@@ -202,7 +220,8 @@ struct Ip::State {
   Config config;
   pkt::PacketCache& packets;
   std::vector<Netif> netifs;  // IfIndex - 1
-  Addresses addresses;
+  Addresses addresses;        // those that may be used
+  autoconf::AddressBook book; // all of them
   route::Tables routes;
   neigh::Table neighbours;
   std::vector<Hop> hops;      // beside Ip::hops_

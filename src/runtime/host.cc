@@ -72,6 +72,13 @@ link::DeviceLimits allowed(link::DeviceLimits limits, const conf::Interface& int
   return limits;
 }
 
+InterfaceOptions options_of(const conf::Interface& interface) {
+  InterfaceOptions options;
+  options.detect_duplicates = interface.dad;
+  options.keep_address = interface.keep_address;
+  return options;
+}
+
 tl::unexpected<Failure> pass(const Failure& cause) { return tl::unexpected<Failure>(cause); }
 
 }  // namespace
@@ -187,6 +194,9 @@ Outcome<void> Host::add_interfaces() {
     netif.limits = allowed(device.limits(), interface);
     const auto index = worker_->add_interface(netif);
     if (!index) return failure(fmt::format("cannot add interface {}: {}", interface.name, describe(index.error())));
+    if (const auto set = worker_->request(req::SetInterface{*index, options_of(interface)}, clock_.now()); !set) {
+      return failure(fmt::format("cannot set up interface {}: {}", interface.name, describe(set.error())));
+    }
     for (const Prefix& prefix : interface.addresses) {
       const auto added = worker_->request(req::AddAddress{*index, prefix}, clock_.now());
       if (!added) {
@@ -213,7 +223,8 @@ Outcome<void> Host::tell_addresses() {
   for (size_t i = 0; i < devices_.size(); ++i) {
     std::vector<IpAddr> addresses;
     for (const auto& address : all) {
-      if (address.interface == ports_[i].interface) addresses.push_back(address.prefix.addr);
+      const bool ours = address.interface == ports_[i].interface && address.state != "duplicated";
+      if (ours) addresses.push_back(address.prefix.addr);
     }
     if (auto done = devices_[i]->set_addresses(addresses); !done) return done;
   }

@@ -46,9 +46,9 @@ Table routes(const Observed& observed) {
 }
 
 Table addresses(const Observed& observed) {
-  Table table({"address", "interface"});
+  Table table({"address", "interface", "origin", "state"});
   for (const auto& a : observed.worker.addresses()) {
-    table.add({a.prefix.to_string(), interface_name(observed, a.interface)});
+    table.add({a.prefix.to_string(), interface_name(observed, a.interface), a.origin, a.state});
   }
   return table;
 }

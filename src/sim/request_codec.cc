@@ -151,6 +151,15 @@ struct Encode {
     out.u64(r.row);
     out.fixed(static_cast<uint64_t>(r.value));
   }
+  void operator()(const req::SetInterface& r) const {
+    put(out, r.interface);
+    const InterfaceOptions& o = r.options;
+    for (const bool on : {o.detect_duplicates, o.keep_address, o.accept_ra, o.autoconf, o.redirects_v4, o.redirects_v6,
+                          o.dhcp4}) {
+      out.u8(on ? 1 : 0);
+    }
+    out.fixed(o.secret);
+  }
 };
 
 // Fields in the order in which Encode writes them.
@@ -249,6 +258,15 @@ struct Decode {
     r.section = static_cast<req::Set::Section>(in.u8());
     r.row = static_cast<uint16_t>(in.u64());
     r.value = static_cast<int64_t>(in.fixed());
+  }
+  void operator()(req::SetInterface& r) const {
+    r.interface = get_if(in);
+    InterfaceOptions& o = r.options;
+    for (bool* on : {&o.detect_duplicates, &o.keep_address, &o.accept_ra, &o.autoconf, &o.redirects_v4, &o.redirects_v6,
+                     &o.dhcp4}) {
+      *on = in.u8() != 0;
+    }
+    o.secret = in.fixed();
   }
 };
 

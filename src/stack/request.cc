@@ -95,6 +95,9 @@ Result<Reply> Impl::operate(const Request& request, Instant now) {
       return plain(impl.ip.remove_neighbour(r.interface, r.addr));
     }
     Result<Reply> operator()(const req::Set& r) { return plain(impl.tcp.set(r.row, r.value)); }
+    Result<Reply> operator()(const req::SetInterface& r) {
+      return plain(impl.ip.set_options(r.interface, r.options, now));
+    }
   };
   if (hand_over.self() != 0 && is_about_tables(request)) return fail(Error::kNotSupported);
   trace.put(0, base::TraceEvent::kRequest, static_cast<uint32_t>(request.index()));

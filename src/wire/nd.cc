@@ -99,6 +99,15 @@ std::optional<MacAddr> NdView::link_address(NdOptionType type) const {
   return std::nullopt;
 }
 
+uint64_t NdView::nonce() const {
+  NdOptionWalker walker(options());
+  while (const auto option = walker.next()) {
+    if (option->type() != NdOptionType::kNonce || option->bytes().size() != 8) continue;
+    return load_be64(option->bytes().data()) & 0xffff'ffff'ffff;
+  }
+  return 0;
+}
+
 bool NdView::acceptable(const IpAddr& source, const IpAddr& destination) const {
   switch (type()) {
     case Icmpv6Type::kNeighbourSolicitation:  // RFC 4861 7.1.1
@@ -127,11 +136,16 @@ MacAddr multicast_mac_v6(const IpAddr& group) {
 }
 
 size_t NeighbourSolicitation::emit(MutableBytes out, const IpAddr& source, const IpAddr& destination) const {
-  MR_ASSERT(out.size() >= kMaxSize);
+  MR_ASSERT(out.size() >= this->size());
   std::byte* p = out.data();
   put_header(p, Icmpv6Type::kNeighbourSolicitation, 0);
   store_v6(p + 8, target);
-  const size_t size = put_link(p, 24, NdOptionType::kSourceLinkAddress, source_link);
+  size_t size = put_link(p, 24, NdOptionType::kSourceLinkAddress, source_link);
+  if (nonce != 0) {
+    store_be64(p + size, uint64_t{static_cast<uint8_t>(NdOptionType::kNonce)} << 56 | uint64_t{1} << 48 |
+                             (nonce & 0xffff'ffff'ffff));
+    size += 8;
+  }
   seal_icmpv6(out.first(size), source, destination);
   return size;
 }

@@ -1,4 +1,4 @@
-// Neighbour discovery for IPv6 (RFC 4861 4, RFC 8106 for RDNSS).
+// Neighbour discovery for IPv6 (RFC 4861 4; RFC 8106 for RDNSS and DNSSL, RFC 4191 for routes, RFC 7527 for the nonce).
 //
 // NdView::check() applies the rules of RFC 4861 6.1 and 7.1 and 8.1 that concern the message alone: type, code 0,
 // size, options of nonzero length within the message, a target that is not multicast. Left to the caller, who has the
@@ -22,7 +22,10 @@ enum class NdOptionType : uint8_t {
   kPrefixInformation = 3,
   kRedirectedHeader = 4,
   kMtu = 5,
+  kNonce = 14,
+  kRouteInformation = 24,
   kRdnss = 25,
+  kDnssl = 31,
 };
 
 /// RFC 4861 4.6.2. Lifetimes in seconds; kNdInfinite never ends.
@@ -93,6 +96,8 @@ class NdView {
   [[nodiscard]] Bytes options() const { return message_.subspan(fixed_size(type())); }
   /// The first valid link-layer address option of that type.
   [[nodiscard]] std::optional<MacAddr> link_address(NdOptionType type) const;
+  /// The 48 bits of the first nonce option of that length; 0 if there is none.
+  [[nodiscard]] uint64_t nonce() const;
 
   /// The rules of RFC 4861 6.1.1, 6.1.2, 7.1.1, 7.1.2 and 8.1 that need the addresses of the datagram.
   [[nodiscard]] bool acceptable(const IpAddr& source, const IpAddr& destination) const;
@@ -126,13 +131,16 @@ MacAddr multicast_mac_v6(const IpAddr& group);
 // room enough. parse() takes a view of the right type.
 
 struct NeighbourSolicitation {
-  static constexpr size_t kMaxSize = 32;
+  static constexpr size_t kMaxSize = 40;
   IpAddr target;
   std::optional<MacAddr> source_link;  ///< absent in duplicate address detection
+  uint64_t nonce = 0;                  ///< 48 bits (RFC 7527 4.1); 0 = none
 
   static NeighbourSolicitation parse(const NdView& v) {
-    return {v.target(), v.link_address(NdOptionType::kSourceLinkAddress)};
+    return {v.target(), v.link_address(NdOptionType::kSourceLinkAddress), v.nonce()};
   }
+  /// What emit() writes.
+  [[nodiscard]] size_t size() const { return 24 + (source_link ? size_t{8} : 0) + (nonce != 0 ? size_t{8} : 0); }
   size_t emit(MutableBytes out, const IpAddr& source, const IpAddr& destination) const;
   bool operator==(const NeighbourSolicitation&) const = default;
 };

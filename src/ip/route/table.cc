@@ -140,11 +140,12 @@ Result<void> Tables::add(const Prefix& prefix, const NextHop& hop, uint32_t tabl
   return {};
 }
 
-uint32_t Tables::remove_routes(uint32_t node, IfIndex interface) {
+uint32_t Tables::remove_routes(uint32_t node, IfIndex interface, const IpAddr* gateway) {
   uint32_t removed = 0;
   for (uint32_t* link = &nodes_[node].routes; *link != 0;) {
     const uint32_t index = *link;
-    if (routes_[index].hop.interface != interface) {
+    const NextHop& hop = routes_[index].hop;
+    if (hop.interface != interface || (gateway != nullptr && hop.gateway != *gateway)) {
       link = &routes_[index].next;
       continue;
     }
@@ -167,7 +168,7 @@ bool Tables::splice(const Link& link) {
   return true;
 }
 
-Result<void> Tables::remove(const Prefix& prefix, IfIndex interface, uint32_t table) {
+Result<void> Tables::remove(const Prefix& prefix, IfIndex interface, uint32_t table, const IpAddr* gateway) {
   const bool v4 = prefix.addr.is_v4();
   auto* r = const_cast<Roots*>(roots(table));
   if (r == nullptr || prefix.length > (v4 ? 32 : 128)) return fail(Error::kNotFound);
@@ -178,7 +179,7 @@ Result<void> Tables::remove(const Prefix& prefix, IfIndex interface, uint32_t ta
     const Node& node = nodes_[here];
     if (node.length > prefix.length || common(node.key, key) < node.length) break;
     if (node.length == prefix.length) {
-      if (remove_routes(here, interface) == 0) break;
+      if (remove_routes(here, interface, gateway) == 0) break;
       // When the node goes, the branch above it may have nothing left to join.
       if (splice(link) && link.parent != 0) (void)splice(above);
       return {};

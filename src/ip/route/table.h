@@ -36,8 +36,8 @@ class Tables {
   /// kInvalid (length beyond the family's, gateway of another family, no interface), kAlreadyExists (same prefix,
   /// interface and gateway), kTooMany.
   Result<void> add(const Prefix& prefix, const NextHop& hop, uint32_t table);
-  /// Removes every route to exactly `prefix` through `interface`. kNotFound.
-  Result<void> remove(const Prefix& prefix, IfIndex interface, uint32_t table);
+  /// Removes every route to exactly `prefix` through `interface`; only that of `gateway`, if one is given. kNotFound.
+  Result<void> remove(const Prefix& prefix, IfIndex interface, uint32_t table, const IpAddr* gateway = nullptr);
   /// The lowest-metric route of the longest prefix that contains `addr` and has a route through an interface of the
   /// set `usable` (see interface_bit); nullptr if there is none. Valid until the next add or remove.
   [[nodiscard]] const NextHop* lookup(const IpAddr& addr, uint32_t table, uint64_t usable = ~uint64_t{0}) const;
@@ -97,7 +97,7 @@ class Tables {
   uint32_t find_or_insert(Roots& roots, uint32_t family, const Key& key, uint32_t length);
   [[nodiscard]] bool has_route(uint32_t first, const NextHop& hop) const;
   void insert_route(uint32_t node, const NextHop& hop);
-  uint32_t remove_routes(uint32_t node, IfIndex interface);
+  uint32_t remove_routes(uint32_t node, IfIndex interface, const IpAddr* gateway);
   bool splice(const Link& link);
   void list_node(uint32_t index, uint32_t table, bool v4, std::vector<Line>& out) const;
 
