@@ -24,13 +24,13 @@ test:                ## the quick suite: unit, scripts, lints, end to end, sanit
 bench:               ## micro-benchmarks and workloads
 	@ci/bench
 
-lint:                ## clang-tidy and clang-format over everything
+lint:                ## clang-tidy over everything, clang-format over the lines that you changed
 	@ci/install-packages build dpdk xdp test lint
 	@ci/lint
 
-format:              ## lays the sources out as .clang-format says
+format:              ## lays the lines that you changed out as .clang-format says
 	@ci/install-packages lint
-	@git ls-files '*.cc' '*.h' | xargs clang-format-14 -i
+	@git clang-format-14 --binary clang-format-14 --extensions cc,h -f "$$(ci/changed-since)"
 
 soak:                ## 10,000 seeds and more, 10 minutes a fuzzer, kill loops (hours)
 	@ci/soak
