@@ -35,6 +35,7 @@ def wrk(w, url, connections, seconds):
     said = done.stdout
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)|Socket errors: .*", said)
     world.expect(bad is None, f"wrk met errors:\n{said}")
+    world.expect(not re.search(r"\b0 requests in", said), f"wrk got no answer:\n{said}")
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
     transfer = quantity(re.search(r"Transfer/sec:\s+(\S+)", said)[1])
     p50 = quantity(re.search(r"50%\s+(\S+)", said)[1])
