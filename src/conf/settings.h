@@ -24,7 +24,8 @@ struct Config;
 
 #define MILLRACE_LOOP_SETTINGS(X)                                                                            \
   X(spin_us, 50, 0, 1'000'000'000, "time without work before the loop sleeps, microseconds")                 \
-  X(nap_us, 0, 0, 1'000'000, "longest sleep where a device cannot wake the loop; 0 = never sleep there")     \
+  X(nap_us, 1'000, 0, 1'000'000,                                                                             \
+    "longest sleep where a device cannot wake the loop; at most an eighth of the time without work; 0 = none") \
   X(burst, 32, 1, 256, "packets taken from a device at a time")                                              \
   X(event_budget, 256, 1, 1'000'000, "program events handled in one turn of the loop")                       \
   X(snap_bytes, 65'600, 64, 262'144, "bytes of each frame that a capture keeps")                             \

@@ -235,12 +235,17 @@ void Loop::idle() {
   if (worker_.wants_output()) return;
   Instant until = std::min(wake_at_, now_ + kLongestSleep);
   if (const auto deadline = worker_.next_deadline()) until = std::min(until, *deadline);
-  if (!can_sleep_) until = std::min(until, now_ + microseconds(settings_.nap_us));
+  if (!can_sleep_) until = std::min(until, now_ + nap());
   if (until > now_) {
     do_chores();
     sleep(until - now_);
   }
   timers_at_ = now_;  // after a sleep, look at once
+}
+
+// An eighth of the time without work, so that what comes after a short pause is found soon.
+Duration Loop::nap() const {
+  return std::min(microseconds(settings_.nap_us), Duration((now_ - idle_since_).ns() / 8));
 }
 
 void Loop::sleep(Duration longest) {

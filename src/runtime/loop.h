@@ -74,6 +74,7 @@ class Loop final : public Door {
   Instant pump();
   void do_chores();
   void idle();
+  [[nodiscard]] Duration nap() const;
   void sleep(Duration longest);
   void linger();
   void abort_rest();

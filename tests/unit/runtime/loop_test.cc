@@ -51,7 +51,7 @@ class QueueDevice final : public Device {
     sent.insert(sent.end(), frames.begin(), frames.begin() + static_cast<ptrdiff_t>(n));
     return n;
   }
-  [[nodiscard]] int wait_fd() const override { return event_.get(); }
+  [[nodiscard]] int wait_fd() const override { return polled ? -1 : event_.get(); }
   // From another thread.
   void arrive(pkt::Packet* frame) {
     const std::lock_guard lock(mutex_);
@@ -64,6 +64,7 @@ class QueueDevice final : public Device {
   std::deque<pkt::Packet*> sent;
   size_t room = SIZE_MAX;
   size_t receives = 0;
+  bool polled = false;
 
  private:
   std::string name_ = "q0";
@@ -170,6 +171,24 @@ TEST_F(RuntimeLoop, AFrameIsAnsweredInTheSameTurn) {
   EXPECT_EQ(loop_->stages().busy_turns, before_.busy_turns + 1);
   EXPECT_FALSE(loop_->turn(program));
   EXPECT_EQ(loop_->stages().busy_turns, before_.busy_turns + 1);
+}
+
+TEST_F(RuntimeLoop, BesideADeviceThatCannotWakeItTheLoopNaps) {
+  QueueDevice polled(*cache_);
+  polled.polled = true;
+  link::NetifConfig netif;
+  netif.name = "q1";
+  netif.mac = kOurs;
+  loop_->attach(polled, *worker_->add_interface(netif));
+  Script program;
+  program.on_start = [&](Net& net) { net.wake_at(net.now() + milliseconds(60)); };
+  program.on_tick = [&](Net& net) { net.stop(); };
+  const Instant start = clock_.now();
+  loop_->run(program);
+  const auto took = static_cast<uint64_t>((clock_.now() - start).ns());
+  EXPECT_GE(loop_->stages().sleeps, 20u) << "no nap is longer than a millisecond";
+  EXPECT_GT(loop_->stages().slept_ns, took / 2);
+  EXPECT_GE(polled.receives, 20u);
 }
 
 TEST_F(RuntimeLoop, FramesWithoutRoomWaitAndLeaveFirst) {
