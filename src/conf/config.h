@@ -38,6 +38,7 @@ struct Interface {
   uint16_t queues = 0;                    ///< 0: the driver's choice
   std::vector<PortRange> ports{};         ///< xdp: only these are the stack's, and the kernel has the addresses too
   std::string xdp_mode = "auto";          ///< xdp: "auto", "zero-copy", "copy" or "generic"
+  bool busy_poll = false;                 ///< xdp: drive the NIC's queues from the worker's thread
   bool tso = true;                        ///< use the device's TCP segmentation if it has any
   bool checksum = true;                   ///< use the device's checksums if it has any
   bool dad = true;                        ///< ask the link whether somebody else has our addresses

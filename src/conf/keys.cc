@@ -181,6 +181,8 @@ constexpr KeyRow<Interface> kInterface[] = {
      [](const Value& v, Interface& i) { return read_switch(v, i.dad); }},
     {"keep_address", "switch", "false", "defend an IPv4 address that another station claims too, for ever",
      [](const Value& v, Interface& i) { return read_switch(v, i.keep_address); }},
+    {"busy_poll", "switch", "false", "xdp: drive the NIC's queues from the worker's thread, not from interrupts",
+     [](const Value& v, Interface& i) { return read_switch(v, i.busy_poll); }},
     {"device", "text", "the interface's name",
      "tap: name of the kernel's TAP; xdp: of its interface; dpdk: PCI address or vdev arguments (the last key of a "
      "flag)",

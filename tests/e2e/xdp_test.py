@@ -173,7 +173,8 @@ def hears_groups_without_taking_them_from_the_kernel(w):
 
 def every_mode_that_veth_has(w):
     cable(w)
-    for mode, says in (("copy", "native XDP, copy"), ("generic", "generic XDP, copy")):
+    for mode, says in (("copy", "native XDP, copy"), ("copy,busy_poll=true", "native XDP, copy"),
+                       ("generic", "generic XDP, copy")):
         server = w.server("millrace-httpd", "--interface", f"wire1,xdp_mode={mode}", *OURS, ns="stack",
                           ready=lambda: w.answers(world.STACK4))
         expect(says in server.output(), server.output())

@@ -97,6 +97,7 @@ Outcome<void> XdpDevice::open_sockets(const conf::Interface& interface) {
   options.copy = filter_->hook() == Hook::kGeneric ? Copy::kCopy : copy_of(interface.xdp_mode);
   merged_ = filter_->hook() == Hook::kGeneric;
   options.segments = segments_ || merged_;
+  options.busy_poll = interface.busy_poll;
   options.receive_slots = static_cast<uint32_t>(
       std::min(kMostReceiveSlots, std::bit_floor(std::max<size_t>(pool_.capacity() / (4 * count), 64))));
   for (options.queue = 0; options.queue < count; ++options.queue) {

@@ -19,7 +19,11 @@ using runtime::Outcome;
 // Newer than the headers of Debian 12.
 constexpr uint16_t kUseSegments = 1 << 4;  // XDP_USE_SG
 constexpr uint32_t kMoreFollows = 1 << 0;  // XDP_PKT_CONTD
-constexpr int kMaxSendBudget = 9;          // XDP_MAX_TX_SKB_BUDGET
+constexpr int kPreferBusyPoll = 69;        // SO_PREFER_BUSY_POLL
+constexpr int kBusyPollBudget = 70;        // SO_BUSY_POLL_BUDGET
+constexpr int kBusyPollUs = 20;
+constexpr int kBusyPollFrames = 64;
+constexpr int kMaxSendBudget = 9;  // XDP_MAX_TX_SKB_BUDGET
 constexpr uint32_t kFillBatch = 64;
 constexpr int kCloseRounds = 20;
 constexpr int kCloseWaitUs = 1'000;
@@ -84,6 +88,17 @@ Outcome<std::unique_ptr<Socket>> Socket::open(const Options& options, UmemPool& 
   setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &kSendBuffer, sizeof kSendBuffer);
   const uint32_t budget = kSendSlots;
   setsockopt(fd, SOL_XDP, kMaxSendBudget, &budget, sizeof budget);  // Linux 6.17; without it, 32 frames a call
+  if (options.busy_poll) {
+    const int yes = 1;
+    socket->busy_poll_ = setsockopt(fd, SOL_SOCKET, kPreferBusyPoll, &yes, sizeof yes) == 0 &&
+                         setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &kBusyPollUs, sizeof kBusyPollUs) == 0 &&
+                         setsockopt(fd, SOL_SOCKET, kBusyPollBudget, &kBusyPollFrames, sizeof kBusyPollFrames) == 0;
+    if (!socket->busy_poll_) {
+      return failure(
+          fmt::format("cannot poll queue {} of {}: {}", options.queue, options.interface, std::strerror(errno)),
+          "busy_poll needs Linux 5.11 and CAP_NET_ADMIN; leave it out");
+    }
+  }
   xdp_options got{};
   socklen_t length = sizeof got;
   if (getsockopt(fd, SOL_XDP, XDP_OPTIONS, &got, &length) == 0) {
@@ -148,7 +163,12 @@ void Socket::fill() {
 
 size_t Socket::receive(std::span<pkt::Packet*> out, runtime::DeviceCounters& counters) {
   uint32_t at = 0;
-  const uint32_t got = xsk_ring_cons__peek(&receive_, static_cast<uint32_t>(out.size()), &at);
+  const auto wanted = static_cast<uint32_t>(out.size());
+  uint32_t got = xsk_ring_cons__peek(&receive_, wanted, &at);
+  if (got == 0 && (busy_poll_ || (zero_copy_ && xsk_ring_prod__needs_wakeup(&fill_)))) {
+    wake_receiver();
+    got = xsk_ring_cons__peek(&receive_, wanted, &at);
+  }
   if (got == 0) return 0;
   size_t count = 0;
   for (uint32_t i = 0; i < got; ++i) {
@@ -276,9 +296,11 @@ void Socket::housekeeping() {
 bool Socket::arm_wait() {
   if (xsk_cons_nb_avail(&receive_, 1) != 0) return false;
   if (stuck_) kick();
-  if (xsk_ring_prod__needs_wakeup(&fill_)) recvfrom(fd(), nullptr, 0, MSG_DONTWAIT, nullptr, nullptr);
+  if (xsk_ring_prod__needs_wakeup(&fill_)) wake_receiver();
   return true;
 }
+
+void Socket::wake_receiver() const { recvfrom(fd(), nullptr, 0, MSG_DONTWAIT, nullptr, nullptr); }
 
 uint64_t Socket::lost() const {
   xdp_statistics statistics{};

@@ -23,6 +23,7 @@ class Socket {
     uint32_t queue = 0;
     Copy copy = Copy::kAuto;
     bool segments = false;       ///< frames of several descriptors (Linux 6.6)
+    bool busy_poll = false;      ///< receive() drives the NIC's queue itself (Linux 5.11)
     uint32_t receive_slots = 0;  ///< of the fill and the receive ring; a power of two
   };
   static constexpr uint32_t kSendSlots = 2048;
@@ -55,6 +56,7 @@ class Socket {
   void fill();
   void reclaim();
   void kick();
+  void wake_receiver() const;
   /// Puts a frame into the send ring; false: no room now.
   bool put(pkt::Packet* frame, runtime::DeviceCounters& counters);
   bool put_copy(pkt::Packet* frame, runtime::DeviceCounters& counters);
@@ -73,6 +75,7 @@ class Socket {
   pkt::Packet* partial_ = nullptr;  // a frame of several descriptors whose rest has not come yet
   bool segments_ = false;
   bool zero_copy_ = false;
+  bool busy_poll_ = false;
   bool stuck_ = false;  // the kernel took not all of the send ring at the last kick
 };
 
