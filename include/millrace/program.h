@@ -59,7 +59,8 @@ class Net {
                          const Endpoint& local = {}) {
     return handle_of(door_.request(req::Connect{remote, local, user, options}));
   }
-  /// Bytes taken, from 1 to data.size(); kWouldBlock when the send buffer is full (kWritable follows).
+  /// Bytes taken, from 1 to data.size(); kWouldBlock when the send buffer is full, kNoBuffers when memory is
+  /// short (kWritable follows both).
   Result<size_t> write(Handle h, std::span<const std::byte> data, bool more = false) {
     return bytes_of(door_.request(req::Send{h, data, more}));
   }

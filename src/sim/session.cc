@@ -94,8 +94,7 @@ bool Session::write_some(Net& net) {
   const auto taken = net.write(handle_, buffer_, rng_.chance(1, 8) && tx_ + bytes < limit);
   if (!taken) {
     if (taken.error() != Error::kWouldBlock && taken.error() != Error::kNoBuffers) failed(net, taken.error());
-    if (taken.error() == Error::kNoBuffers) paused_until_ = net.now() + milliseconds(10);
-    return false;
+    return false;  // an event says when there is room or a block again
   }
   if (*taken == 0 || *taken > bytes) {
     hooks_.fail(text("write took ", *taken, " of ", bytes, " bytes; ", describe()));

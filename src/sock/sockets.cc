@@ -159,8 +159,36 @@ bool Sockets::send(Handle h, std::span<const std::byte> data, bool more, Instant
   }
   if (room != 0) taken = tcp_->send_copy(s->conn, data, more, now);
   if (taken < data.size()) tcp_->want_space(s->conn);
+  if (taken != 0) return true;
   why = room == 0 ? Error::kWouldBlock : Error::kNoBuffers;
-  return taken != 0;
+  if (room != 0) starve(h, *s, now);
+  return false;
+}
+
+// A connection with nothing in flight gets no ACK that would tell it to try again.
+void Sockets::starve(Handle h, Socket& s, Instant now) {
+  starved_level_ = blocks_.in_use_bytes();
+  if ((s.flags & kStarved) != 0) return;
+  s.flags |= kStarved;
+  starved_.push_back(h);
+  starved_due_ = now + kStarvedPoll;
+}
+
+// Blocks came back: the longest waiting may try again, a few at a time.
+void Sockets::feed() {
+  if (blocks_.in_use_bytes() >= starved_level_) {
+    starved_level_ = blocks_.in_use_bytes();
+    return;
+  }
+  constexpr size_t kAtATime = 64;
+  const size_t n = std::min(starved_.size(), kAtATime);
+  for (size_t i = 0; i < n; ++i) {
+    Socket* s = find(starved_[i], Kind::kStream);
+    if (s == nullptr) continue;
+    s->flags &= static_cast<uint8_t>(~kStarved);
+    emit(starved_[i].index, kWritable);
+  }
+  starved_.erase(starved_.begin(), starved_.begin() + static_cast<std::ptrdiff_t>(n));
 }
 
 pkt::Block* Sockets::lent_block(std::byte* buffer) const {
@@ -464,6 +492,7 @@ void Sockets::flush() {
     pending_.push_back({h, s != nullptr ? s->user : 0, kReleased, event_seq_++, b.cookie});
   }
   released.clear();
+  if (__builtin_expect(!starved_.empty(), 0)) feed();
 }
 
 std::span<const Event> Sockets::events() {

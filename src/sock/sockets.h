@@ -22,6 +22,7 @@ enum SocketFlag : uint8_t {
   kEnd = 1 << 1,         ///< the peer's FIN is behind the queued data
   kShut = 1 << 2,        ///< the program closed its direction
   kConnecting = 1 << 3,
+  kStarved = 1 << 4,     ///< a write found no block; waits in starved_
 };
 
 struct alignas(64) Socket {
@@ -69,6 +70,11 @@ class Sockets final : public tcp::Owner {
 
   /// Carries TCP's effects and returned blocks over to sockets and events. Once per burst, advance or request.
   void flush();
+  /// While a write waits for blocks, which come back through no door of the worker, they are looked for now and then.
+  void advance(Instant now) {
+    if (!starved_.empty()) starved_due_ = now + kStarvedPoll;
+  }
+  [[nodiscard]] Instant next_deadline() const { return starved_.empty() ? kNever : starved_due_; }
   /// Small data left unread at the end of a turn moves out of its device buffer, so that a byte never pins one.
   void compact();
 
@@ -104,7 +110,10 @@ class Sockets final : public tcp::Owner {
     uint32_t gen = 0;
   };
 
+  static constexpr Duration kStarvedPoll = milliseconds(10);
   Socket* find(Handle h, Kind kind);
+  void starve(Handle h, Socket& s, Instant now);
+  void feed();
   void emit(uint32_t index, uint32_t mask, uint64_t cookie = 0);
   void append(uint32_t index, pkt::Packet* data);
   pkt::Packet* pop(Socket& s);
@@ -125,6 +134,9 @@ class Sockets final : public tcp::Owner {
   std::vector<uint32_t> borrowed_free_;
   std::vector<Handle> fresh_;  // sockets that got data since the last compact()
   std::vector<pkt::Block*> lent_;
+  std::vector<Handle> starved_;  // refused a write for want of blocks; each socket once
+  uint64_t starved_level_ = 0;   // bytes in use, as last seen while somebody waited
+  Instant starved_due_{};
   std::vector<std::pair<uint32_t, Endpoint>> listeners_;
 };
 

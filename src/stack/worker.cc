@@ -78,6 +78,7 @@ void Impl::advance(Instant now) {
   trace.mark(now);
   ip.advance(now);
   tcp.advance(now);
+  sockets_.advance(now);
   settle(now);
 }
 
@@ -127,7 +128,8 @@ std::span<const Event> Worker::events() const { return impl_->sockets_.events();
 void Worker::clear_events() { impl_->sockets_.clear_events(); }
 
 std::optional<Instant> Worker::next_deadline() {
-  const Instant next = std::min(impl_->tcp.next_deadline(), impl_->ip.next_deadline());
+  const Instant next =
+      std::min({impl_->tcp.next_deadline(), impl_->ip.next_deadline(), impl_->sockets_.next_deadline()});
   if (next == kNever) return std::nullopt;
   return next;
 }

@@ -404,8 +404,8 @@ void Tcp::input_time_wait(Ref ref, Segment& s, Instant now) {
   send_bare(b, now);
 }
 
-// A full table gives up the entry nearest to its end, or nearly so, rather than end the new connection at once: its peer
-// may still need an acknowledgment.
+// A full table gives up the entry nearest to its end, or nearly so, rather than end the new connection at once: its
+// peer may still need an acknowledgment.
 void Tcp::make_room_for_time_wait(bool v4) {
   const auto due = [](const TimeWait& w) { return w.timer.deadline_ns; };
   uint32_t oldest = 0;

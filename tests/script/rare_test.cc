@@ -292,6 +292,80 @@ TEST_P(Rare, ExhaustedBlocksRefuseTheWriteAndComeBack) {
   s.expect(ACK, seq(written + 1), len(1'000));
 }
 
+// Fills the pool of blocks through `hog` until a write is refused.
+void exhaust_blocks(Script& s, Handle hog) {
+  for (int i = 0; i < 1'000; ++i) {
+    if (s.try_write(hog, 60'000)) continue;
+    for (const uint32_t bytes : {15'000u, 1'500u, 100u}) {
+      while (s.try_write(hog, bytes) && !s.failed()) {
+      }
+    }
+    return;
+  }
+  s.fail({}, "the pool of blocks has no end");
+}
+
+Options few_blocks() {
+  Options o;
+  o.block_bytes = size_t{8} << 20;
+  return o;
+}
+
+TEST_P(Rare, IdleConnectionIsToldWhenBlocksComeBack) {
+  Script s(GetParam(), few_blocks());
+  SocketOptions large;
+  large.send_buffer = 1u << 30;
+  const Handle hog = s.server(large);
+  s.peer_port(40'001);
+  s.in(SYN, seq(0), s.offer());
+  s.skip();
+  s.in(ACK);
+  const Handle idle = s.accept(s.listener());
+  (void)s.events(idle);
+  exhaust_blocks(s, hog);
+  EXPECT_EQ(s.try_write(idle, 100).error(), Error::kNoBuffers);
+  EXPECT_EQ(s.try_write(idle, 100).error(), Error::kNoBuffers);
+  s.advance(30);
+  s.skip();
+  EXPECT_EQ(s.events(idle) & kWritable, 0u);
+  s.peer_port(40'000);
+  s.abort(hog);
+  s.skip();
+  EXPECT_NE(s.events(idle) & kWritable, 0u);
+  s.peer_port(40'001);
+  s.write(idle, 100);
+  s.expect(ACK, seq(1), len(100));
+}
+
+TEST_P(Rare, IdleConnectionIsToldWhenTheDeviceGivesTheLastBlocksBack) {
+  Variant v = GetParam();
+  v.tso = true;  // frames that refer to blocks
+  Script s(v, few_blocks());
+  SocketOptions large;
+  large.send_buffer = 1u << 30;
+  const Handle hog = s.server(large);
+  s.peer_port(40'001);
+  s.in(SYN, seq(0), s.offer());
+  s.skip();
+  s.in(ACK);
+  const Handle idle = s.accept(s.listener());
+  (void)s.events(idle);
+  s.device_keeps(true);
+  exhaust_blocks(s, hog);
+  EXPECT_EQ(s.try_write(idle, 100).error(), Error::kNoBuffers);
+  s.peer_port(40'000);
+  s.skip();
+  s.abort(hog);  // what the device refers to stays
+  s.skip();
+  if ((s.events(idle) & kWritable) != 0) exhaust_blocks(s, idle);
+  EXPECT_EQ(s.try_write(idle, 100).error(), Error::kNoBuffers);
+  (void)s.events(idle);
+  s.device_keeps(false);  // no packet, no request: only time passes
+  s.advance(10);
+  s.skip();
+  EXPECT_NE(s.events(idle) & kWritable, 0u);
+}
+
 TEST_P(Rare, ExhaustedFramesDelayOutputUntilTheyComeBack) {
   Script s(GetParam());
   const Handle c = s.server();
