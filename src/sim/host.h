@@ -44,6 +44,7 @@ class Host {
   [[nodiscard]] uint32_t workers() const { return plan_.workers; }
   [[nodiscard]] const steer::ShardMap& shards() const { return shards_; }
   [[nodiscard]] Net& net(uint32_t worker) { return shared_.lanes[worker]->net(); }
+  [[nodiscard]] stack::Worker& worker(uint32_t which) { return shared_.lanes[which]->worker(); }
   /// A counter of all workers together; the name must exist.
   [[nodiscard]] uint64_t counter(std::string_view name) const;
   [[nodiscard]] const Recording& recording(uint32_t worker) const;

@@ -4,6 +4,7 @@
 
 #include "sim/hash.h"
 #include "sim/text.h"
+#include "stack/impl.h"
 
 namespace millrace::sim {
 
@@ -54,6 +55,7 @@ void Lane::receive_burst() {
   for (uint32_t queue = index_; queue < shared_.nic->queues(); queue += count()) {
     if (count() > 1 && worker_->worker().hand_over_room() < kBurst) return;
     const size_t n = shared_.nic->poll(queue, burst);
+    frames_in_ += n;
     if (n > 0) worker_->input(shared_.interface, {burst, n}, now());
   }
 }
@@ -222,7 +224,26 @@ std::string Lane::check_idle() {
     return text("a socket is left: ", s.local.to_string(), " ", s.remote.to_string(), " ", s.state);
   }
   if (worker().blocks_in_use() != 0) return text(worker().blocks_in_use(), " blocks are left in the worker");
-  return {};
+  return check_ledger();
+}
+
+std::string Lane::check_ledger() {
+  const stack::Impl& impl = worker().impl();
+  const ip::Ip::Ledger below = impl.ip.ledger();
+  if (below.frames != below.delivered + below.consumed + below.dropped) {
+    return text("ip: ", below.frames, " frames came in, ", below.delivered, " were delivered, ", below.consumed,
+                " consumed, ", below.dropped, " dropped");
+  }
+  const auto steered = [&](stack::SteerCounter c) { return impl.hand_over.counters().get(c); };
+  const uint64_t in = frames_in_ + steered(stack::SteerCounter::kHandedIn);
+  const uint64_t gone = steered(stack::SteerCounter::kHandedOver) + steered(stack::SteerCounter::kDatagrams) +
+                        steered(stack::SteerCounter::kDropHeadroom);
+  // Plain TCP goes past Ip; everything that Ip delivered in this world was TCP as well.
+  const uint64_t tcp = impl.tcp.counter(tcp::Counter::kSegmentsIn) + impl.tcp.counter(tcp::Counter::kDropHeader) +
+                       impl.tcp.counter(tcp::Counter::kDropChecksum);
+  if (in == tcp + below.consumed + below.dropped + gone) return {};
+  return text(in, " frames came in, ", tcp, " reached TCP, ", gone, " were handed over, ", below.consumed,
+              " were consumed and ", below.dropped, " dropped below TCP");
 }
 
 void Lane::clear_rings(pkt::PacketPool& frames, pkt::PacketPool& references) {

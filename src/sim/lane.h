@@ -55,6 +55,9 @@ class Lane final : public Door {
   [[nodiscard]] RecordingWorker& recorder() { return *worker_; }
   [[nodiscard]] uint64_t turns() const { return turns_; }
   [[nodiscard]] uint64_t pumps() const { return pumps_; }
+  /// Frames in = taken + consumed + handed over + sum of drops, in every layer; the text of the first difference, or
+  /// empty.
+  [[nodiscard]] std::string check_ledger();
   /// Nothing waits to be done.
   [[nodiscard]] bool idle() const;
   /// What is wrong when everything has been closed; empty if nothing is.
@@ -109,6 +112,7 @@ class Lane final : public Door {
   uint64_t schedule_id_ = 0;
   bool busy_ = false;  ///< in a turn or a request
   bool pumping_ = false;
+  uint64_t frames_in_ = 0;  ///< from the NIC
   uint64_t turns_ = 0;
   uint64_t pumps_ = 0;
 };

@@ -1,4 +1,5 @@
-// Counters of TCP. Every segment that is dropped is counted under a name that says why.
+// Counters of TCP. Every segment that is dropped is counted under a name that says why. Tcp::check() holds the ledger:
+// segments_in = fast_path + slow_path + out_of_order + resets_in + the drops from kDropNoConnection to the last.
 #pragma once
 
 #include "base/counters.h"
@@ -11,6 +12,7 @@ namespace millrace::tcp {
   X(kBytesIn, "tcp.bytes_in", "bytes received in order")                                      \
   X(kBytesOut, "tcp.bytes_out", "bytes sent for the first time")                              \
   X(kFastPath, "tcp.fast_path", "segments that took the fast path")                           \
+  X(kSlowPath, "tcp.slow_path", "segments taken in by the steps of RFC 9293 3.10.7")          \
   X(kRetransmits, "tcp.retransmits", "segments sent again")                                   \
   X(kRtos, "tcp.rtos", "retransmission timeouts")                                             \
   X(kFastRetransmits, "tcp.fast_retransmits", "fast recoveries entered")                      \
@@ -43,6 +45,7 @@ namespace millrace::tcp {
   X(kDropPaws, "tcp.drop.old_timestamp", "segments with an old timestamp (PAWS)")             \
   X(kDropAck, "tcp.drop.bad_ack", "segments with an unacceptable acknowledgment")             \
   X(kDropNoAck, "tcp.drop.no_ack", "segments without ACK where one is required")              \
+  X(kDropNotSyn, "tcp.drop.not_syn", "segments without SYN before the handshake's answer")    \
   X(kDropSyn, "tcp.drop.syn_in_window", "SYNs on a synchronized connection")                  \
   X(kDropReset, "tcp.drop.bad_reset", "resets whose sequence number did not fit")             \
   X(kDropDuplicate, "tcp.drop.duplicate", "segments with nothing new")                        \

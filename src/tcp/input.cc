@@ -124,7 +124,11 @@ void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
   const uint32_t gen = c.gen;
   if (!check_ack(index, s, now)) return;
   if (c.gen != gen) {  // the last ACK ended the connection
-    if (s.packet != nullptr) drop(s, Counter::kDropClosed);
+    if (s.span() == 0) {
+      done(s);
+    } else {
+      drop(s, Counter::kDropClosed);
+    }
     return;
   }
   c.last_rx_ms = milliseconds_of(now);
@@ -290,8 +294,7 @@ void Tcp::process_text(uint32_t index, Segment& s, Instant now) {
   Conn& c = conns_[index];
   const bool open = c.state == State::kEstablished || c.state == State::kFinWait1 || c.state == State::kFinWait2;
   if (s.length == 0 && !s.has(kFin)) {
-    packets_.free(s.packet);
-    s.packet = nullptr;
+    done(s);
     return;
   }
   if (!open) {  // the peer's FIN came already: nothing may follow it
@@ -313,6 +316,7 @@ void Tcp::process_text(uint32_t index, Segment& s, Instant now) {
   const uint32_t length = s.length;
   pkt::Packet* data = s.packet;
   s.packet = nullptr;
+  counters_.add(Counter::kSlowPath);
   if (length > 0) {
     const uint32_t segment = segment_size(*data, length);
     deliver(index, data, length);

@@ -112,8 +112,7 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
     h.wscale = options.wscale;
   }
   ++listener.half_open;
-  packets_.free(s.packet);
-  s.packet = nullptr;
+  done(s);
   send_syn_ack(ref, now);
   wheel_.arm(ref.raw, now + microseconds(settings_.rto_initial_us));
 }
@@ -316,7 +315,7 @@ void Tcp::input_syn_sent(uint32_t index, Segment& s, Instant now) {
     return;
   }
   if (!s.has(kSyn)) {
-    drop(s, Counter::kDropHeader);
+    drop(s, Counter::kDropNotSyn);
     return;
   }
   const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
@@ -358,8 +357,7 @@ void Tcp::input_syn_sent(uint32_t index, Segment& s, Instant now) {
   set_state(index, State::kSynReceived);
   c.tx_flags |= kTxSynQueued;
   mark_dirty(index);
-  packets_.free(s.packet);
-  s.packet = nullptr;
+  done(s);
 }
 
 // RFC 9293 3.10.7.4 for TIME-WAIT; RFC 6191 and RFC 1122 4.2.2.13 for a new SYN; RFC 1337 for RST.

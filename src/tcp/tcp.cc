@@ -150,7 +150,22 @@ std::vector<Info> Tcp::list() const {
   return out;
 }
 
+// Every segment that came in was taken or dropped under a name, once.
+std::string Tcp::check_ledger() const {
+  uint64_t known = 0;
+  for (const Counter c : {Counter::kFastPath, Counter::kSlowPath, Counter::kOutOfOrder, Counter::kResetsIn}) {
+    known += counter(c);
+  }
+  for (size_t i = static_cast<size_t>(Counter::kDropNoConnection); i < std::size(kCounters); ++i) {
+    known += counter(static_cast<Counter>(i));
+  }
+  const uint64_t in = counter(Counter::kSegmentsIn);
+  if (known == in) return {};
+  return std::to_string(in) + " segments came in, " + std::to_string(known) + " were taken or dropped";
+}
+
 std::string Tcp::check() const {
+  if (std::string text = check_ledger(); !text.empty()) return text;
   for (uint32_t i = 1; i < conns_.end_index(); ++i) {
     if (!conns_.in_use(i)) continue;
     std::string text = check_conn(i);

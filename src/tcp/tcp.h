@@ -210,6 +210,12 @@ class Tcp {
   void process_text(uint32_t index, Segment& s, Instant now);
   void process_fin(uint32_t index, Instant now);
   void drop(Segment& s, Counter why);
+  /// What there was to take from the segment has been taken.
+  void done(Segment& s) {
+    counters_.add(Counter::kSlowPath);
+    packets_.free(s.packet);
+    s.packet = nullptr;
+  }
   // fastpath.cc
   MR_INLINE bool fast_path(uint32_t index, Segment& s, Instant now);
   MR_INLINE bool ack_all(uint32_t index, Seq32 ack, Instant now);
@@ -370,6 +376,7 @@ class Tcp {
   }
   [[nodiscard]] uint16_t offered_mss(const Conn& c, const ConnCold& cold) const;
   [[nodiscard]] std::string check_conn(uint32_t index) const;
+  [[nodiscard]] std::string check_ledger() const;
 
   ip::Ip& ip_;
   pkt::PacketCache& packets_;

@@ -154,6 +154,18 @@ TEST_P(Close, RepeatedFinInCloseWaitIsAcknowledgedAgain) {  // RFC 9293 3.10.7.4
   EXPECT_EQ(s.state(), "CLOSE-WAIT");
 }
 
+TEST_P(Close, AckThatEndsTheConnectionIsNoDrop) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.in(FIN | ACK, seq(1));
+  s.expect(ACK, ack(2));
+  s.close(c);
+  s.expect(FIN | ACK, seq(1));
+  s.in(ACK, ack(2));
+  EXPECT_EQ(s.state(), "");
+  EXPECT_EQ(s.counter("tcp.drop.after_close"), 0u);
+}
+
 TEST_P(Close, RepeatedFinRestartsTimeWait) {  // RFC 9293 3.10.7.4 eighth, TIME-WAIT
   Script s(GetParam());
   to_time_wait(s);

@@ -183,6 +183,17 @@ TEST_P(Handshake, ResetThatDoesNotAcknowledgeTheSynIsIgnored) {  // RFC 9293 3.1
   EXPECT_EQ(s.events(c), 0u);
 }
 
+TEST_P(Handshake, SegmentWithoutSynInSynSentIsDroppedByName) {  // RFC 9293 3.10.7.3 fifth
+  Script s(GetParam());
+  const Handle c = s.connect();
+  s.expect(SYN, seq(0));
+  s.in(ACK, seq(0), ack(1), len(10));
+  s.expect_nothing();
+  EXPECT_EQ(s.counter("tcp.drop.not_syn"), 1u);
+  EXPECT_EQ(s.state(), "SYN-SENT");
+  (void)c;
+}
+
 TEST_P(Handshake, WrongAckInSynSentIsAnsweredByReset) {  // RFC 9293 3.10.7.3 first
   Script s(GetParam());
   s.connect();
