@@ -35,7 +35,7 @@ uint32_t seq_of(const Half& sender, int64_t offset) { return sender.isn + static
 
 std::optional<Forged> forge_syn(Observer& observer, base::Rng& rng, const std::array<MacAddr, 2>& macs) {
   for (const Flow* flow : observer.flows()) {
-    if (!attackable(*flow) || flow->host[1] < 0) continue;
+    if (flow->loose || flow->host[1] < 0 || !flow->half[1].syn_sent) continue;
     TcpSpec spec;
     const bool v6 = flow->ends[1].addr.is_v6();
     spec.source = {v6 ? *IpAddr::parse("fd00::77") : IpAddr::v4(10, 0, 0, 77),

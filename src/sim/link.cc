@@ -9,6 +9,11 @@ constexpr Duration kLongestBurst = milliseconds(700);
 constexpr uint64_t kWireOverhead = 24;  // preamble, check sequence, gap
 }  // namespace
 
+bool Link::strikes(Fault fault, uint32_t per_million, uint64_t so_far) {
+  if (per_million == 0) return false;
+  return (so_far == 0 && stats_.sent >= due_[fault]) || rng_.chance(per_million, kMillion);
+}
+
 bool Link::lose() {
   const LinkFaults& f = config_.faults;
   if (!up_) {
@@ -20,16 +25,16 @@ bool Link::lose() {
     const bool stays = !rng_.chance(f.burst_leave, kMillion) && heap_.now() - bad_since_ < kLongestBurst;
     if (bad_) {
       bad_ = stays;
-    } else if (rng_.chance(f.burst_enter, kMillion)) {
+    } else if (strikes(kBurst, f.burst_enter, stats_.lost_in_burst)) {
       bad_ = true;
       bad_since_ = heap_.now();
     }
-    if (bad_ && rng_.chance(f.burst_loss, kMillion)) {
+    if (bad_ && strikes(kBurst, f.burst_loss, stats_.lost_in_burst)) {
       ++stats_.lost_in_burst;
       return true;
     }
   }
-  if (f.loss != 0 && rng_.chance(f.loss, kMillion)) {
+  if (strikes(kLoss, f.loss, stats_.lost)) {
     ++stats_.lost;
     return true;
   }
@@ -65,7 +70,10 @@ void Link::send(Frame* frame) {
   const auto bits = static_cast<__int128>((frame->bytes.size() + kWireOverhead) * 8);
   const auto serial_ns = static_cast<int64_t>(bits * 1'000'000'000 / config_.bits_per_second);
   const auto queued = static_cast<__int128>((start - now).ns()) * config_.bits_per_second / 8'000'000'000;
-  if (queued > config_.queue_bytes) {
+  // A short queue that never fills by itself turns one frame away all the same.
+  const bool shortage = config_.queue_bytes < kAmpleQueue && !healed_ && stats_.lost_in_queue == 0 &&
+                        stats_.sent >= due_[kQueue];
+  if (queued > config_.queue_bytes || shortage) {
     ++stats_.lost_in_queue;
     frames_.drop(frame);
     return;
@@ -77,12 +85,12 @@ void Link::send(Frame* frame) {
   }
   const LinkFaults& f = config_.faults;
   Instant arrival = busy_until_ + config_.delay;
-  if (f.duplicate != 0 && rng_.chance(f.duplicate, kMillion)) {
+  if (strikes(kDuplicate, f.duplicate, stats_.duplicated)) {
     ++stats_.duplicated;
     deliver_at(arrival + Duration(static_cast<int64_t>(rng_.below(2'000'000))), frames_.copy(*frame));
   }
-  if (f.corrupt != 0 && rng_.chance(f.corrupt, kMillion)) corrupt(*frame);
-  if (f.reorder != 0 && rng_.chance(f.reorder, kMillion)) {
+  if (strikes(kCorrupt, f.corrupt, stats_.corrupted)) corrupt(*frame);
+  if (strikes(kReorder, f.reorder, stats_.reordered)) {
     ++stats_.reordered;
     arrival = arrival + Duration(static_cast<int64_t>(rng_.between(1'000, static_cast<uint64_t>(f.reorder_by.ns()))));
   }

@@ -2,6 +2,7 @@
 // duplication, reordering, bit flips, partition. Every fault that strikes is counted.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 
@@ -48,21 +49,28 @@ class Link {
 
   /// `sink` takes every frame that comes out at the far end.
   Link(EventHeap& heap, FrameStore& frames, uint64_t seed, const LinkConfig& config, Sink sink)
-      : heap_(heap), frames_(frames), rng_(seed), config_(config), sink_(std::move(sink)) {}
+      : heap_(heap), frames_(frames), rng_(seed), config_(config), sink_(std::move(sink)) {
+    for (uint64_t& frame : due_) frame = rng_.between(8, 40);
+  }
 
-  /// Takes the frame.
+  /// Takes the frame. Every fault that is on strikes by chance, and once for certain among the first frames, so that no
+  /// seed goes without.
   void send(Frame* frame);
   void set_up(bool up) { up_ = up; }
   /// Ends all faults; rate, delay and queue stay.
   void heal() {
     config_.faults = {};
     up_ = true;
+    healed_ = true;
   }
   [[nodiscard]] const LinkStats& stats() const { return stats_; }
   [[nodiscard]] const LinkConfig& config() const { return config_; }
 
  private:
+  enum Fault : uint8_t { kLoss, kBurst, kQueue, kDuplicate, kReorder, kCorrupt, kFaults };
+  static constexpr uint32_t kAmpleQueue = 1 << 20;
   bool lose();
+  bool strikes(Fault fault, uint32_t per_million, uint64_t so_far);
   void corrupt(Frame& frame);
   void deliver_at(Instant when, Frame* frame);
 
@@ -73,7 +81,9 @@ class Link {
   Sink sink_;
   LinkStats stats_;
   Instant busy_until_{};
+  std::array<uint64_t, kFaults> due_{};  ///< the frame with which a fault strikes at the latest
   bool up_ = true;
+  bool healed_ = false;
   bool bad_ = false;
   Instant bad_since_{};
 };

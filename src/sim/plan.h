@@ -85,7 +85,7 @@ struct Plan {
   std::vector<ConnPlan> connections;
   bool attack = false;               ///< forged segments are thrown in
   bool tiny_pools = false;
-  Duration chaos = seconds(100);     ///< at most; then everything heals
+  Duration chaos = seconds(5'000);   ///< at most; then everything heals
   uint64_t heal_after_bytes = 0;     ///< heals when this much payload has been delivered
   uint32_t check_every = 16;         ///< turns between calls of Worker::check
   std::vector<std::string> features; ///< names, for people

@@ -74,7 +74,7 @@ Outcome World::run() {
     for (const auto& traffic : traffic_[i]) programs.push_back(traffic.get());
     hosts_[i]->start(programs, kAddresses[i]);
   }
-  if (plan_.attack) heap_.at(heap_.now() + milliseconds(5), [this] { attack(); });
+  if (plan_.attack) heap_.at(heap_.now() + milliseconds(1), [this] { attack(); });
   heap_.at(heap_.now() + plan_.chaos, [this] { heal(); });
   Outcome outcome;
   if (run_until_done()) settle();
@@ -120,10 +120,17 @@ void World::heal() {
   });
 }
 
+// A cut lasts as long again when nobody has sent anything into it.
 void World::cut(const Partition& p) {
   links_[0]->set_up(false);
   if (p.both) links_[1]->set_up(false);
-  heap_.at(heap_.now() + p.length, [this] {
+  mend(p.length, links_[0]->stats().lost_in_partition + links_[1]->stats().lost_in_partition, 1);
+}
+
+void World::mend(Duration after, uint64_t lost_before, uint32_t turn) {
+  heap_.at(heap_.now() + after, [this, after, lost_before, turn] {
+    const uint64_t lost = links_[0]->stats().lost_in_partition + links_[1]->stats().lost_in_partition;
+    if (lost == lost_before && !healed_ && turn < 50) return mend(after, lost_before, turn + 1);
     for (auto& link : links_) link->set_up(true);
   });
 }
@@ -131,9 +138,13 @@ void World::cut(const Partition& p) {
 void World::attack() {
   if (healed_ || !failure_.empty()) return;
   const std::array<MacAddr, 2> macs{plan_.host[0].nic.mac, plan_.host[1].nic.mac};
-  const bool syn = spoofed_syns_ < 3 && rng_.chance(1, 8);
   const std::array<bool, 2> prompt{plan_.host[0].workers == 1, plan_.host[1].workers == 1};
-  const auto forged = syn ? forge_syn(observer_, rng_, macs) : forge(observer_, rng_, macs, prompt);
+  bool syn = spoofed_syns_ < 3 && rng_.chance(1, 8);
+  auto forged = syn ? forge_syn(observer_, rng_, macs) : forge(observer_, rng_, macs, prompt);
+  if (!forged && !syn && forged_ == 0) {  // connections that are half closed early offer nothing else
+    syn = true;
+    forged = forge_syn(observer_, rng_, macs);
+  }
   if (forged) {
     ++forged_;
     Frame* frame = frames_.make(forged->bytes);
@@ -141,7 +152,9 @@ void World::attack() {
     if (syn) ++spoofed_syns_;
     hosts_[static_cast<size_t>(forged->victim)]->receive(frame);
   }
-  heap_.at(heap_.now() + Duration(static_cast<int64_t>(rng_.between(1'000'000, 100'000'000))), [this] { attack(); });
+  // Fast worlds are over soon: the first one comes as early as there is a target.
+  const uint64_t longest = forged_ == 0 ? 500'000 : 100'000'000;
+  heap_.at(heap_.now() + Duration(static_cast<int64_t>(rng_.between(100'000, longest))), [this] { attack(); });
 }
 
 bool World::done() const {

@@ -28,6 +28,8 @@ struct Outcome {
   uint64_t heap_events = 0;
   uint32_t fault_kinds = 0;  ///< kinds of fault that struck
   uint64_t bytes_under_faults = 0;
+  /// What every seed owes: a megabyte moved through at least three kinds of fault that really struck.
+  [[nodiscard]] bool weak() const { return fault_kinds < 3 || bytes_under_faults < 1'000'000; }
 };
 
 class World {
@@ -51,6 +53,7 @@ class World {
   void fail(const std::string& what);
   void heal();
   void cut(const Partition& p);
+  void mend(Duration after, uint64_t lost_before, uint32_t turn);
   void attack();
   void progress();
   bool run_until_done();
