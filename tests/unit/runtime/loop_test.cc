@@ -186,9 +186,11 @@ TEST_F(RuntimeLoop, BesideADeviceThatCannotWakeItTheLoopNaps) {
   const Instant start = clock_.now();
   loop_->run(program);
   const auto took = static_cast<uint64_t>((clock_.now() - start).ns());
-  EXPECT_GE(loop_->stages().sleeps, 20u) << "no nap is longer than a millisecond";
-  EXPECT_GT(loop_->stages().slept_ns, took / 2);
-  EXPECT_GE(polled.receives, 20u);
+  // The first nap is an eighth of no time, the next longer, and the device is looked at between them, however long the
+  // machine kept the test waiting.
+  EXPECT_GE(loop_->stages().sleeps, 2u);
+  EXPECT_GT(loop_->stages().slept_ns, took / 8);
+  EXPECT_GE(polled.receives, loop_->stages().sleeps);
 }
 
 TEST_F(RuntimeLoop, FramesWithoutRoomWaitAndLeaveFirst) {
