@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "ip/selection.h"
+
 namespace millrace::ip {
 
 bool is_directed_broadcast(const Prefix& prefix, const IpAddr& addr) {
@@ -75,30 +77,13 @@ bool Addresses::has_low24(IfIndex interface, uint32_t low24) const {
 }
 
 const Address* Addresses::select_source(IfIndex interface, const IpAddr& next, const IpAddr& destination) const {
-  const bool v4 = destination.is_v4();
-  const bool want_link_local = !v4 && destination.is_link_local();
+  const SourceQuestion question{destination, next, interface};
   const Address* best = nullptr;
-  int best_rank = 0;
   for (const Address& a : list_) {
-    if (a.prefix.addr.is_v4() != v4 || a.prefix.addr.is_loopback()) continue;
-    const bool here = a.interface == interface;
-    const bool link_local = !v4 && a.prefix.addr.is_link_local();
-    int rank;
-    if (link_local) {
-      // An address of another link's scope is of no use; one of this link is the last resort for a global destination.
-      if (!here) continue;
-      rank = want_link_local ? 100'000 : 1;
-    } else if (here && a.prefix.contains(next)) {
-      rank = 1'000 + a.prefix.length;
-    } else {
-      rank = here ? 100 : 10;
-    }
-    // RFC 6724 5 rule 3, below the rule of scopes; an optimistic address counts as deprecated (RFC 4429 3.1).
-    if (!a.deprecated && !a.optimistic && link_local == want_link_local) rank += 1'000'000;
-    if (rank > best_rank) {
-      best = &a;
-      best_rank = rank;
-    }
+    const IpAddr& addr = a.prefix.addr;
+    if (addr.is_v4() != destination.is_v4() || addr.is_loopback()) continue;
+    if (addr.is_v6() && addr.is_link_local() && a.interface != interface) continue;  // another link's scope
+    if (best == nullptr || better_source(a, *best, question)) best = &a;
   }
   return best;
 }

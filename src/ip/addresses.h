@@ -46,8 +46,8 @@ class Addresses {
   [[nodiscard]] bool is_broadcast(const IpAddr& addr) const;
   /// Whether an IPv6 address of `interface` ends in these 24 bits (its solicited-node group, RFC 4291 2.7.1).
   [[nodiscard]] bool has_low24(IfIndex interface, uint32_t low24) const;
-  /// The best of our addresses to talk to `destination` through `interface` with the next hop `next`; nullptr if there
-  /// is none of its family.
+  /// The best of our addresses to talk to `destination` through `interface` with the next hop `next` (RFC 6724 5);
+  /// nullptr if there is none of its family.
   [[nodiscard]] const Address* select_source(IfIndex interface, const IpAddr& next, const IpAddr& destination) const;
   [[nodiscard]] const std::vector<Address>& all() const { return list_; }
   /// Another after each change.

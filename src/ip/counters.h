@@ -19,6 +19,7 @@ namespace millrace::ip {
   X(kIpScattered, "ip.drop.scattered", "datagrams whose headers could not be brought into one piece")        \
   X(kIpBadChecksum, "ip.drop.bad_checksum", "IPv4 datagrams with a wrong header checksum")                   \
   X(kIpMartianSource, "ip.drop.martian_source", "datagrams from an impossible source address")               \
+  X(kIpReversePath, "ip.drop.reverse_path", "datagrams from a source that we would not send to this way")    \
   X(kIpNotForUs, "ip.drop.not_for_us", "datagrams to another host")                                          \
   X(kIpBroadcast, "ip.drop.broadcast", "IPv4 broadcasts")                                                    \
   X(kIpMulticast, "ip.drop.multicast", "datagrams to a group that nobody joined")                            \

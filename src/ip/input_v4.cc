@@ -12,10 +12,9 @@ bool checksum_bad(const pkt::Packet& packet, const wire::Ipv4View& view) {
   return flags != 0 || !view.checksum_ok();
 }
 
-// RFC 1122 3.2.1.3: addresses that no host sends from. "This network" is for DHCP, which we do not serve.
-bool is_impossible_source(uint32_t addr) {
-  const uint32_t first = addr >> 24;
-  return first == 0 || first >= 224;
+// A source route all of whose addresses were visited: the pointer is behind the option (RFC 791 3.1).
+bool is_exhausted(const wire::Ipv4Option& route) {
+  return !route.data.empty() && wire::load_u8(route.data.data()) > route.data.size() + 2;
 }
 
 }  // namespace
@@ -68,20 +67,21 @@ bool Ip::State::accept_addresses_v4(Arrival& a) {
   }
   if (a.nif.is_loopback()) return true;
   if (a.destination.is_loopback()) return refuse(IpCounter::kIpNotForUs);  // RFC 1122 3.2.1.3 (g)
-  if (is_impossible_source(a.source.v4_value()) || a.source.is_loopback() || addresses.contains(a.source) ||
-      addresses.is_broadcast(a.source)) {
-    return refuse(IpCounter::kIpMartianSource);
-  }
+  if (is_martian(a.source)) return refuse(IpCounter::kIpMartianSource);
+  if (ours && !is_reached_through(a.destination, a.nif)) return refuse(IpCounter::kIpNotForUs);
+  if (!is_reverse_path(a.source, a.nif)) return refuse(IpCounter::kIpReversePath);
   if (a.to == FrameTo::kGroup) return refuse(IpCounter::kIpLinkBroadcast);  // RFC 1122 3.3.6 SHOULD
   return true;
 }
 
-// Options are skipped (RFC 1122 3.2.1.8); source routes are refused, malformed ones reported.
+// Options are skipped (RFC 1122 3.2.1.8): nothing is ever recorded. Source routes are refused (RFC 7126 4.3), malformed
+// options reported.
 bool Ip::State::accept_options_v4(Arrival& a) {
   const auto view = *wire::Ipv4View::check_quoted(a.packet->bytes());
   wire::Ipv4OptionWalker walker(view);
   while (const auto option = walker.next()) {
     if (option->kind != wire::kIpv4OptionLooseRoute && option->kind != wire::kIpv4OptionStrictRoute) continue;
+    if (config.settings.source_route != 0 && is_exhausted(*option)) continue;
     drop(a.packet, IpCounter::kIpSourceRoute);
     return false;
   }

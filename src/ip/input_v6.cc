@@ -55,17 +55,15 @@ bool Ip::State::accept_addresses_v6(Arrival& a) {
                         (is_solicited_node(a.destination) && hears_solicited(a.nif, low24));
     if (!joined) return refuse(IpCounter::kIpMulticast);
   } else {
-    const Address* own = addresses.find(a.destination);
-    if (own == nullptr) return refuse(IpCounter::kIpNotForUs);
-    if (a.destination.is_link_local() && own->interface != a.nif.index) return refuse(IpCounter::kIpNotForUs);
+    const bool ours = addresses.find(a.destination) != nullptr;
+    if (!ours || !is_reached_through(a.destination, a.nif)) return refuse(IpCounter::kIpNotForUs);
   }
   if (a.nif.is_loopback()) return true;
   if (a.destination.is_loopback()) return refuse(IpCounter::kIpNotForUs);  // RFC 4291 2.5.3 MUST
   // The unspecified source is for duplicate address detection, which input_nd looks at (RFC 4861 7.1.1).
-  if (a.source.is_multicast() || a.source.is_loopback() || addresses.contains(a.source) ||
-      (a.source.is_unspecified() && !a.destination.is_multicast())) {
-    return refuse(IpCounter::kIpMartianSource);
-  }
+  const bool probe = a.source.is_unspecified() && a.destination.is_multicast();
+  if (!probe && is_martian(a.source)) return refuse(IpCounter::kIpMartianSource);
+  if (!probe && !is_reverse_path(a.source, a.nif)) return refuse(IpCounter::kIpReversePath);
   if (a.to == FrameTo::kGroup && !a.destination.is_multicast()) return refuse(IpCounter::kIpLinkBroadcast);
   return true;
 }

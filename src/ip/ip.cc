@@ -172,6 +172,12 @@ std::optional<Datagram> Ip::input(IfIndex interface, pkt::Packet* frame, Instant
 Result<Route> Ip::route(const IpAddr& destination, const IpAddr& source, uint32_t table) {
   return state_->route(destination, source, table);
 }
+bool Ip::accepts(const IpAddr& source, const IpAddr& destination, IfIndex interface) const {
+  return state_->accepts(source, destination, interface);
+}
+void Ip::sort_destinations(std::span<IpAddr> destinations, uint32_t table) const {
+  state_->sort_destinations(destinations, table);
+}
 bool Ip::is_local(const IpAddr& addr) const { return state_->addresses.contains(addr); }
 const link::NetifConfig& Ip::interface(IfIndex interface) const {
   const Netif* nif = state_->find(interface);

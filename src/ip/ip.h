@@ -130,6 +130,11 @@ class Ip {
   [[nodiscard]] uint16_t epoch() const { return epoch_; }
   /// Whether `addr` is one of ours and may be a connection's local address.
   [[nodiscard]] bool is_local(const IpAddr& addr) const;
+  /// Whether a unicast datagram may come in at `interface` with these addresses: input() checks that itself, a caller's
+  /// fast path must before it believes a stranger.
+  [[nodiscard]] bool accepts(const IpAddr& source, const IpAddr& destination, IfIndex interface) const;
+  /// Brings a peer's addresses into the order in which they are to be tried (RFC 6724 6).
+  void sort_destinations(std::span<IpAddr> destinations, uint32_t table) const;
   [[nodiscard]] const link::NetifConfig& interface(IfIndex interface) const;
   [[nodiscard]] size_t interface_count() const;
   [[nodiscard]] bool is_up(IfIndex interface) const;

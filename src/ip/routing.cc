@@ -26,24 +26,42 @@ void Ip::State::invalidate_hops(IfIndex interface) {
   }
 }
 
+Ip::State::Way Ip::State::way_to(const IpAddr& destination, const IpAddr& source, uint32_t table) const {
+  if (destination.is_unspecified() || destination.is_multicast() || destination.is_limited_broadcast() ||
+      destination.is_loopback() || addresses.is_broadcast(destination)) {
+    return {};
+  }
+  if (destination.is_v6() && destination.is_link_local()) return {link_local_interface(source), destination};
+  const route::NextHop* hop = routes.lookup(destination, table, up_mask);
+  if (hop == nullptr) return {};
+  return {find(hop->interface), hop->gateway.is_unspecified() ? destination : hop->gateway};
+}
+
+void Ip::State::sort_destinations(std::span<IpAddr> destinations, uint32_t table) const {
+  std::vector<Candidate> candidates;
+  for (const IpAddr& destination : destinations) {
+    Candidate c{destination, {}, true};
+    if (addresses.contains(destination)) {
+      c.source = destination;
+    } else if (const auto [nif, next] = way_to(destination, {}, table); nif != nullptr) {
+      if (const Address* own = addresses.select_source(nif->index, next, destination)) {
+        c.source = own->prefix.addr;
+        c.preferred = !own->deprecated;
+      }
+    }
+    candidates.push_back(c);
+  }
+  sort_candidates(candidates);
+  for (size_t i = 0; i < destinations.size(); ++i) destinations[i] = candidates[i].destination;
+}
+
 Result<Route> Ip::State::route(const IpAddr& destination, const IpAddr& source, uint32_t table) {
   const bool given = !source.is_unspecified();
   if (given && (source.is_v4() != destination.is_v4() || !addresses.contains(source))) {
     return fail(Error::kAddressNotHere);
   }
   if (addresses.contains(destination)) return route_to_self(destination, source);
-  if (destination.is_unspecified() || destination.is_multicast() || destination.is_limited_broadcast() ||
-      destination.is_loopback() || addresses.is_broadcast(destination)) {
-    return fail(Error::kNetUnreachable);
-  }
-  const Netif* nif = nullptr;
-  IpAddr next = destination;
-  if (destination.is_v6() && destination.is_link_local()) {
-    nif = link_local_interface(source);
-  } else if (const route::NextHop* hop = routes.lookup(destination, table, up_mask)) {
-    nif = find(hop->interface);
-    if (!hop->gateway.is_unspecified()) next = hop->gateway;
-  }
+  const auto [nif, next] = way_to(destination, source, table);
   if (nif == nullptr) return fail(Error::kNetUnreachable);
   Route out{HopId::kNone, nif->index, source, std::min(nif->config.limits.mtu, pmtu.find(destination).mtu)};
   if (given) {

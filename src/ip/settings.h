@@ -17,7 +17,11 @@ namespace millrace::ip {
   X(reassembly_v6_us, 60'000'000, 1'000'000, 255'000'000, "the same for IPv6 (RFC 8200 4.5 says 60 seconds)") \
   X(pmtu_entries, 4'096, 1, 1'048'576, "destinations whose path MTU is remembered")                              \
   X(pmtu_age_us, 600'000'000, 1'000'000, 3'600'000'000, "how long a lowered path MTU is believed (RFC 1191 6.3)") \
-  X(pmtu_min_v4, 552, 68, 1'500, "IPv4 path MTU below which no message brings us; IPv6 has 1,280")
+  X(pmtu_min_v4, 552, 68, 1'500, "IPv4 path MTU below which no message brings us; IPv6 has 1,280") \
+  X(strong_host, 0, 0, 1, "1 = an address is reached through its own interface only (RFC 1122 3.3.4.2)")         \
+  X(reverse_path, 0, 0, 2,                                                                                       \
+    "refuse sources that we would not send to: 0 = no, 1 = strict, through the same interface, 2 = loose (RFC 3704)") \
+  X(source_route, 0, 0, 1, "1 = take IPv4 datagrams whose source route ends here; nothing is ever forwarded")
 
 struct Settings {
 #define X(name, value, least, greatest, text) int64_t name = value;

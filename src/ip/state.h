@@ -18,6 +18,7 @@
 #include "ip/reassembly.h"
 #include "ip/route/table.h"
 #include "ip/segments.h"
+#include "ip/selection.h"
 #include "link/tx_queue.h"
 #include "neigh/table.h"
 #include "wire/bytes.h"
@@ -98,6 +99,12 @@ struct Ip::State {
   bool join_v4(Arrival& a, const Reassembly::Verdict& whole);
   bool join_v6(Arrival& a, const Reassembly::Verdict& whole);
   void reassembly_timed_out(pkt::Packet& first, IfIndex interface, bool to_group, Instant now);
+
+  // validation.cc
+  bool is_martian(const IpAddr& source) const;
+  bool is_reached_through(const IpAddr& destination, const Netif& nif) const;
+  bool is_reverse_path(const IpAddr& source, const Netif& nif) const;
+  bool accepts(const IpAddr& source, const IpAddr& destination, IfIndex interface) const;
 
   // icmp_v4.cc
   void input_icmp_v4(Arrival& a);
@@ -181,6 +188,13 @@ struct Ip::State {
 
   // routing.cc
   Result<Route> route(const IpAddr& destination, const IpAddr& source, uint32_t table);
+  /// The interface and the next hop on the way; no interface if there is no way.
+  struct Way {
+    const Netif* nif = nullptr;
+    IpAddr next;
+  };
+  Way way_to(const IpAddr& destination, const IpAddr& source, uint32_t table) const;
+  void sort_destinations(std::span<IpAddr> destinations, uint32_t table) const;
   Result<Route> route_to_self(const IpAddr& destination, const IpAddr& source);
   const Netif* link_local_interface(const IpAddr& source) const;
   HopId hop_for(const Netif& nif, const IpAddr& next);

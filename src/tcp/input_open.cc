@@ -33,9 +33,7 @@ void Tcp::input_none(Segment& s, Instant now) {
     return;
   }
   // The worker's fast way in looks at no address; what Ip refuses for others is refused here (RFC 1122 3.2.1.3).
-  const bool from_outside = ip_.interface(s.interface).kind != link::LinkKind::kLoopback;
-  if (!ip_.is_local(s.local) ||
-      (from_outside && (s.local.is_loopback() || s.remote.is_loopback() || ip_.is_local(s.remote)))) {
+  if (!ip_.accepts(s.remote, s.local, s.interface)) {
     drop(s, Counter::kDropAddress);
     return;
   }

@@ -137,13 +137,15 @@ def hostile_fragments_do_no_harm(w):
 
 
 def router_with_a_smaller_mtu(w):
-    """far --1500/1400-- this world --TAP 1500-- stack: only the router knows that 1,400 bytes fit."""
+    """far --- this world --- TAP --- stack: only the router in the middle knows that 1,400 bytes fit toward far."""
     serve(w, "--gateway", KERNEL4, "--gateway", KERNEL6)
     far = w.namespace("far")
     w.veth("near0", None, "far0", far)
-    w.run("ip", "link", "set", "near0", "mtu", "1400")
     w.address(None, "near0", "10.77.0.1/24", "fd77::1/64")
     w.address(far, "far0", "10.77.0.2/24", "fd77::2/64")
+    w.run("ip", "route", "replace", "10.77.0.0/24", "dev", "near0", "mtu", "lock", "1400")
+    w.run("ip", "-6", "route", "replace", "fd77::/64", "dev", "near0", "mtu", "lock", "1400")
+    w.run("ip", "-6", "route", "delete", "fd77::/64", "dev", "near0", "metric", "256", check=False)
     w.run("ip", "route", "add", "default", "via", "10.77.0.1", ns=far)
     w.run("ip", "-6", "route", "add", "default", "via", "fd77::1", ns=far)
     for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
