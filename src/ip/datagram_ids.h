@@ -1,6 +1,6 @@
-// Identifications of the datagrams that we fragment (RFC 6864 4.2, RFC 7739 5.3): nobody else can predict them, and those
-// for one pair of addresses repeat only after a whole round of 65,536 (IPv4) or 2^32 (IPv6). A keyed hash of the pair
-// gives where its sequence starts and which of a few shared counters moves it on.
+// Identifications of the datagrams that we fragment (RFC 6864 4.2, RFC 7739 5.3): nobody else can predict them, and
+// those for one pair of addresses repeat only after a whole round of 65,536 (IPv4) or 2^32 (IPv6). A keyed hash of the
+// pair gives where its sequence starts and which of a few shared counters moves it on.
 #pragma once
 
 #include <array>

@@ -45,8 +45,9 @@ bool Ip::State::reassemble_v4(Arrival& a) {
   }
   const FragmentKey key{a.source, a.destination, view.id(), IfIndex::kNone, a.protocol};
   Reassembly::Verdict verdict;
-  return add_fragment(a, {key, a.packet, a.header, start, length, more, static_cast<uint8_t>(a.traffic_class & kEcnMask),
-                          a.nif.index, a.to == FrameTo::kGroup},
+  return add_fragment(a,
+                      {key, a.packet, a.header, start, length, more, static_cast<uint8_t>(a.traffic_class & kEcnMask),
+                       a.nif.index, a.to == FrameTo::kGroup},
                       verdict) &&
          join_v4(a, verdict);
 }
@@ -80,8 +81,9 @@ bool Ip::State::reassemble_v6(Arrival& a, const wire::Ipv6Upper& at) {
   const IfIndex link = a.source.is_link_local() ? a.nif.index : IfIndex::kNone;
   const FragmentKey key{a.source, a.destination, at.fragment.id, link, 0};
   Reassembly::Verdict verdict;
-  return add_fragment(a, {key, a.packet, at.offset, start, length, at.fragment.more,
-                          static_cast<uint8_t>(a.traffic_class & kEcnMask), a.nif.index, a.to == FrameTo::kGroup},
+  return add_fragment(a,
+                      {key, a.packet, at.offset, start, length, at.fragment.more,
+                       static_cast<uint8_t>(a.traffic_class & kEcnMask), a.nif.index, a.to == FrameTo::kGroup},
                       verdict) &&
          join_v6(a, verdict);
 }

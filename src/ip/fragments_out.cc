@@ -24,7 +24,8 @@ void complete_checksum(pkt::Packet& packet) {
 
 }  // namespace
 
-// Bytes [offset, offset + length) of the chain as a packet of their own with room for headers; nullptr if packets ran out.
+// Bytes [offset, offset + length) of the chain as a packet of their own with room for headers; nullptr if packets ran
+// out.
 pkt::Packet* Ip::State::slice(const pkt::Packet& whole, uint32_t offset, uint32_t length, uint16_t max_segments) {
   pkt::Packet* head = packets.frame();
   if (head == nullptr) return nullptr;
@@ -74,15 +75,16 @@ void Ip::State::write_fragment_header(pkt::Packet& fragment, const SendArgs& arg
   const auto offset = static_cast<uint16_t>(start);
   if (args.source.is_v4()) {
     const auto length = static_cast<uint16_t>(fragment.total + wire::kIpv4MinSize);
-    const wire::Ipv4Header header{args.traffic_class, length,   static_cast<uint16_t>(id), false,
-                                  more,               offset,   args.ttl,                  args.protocol,
-                                  args.source,        args.destination};
+    const wire::Ipv4Header header{
+        args.traffic_class, length,      static_cast<uint16_t>(id), false, more, offset, args.ttl,
+        args.protocol,      args.source, args.destination};
     return header.emit({fragment.push(wire::kIpv4MinSize), wire::kIpv4MinSize});
   }
   const wire::Ipv6Fragment tail{args.protocol, offset, more, id};
   tail.emit({fragment.push(wire::kIpv6FragmentSize), wire::kIpv6FragmentSize});
   const wire::Ipv6Header header{args.traffic_class,      0,        static_cast<uint16_t>(fragment.total),
-                                wire::kProtocolFragment, args.ttl, args.source, args.destination};
+                                wire::kProtocolFragment, args.ttl, args.source,
+                                args.destination};
   header.emit({fragment.push(wire::kIpv6Size), wire::kIpv6Size});
 }
 

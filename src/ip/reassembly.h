@@ -11,7 +11,8 @@
 // of frames is nearly empty the limit of bytes shrinks to what is held, so that fragments never starve the rest.
 //
 // Invariants: the pieces of a datagram are sorted and disjoint; each datagram is in one age list (in the order of
-// deadlines), one list of its source, one hash chain; the bytes held are the sum over the datagrams, and over the sources.
+// deadlines), one list of its source, one hash chain; the bytes held are the sum over the datagrams, and over the
+// sources.
 #pragma once
 
 #include <array>
@@ -47,9 +48,9 @@ struct Fragment {
   uint32_t start = 0;             ///< of the data, in the datagram's; a multiple of 8
   uint32_t length = 0;            ///< of the data; not 0, and a multiple of 8 if `more`
   bool more = false;
-  uint8_t ecn = 0;                ///< low two bits of the traffic class
+  uint8_t ecn = 0;  ///< low two bits of the traffic class
   IfIndex interface = IfIndex::kNone;
-  bool to_group = false;          ///< in a broadcast or multicast frame
+  bool to_group = false;  ///< in a broadcast or multicast frame
 };
 
 class Reassembly {
@@ -71,7 +72,7 @@ class Reassembly {
     /// The first fragment at its IP header, the data of the others chained behind. Lengths and fragment fields in the
     /// headers are still the first fragment's.
     pkt::Packet* datagram = nullptr;
-    uint32_t header = 0;  ///< of the first fragment
+    uint32_t header = 0;      ///< of the first fragment
     bool congestion = false;  ///< one of the fragments had CE
   };
   [[nodiscard]] Verdict add(const Fragment& fragment, Instant now);
@@ -110,40 +111,40 @@ class Reassembly {
     pkt::Packet* packet = nullptr;  // that at 0 begins with its IP header, the others with their data
     uint32_t start = 0;
     uint32_t end = 0;
-    uint32_t next = 0;              // while free: the free list
+    uint32_t next = 0;  // while free: the free list
     uint32_t prev = 0;
   };
   struct Entry {
     FragmentKey key;
     Instant deadline;
-    uint32_t first = 0;     // pieces
+    uint32_t first = 0;  // pieces
     uint32_t last = 0;
-    uint32_t count = 0;     // fragments taken
-    uint32_t total = 0;     // length of the data; 0 while the last fragment is missing
+    uint32_t count = 0;  // fragments taken
+    uint32_t total = 0;  // length of the data; 0 while the last fragment is missing
     uint32_t received = 0;
-    uint32_t bytes = 0;     // true size
-    uint32_t header = 0;    // of the first fragment
+    uint32_t bytes = 0;         // true size
+    uint32_t header = 0;        // of the first fragment
     uint32_t first_length = 0;  // of the first fragment, header included
-    uint32_t older = 0;     // age list
+    uint32_t older = 0;         // age list
     uint32_t newer = 0;
-    uint32_t chain = 0;     // hash chain; while free: the free list
+    uint32_t chain = 0;  // hash chain; while free: the free list
     uint32_t source = 0;
     uint32_t source_older = 0;
     uint32_t source_newer = 0;
     IfIndex interface = IfIndex::kNone;
-    uint8_t ecn_seen = 0;   // bit n: a fragment with the codepoint n
+    uint8_t ecn_seen = 0;  // bit n: a fragment with the codepoint n
     bool to_group = false;
-    bool dead = false;      // whatever still comes is refused
+    bool dead = false;  // whatever still comes is refused
   };
   struct Source {
     IpAddr addr;
     uint32_t bytes = 0;
-    uint32_t first = 0;     // its datagrams, oldest first
+    uint32_t first = 0;  // its datagrams, oldest first
     uint32_t last = 0;
-    uint32_t chain = 0;     // hash chain; while free: the free list
+    uint32_t chain = 0;  // hash chain; while free: the free list
   };
   struct AgeList {
-    uint32_t first = 0;     // oldest
+    uint32_t first = 0;  // oldest
     uint32_t last = 0;
   };
   enum class Place : uint8_t { kFree, kDuplicate, kOverlap };
@@ -174,10 +175,10 @@ class Reassembly {
   pkt::PacketCache& packets_;
   base::Counters<IpCounter>& counters_;
   base::SipKey key_;
-  uint32_t limit_;                 // datagrams
-  std::vector<Entry> entries_;     // [0] is none
-  std::vector<Source> sources_;    // [0] is none; at most one a datagram
-  std::vector<Piece> pieces_;      // [0] is none; bounded by the limit of bytes
+  uint32_t limit_;               // datagrams
+  std::vector<Entry> entries_;   // [0] is none
+  std::vector<Source> sources_;  // [0] is none; at most one a datagram
+  std::vector<Piece> pieces_;    // [0] is none; bounded by the limit of bytes
   std::vector<uint32_t> buckets_;
   std::vector<uint32_t> source_buckets_;
   uint32_t free_entries_ = 0;
@@ -185,7 +186,7 @@ class Reassembly {
   uint32_t free_pieces_ = 0;
   uint32_t used_ = 0;
   uint64_t bytes_ = 0;
-  std::array<AgeList, 2> ages_;    // IPv4, IPv6: each in the order of deadlines
+  std::array<AgeList, 2> ages_;  // IPv4, IPv6: each in the order of deadlines
 };
 
 }  // namespace millrace::ip

@@ -42,8 +42,8 @@ bool goes_first(const Candidate& a, const Candidate& b) {
   const Policy pa = policy_of(a.destination);
   const Policy pb = policy_of(b.destination);
   const bool label = pa.label == policy_of(a.source).label;
-  if (label != (pb.label == policy_of(b.source).label)) return label;                            // rule 5
-  if (pa.precedence != pb.precedence) return pa.precedence > pb.precedence;                      // rule 6
+  if (label != (pb.label == policy_of(b.source).label)) return label;        // rule 5
+  if (pa.precedence != pb.precedence) return pa.precedence > pb.precedence;  // rule 6
   if (scope_of(a.destination) != scope_of(b.destination)) {
     return scope_of(a.destination) < scope_of(b.destination);  // rule 8
   }
@@ -106,8 +106,6 @@ bool better_source(const Address& a, const Address& b, const SourceQuestion& q) 
   return shared_a > shared_b;
 }
 
-void sort_candidates(std::span<Candidate> candidates) {
-  std::ranges::stable_sort(candidates, goes_first);
-}
+void sort_candidates(std::span<Candidate> candidates) { std::ranges::stable_sort(candidates, goes_first); }
 
 }  // namespace millrace::ip

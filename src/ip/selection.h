@@ -1,5 +1,5 @@
-// Default address selection (RFC 6724): which of our addresses a datagram is from, and in which order the addresses of a
-// peer are to be tried. Pure functions; the candidates come from Addresses.
+// Default address selection (RFC 6724): which of our addresses a datagram is from, and in which order the addresses of
+// a peer are to be tried. Pure functions; the candidates come from Addresses.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ struct Policy {
 /// What sources are compared for.
 struct SourceQuestion {
   IpAddr destination;
-  IpAddr next;                            ///< next hop on the way there
-  IfIndex interface = IfIndex::kNone;     ///< that it leaves by
+  IpAddr next;                         ///< next hop on the way there
+  IfIndex interface = IfIndex::kNone;  ///< that it leaves by
 };
 /// Whether source `a` is better than `b` (RFC 6724 5, rules 1, 2, 3, 5, 5.5, 6, 8).
 [[nodiscard]] bool better_source(const Address& a, const Address& b, const SourceQuestion& q);

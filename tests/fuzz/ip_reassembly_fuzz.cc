@@ -34,12 +34,12 @@ class World {
 
   void step(std::span<const uint8_t, 8> in) {
     now_ = now_ + seconds(in[6] & 0x1f) * ((in[6] & 0x80) != 0 ? 1 : 0);
-    reassembly_.advance(now_, [&](pkt::Packet& first, IfIndex, bool) {
-      MR_ASSERT(first.total > kHeader && first.len >= kHeader);
-    });
+    reassembly_.advance(
+        now_, [&](pkt::Packet& first, IfIndex, bool) { MR_ASSERT(first.total > kHeader && first.len >= kHeader); });
     MR_ASSERT(reassembly_.next_deadline() > now_);
     Fragment f;
-    f.key.source = (in[0] & 1) != 0 ? IpAddr({0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, in[1]}) : IpAddr::v4(10, 0, 0, in[1] & 3);
+    f.key.source = (in[0] & 1) != 0 ? IpAddr({0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, in[1]})
+                                    : IpAddr::v4(10, 0, 0, in[1] & 3);
     f.key.id = in[1] >> 4;
     f.start = (uint32_t{in[2]} << 8 | in[3]) & ~7U & ((in[0] & 2) != 0 ? 0xffffU : 0xffU);
     f.length = 1 + ((uint32_t{in[4]} << 8 | in[5]) & ((in[0] & 4) != 0 ? 0x7ffU : 0x3fU));

@@ -34,7 +34,7 @@ Sent parse(const Frame& frame) {
     EXPECT_TRUE(v4->checksum_ok());
     EXPECT_EQ(v4->total_length(), bytes.size());
     const auto data = v4->payload();
-    out = {v4->id(),   v4->fragment_offset(), v4->more_fragments(), v4->is_fragment(), v4->dont_fragment(),
+    out = {v4->id(),       v4->fragment_offset(),          v4->more_fragments(), v4->is_fragment(), v4->dont_fragment(),
            v4->protocol(), Frame(data.begin(), data.end())};
     return out;
   }
@@ -219,10 +219,19 @@ TEST_P(FragmentationTest, TheLargestEchoRequestGetsItsReply) {
       Frame header(v6_ ? 48 : 20);
       if (v6_) {
         wire::Ipv6Header{0, 0, static_cast<uint16_t>(8 + data.size()), 44, 64, peer(), us}.emit(header);
-        wire::Ipv6Fragment{protocol, static_cast<uint16_t>(at), more, size}.emit(wire::MutableBytes(header).subspan(40));
+        wire::Ipv6Fragment{protocol, static_cast<uint16_t>(at), more, size}.emit(
+            wire::MutableBytes(header).subspan(40));
       } else {
-        wire::Ipv4Header{0, static_cast<uint16_t>(20 + data.size()), static_cast<uint16_t>(size), false, more,
-                         static_cast<uint16_t>(at), 64, protocol, peer(), us}
+        wire::Ipv4Header{0,
+                         static_cast<uint16_t>(20 + data.size()),
+                         static_cast<uint16_t>(size),
+                         false,
+                         more,
+                         static_cast<uint16_t>(at),
+                         64,
+                         protocol,
+                         peer(),
+                         us}
             .emit(header);
       }
       EXPECT_FALSE(input(ethernet(kOurMac, kPeerMac, type_of(us), header + data)));

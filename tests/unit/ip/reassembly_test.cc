@@ -1,5 +1,5 @@
-// Fragments that arrive: every order gives the datagram back, what is malformed or hostile is refused by name, memory and
-// time are bounded.
+// Fragments that arrive: every order gives the datagram back, what is malformed or hostile is refused by name, memory
+// and time are bounded.
 #include "fixture.h"
 
 #include <algorithm>
@@ -54,8 +54,16 @@ class ReassemblyTest : public IpTest, public ::testing::WithParamInterface<bool>
       return ethernet(kOurMac, kPeerMac, wire::EtherType::kIpv6, headers + data);
     }
     Frame header(20);
-    wire::Ipv4Header{tclass, static_cast<uint16_t>(20 + p.length), static_cast<uint16_t>(id), false, p.more,
-                     static_cast<uint16_t>(p.start), 61, protocol, source, our4_}
+    wire::Ipv4Header{tclass,
+                     static_cast<uint16_t>(20 + p.length),
+                     static_cast<uint16_t>(id),
+                     false,
+                     p.more,
+                     static_cast<uint16_t>(p.start),
+                     61,
+                     protocol,
+                     source,
+                     our4_}
         .emit(header);
     return ethernet(kOurMac, kPeerMac, wire::EtherType::kIpv4, header + data);
   }
@@ -319,8 +327,8 @@ TEST_P(ReassemblyTest, AFloodStaysWithinTheLimitOfMemory) {
   base::Rng rng(5);
   for (uint32_t i = 0; i < 5'000; ++i) {
     const std::string from = (v6_ ? "2001:db8::" : "192.0.2.") + std::to_string(2 + rng.below(250));
-    EXPECT_FALSE(input(fragment(payload, {8 * static_cast<uint32_t>(rng.below(4)), 8, true}, i, 0,
-                                wire::kProtocolUdp, from.c_str())));
+    EXPECT_FALSE(input(
+        fragment(payload, {8 * static_cast<uint32_t>(rng.below(4)), 8, true}, i, 0, wire::kProtocolUdp, from.c_str())));
     ASSERT_LE(ip_->packets_held() * each, 262'144U);
   }
   EXPECT_GT(count("ip.reassembly.evicted"), 4'000U);

@@ -98,9 +98,8 @@ TEST(PolicyTable, HasTheDefaultsOfTheRfc) {
   const struct {
     const char* text;
     int precedence, label;
-  } rows[] = {{"::1", 50, 0},      {"2001:db8::1", 40, 1}, {"192.0.2.1", 35, 4}, {"2002::1", 30, 2},
-              {"2001::1", 5, 5},   {"fd00::1", 3, 13},     {"::7", 1, 3},        {"fec0::1", 1, 11},
-              {"3ffe::1", 1, 12}};
+  } rows[] = {{"::1", 50, 0},     {"2001:db8::1", 40, 1}, {"192.0.2.1", 35, 4}, {"2002::1", 30, 2}, {"2001::1", 5, 5},
+              {"fd00::1", 3, 13}, {"::7", 1, 3},          {"fec0::1", 1, 11},   {"3ffe::1", 1, 12}};
   for (const auto& row : rows) {
     EXPECT_EQ(policy_of(addr(row.text)).precedence, row.precedence) << row.text;
     EXPECT_EQ(policy_of(addr(row.text)).label, row.label) << row.text;
