@@ -90,6 +90,67 @@ class Net {
   Result<void> shutdown(Handle h) { return void_of(door_.request(req::Shutdown{h})); }
   void close(Handle h) { (void)door_.request(req::Close{h}); }
   void abort(Handle h) { (void)door_.request(req::Abort{h}); }
+  /// Opens a datagram socket; `user` comes back in its events. kAddressInUse, kAddressNotHere, kTooMany.
+  Result<Handle> open_datagram(const Endpoint& local, uint64_t user = 0, const DatagramOptions& options = {},
+                               DatagramKind kind = DatagramKind::kUdp) {
+    return handle_of(door_.request(req::OpenDatagram{local, kind, user, options}));
+  }
+  /// Hears and sends to `remote` only; an unspecified address undoes it. kNetUnreachable, kAddressInUse.
+  Result<void> connect_datagram(Handle h, const Endpoint& remote) {
+    return void_of(door_.request(req::ConnectDatagram{h, remote}));
+  }
+  /// Sends one datagram. kWouldBlock (kWritable follows), kTooBig, kNetUnreachable, or the error of an earlier one.
+  Result<void> send_to(Handle h, std::span<const std::byte> data, const Endpoint& remote) {
+    Message m;
+    m.data = data;
+    m.remote = remote;
+    return void_of(door_.request(req::SendBatch{h, {&m, 1}}));
+  }
+  /// Takes one datagram, copied to `into`: Message::data is its part there. kWouldBlock (kReadable follows).
+  Result<Message> receive_from(Handle h, std::span<std::byte> into, bool peek = false) {
+    Message m;
+    m.into = into;
+    auto reply = door_.request(req::ReceiveBatch{h, {&m, 1}, peek});
+    if (!reply) return fail(reply.error());
+    return m;
+  }
+  /// Sends messages in order; how many were taken, an error only if none was. Messages with a token are given back by
+  /// being sent.
+  Result<size_t> send_batch(Handle h, std::span<const Message> messages) {
+    return bytes_of(door_.request(req::SendBatch{h, messages}));
+  }
+  /// Takes waiting messages, borrowed where Message::into is empty; give those back with release_batch or by sending.
+  Result<size_t> receive_batch(Handle h, std::span<Message> messages) {
+    return bytes_of(door_.request(req::ReceiveBatch{h, messages, false}));
+  }
+  void release_batch(std::span<const Message> messages) { (void)door_.request(req::ReleaseBatch{messages}); }
+  Result<void> set_datagram_options(Handle h, const DatagramOptions& o) {
+    return void_of(door_.request(req::SetDatagramOptions{h, o}));
+  }
+  /// From now on datagrams to `group` that arrive at `interface` come to this socket. kInvalid, kAlreadyExists,
+  /// kTooMany.
+  Result<void> join_group(Handle h, const IpAddr& group, IfIndex interface = IfIndex::kNone,
+                          const IpAddr& source = {}) {
+    return void_of(door_.request(req::JoinGroup{h, group, interface, source}));
+  }
+  Result<void> leave_group(Handle h, const IpAddr& group, IfIndex interface = IfIndex::kNone,
+                           const IpAddr& source = {}) {
+    return void_of(door_.request(req::LeaveGroup{h, group, interface, source}));
+  }
+  /// The oldest error of a socket with an error queue; kWouldBlock when there is none.
+  Result<DatagramError> take_error(Handle h) {
+    DatagramError error;
+    auto reply = door_.request(req::TakeError{h, &error});
+    if (!reply) return fail(reply.error());
+    return error;
+  }
+  /// The local end of a socket of any kind.
+  Result<Endpoint> local_endpoint(Handle h) {
+    Endpoint local;
+    auto reply = door_.request(req::Names{h, &local, nullptr});
+    if (!reply) return fail(reply.error());
+    return local;
+  }
   Result<void> set_user(Handle h, uint64_t user) { return void_of(door_.request(req::SetUser{h, user})); }
   Result<void> set_options(Handle h, const SocketOptions& o) { return void_of(door_.request(req::SetOptions{h, o})); }
   /// Any other request.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "millrace/address.h"
+#include "millrace/datagram.h"
 #include "millrace/event.h"
 #include "millrace/result.h"
 #include "millrace/time.h"
@@ -123,6 +124,81 @@ struct SetOptions {
   SocketOptions options;
 };
 
+// Datagram sockets. Send, Receive, Borrow, Release, Close and SetUser serve them too: Send sends one datagram to the
+// connected peer, Receive and Borrow take one, and what does not fit `into` is cut off.
+/// Opens a datagram socket on `local`: port 0 = chosen by RFC 6056, `::` takes both families unless v6_only. For kPing
+/// the port is the identifier; for kIcmp it must be 0. kAddressInUse, kAddressNotHere, kTooMany.
+struct OpenDatagram {
+  Endpoint local;
+  DatagramKind kind = DatagramKind::kUdp;
+  uint64_t user = 0;
+  DatagramOptions options{};
+  uint32_t table = 0;
+};
+/// From now on only `remote` is heard, sends need no destination and ICMP errors are reported. An unspecified address
+/// undoes it.
+struct ConnectDatagram {
+  Handle handle;
+  Endpoint remote;
+};
+/// Sends messages in order; Reply::bytes says how many were taken. An error only if the first was not; kWouldBlock
+/// when the device's queue is full (kWritable follows).
+struct SendBatch {
+  Handle handle;
+  std::span<const Message> messages;
+};
+/// Takes at most messages.size() waiting messages; Reply::bytes says how many. With `peek` they stay queued and are
+/// copied to `into`.
+struct ReceiveBatch {
+  Handle handle;
+  std::span<Message> messages;
+  bool peek = false;
+};
+/// Gives borrowed messages back; tokens of 0 are skipped.
+struct ReleaseBatch {
+  std::span<const Message> messages;
+};
+struct SetDatagramOptions {
+  Handle handle;
+  DatagramOptions options;
+};
+/// A datagram socket wants what is sent to `group` and arrives at `interface` (kNone: the first that is up). With a
+/// `source`, only from there (RFC 4607); several joins add sources. kInvalid, kAlreadyExists, kTooMany.
+struct JoinGroup {
+  Handle handle;
+  IpAddr group;
+  IfIndex interface = IfIndex::kNone;
+  IpAddr source{};
+};
+/// Undoes one JoinGroup: that source, or, without one, the whole membership. kNotFound.
+struct LeaveGroup {
+  Handle handle;
+  IpAddr group;
+  IfIndex interface = IfIndex::kNone;
+  IpAddr source{};
+};
+/// Replaces a membership's filter (RFC 3678): only `sources`, or, with `exclude`, all but them. Joins if need be; an
+/// empty list without `exclude` leaves. At most 64 sources.
+struct SetGroupFilter {
+  Handle handle;
+  IpAddr group;
+  IfIndex interface = IfIndex::kNone;
+  bool exclude = false;
+  std::span<const IpAddr> sources;
+};
+/// The oldest error of a socket with DatagramOptions::error_queue. kWouldBlock when there is none.
+struct TakeError {
+  Handle handle;
+  DatagramError* into = nullptr;
+};
+/// The local and remote end of a socket of any kind; null = not asked for. A listener's and an unconnected datagram
+/// socket's remote end is unspecified. kNotConnected once a connection is gone.
+struct Names {
+  Handle handle;
+  Endpoint* local = nullptr;
+  Endpoint* remote = nullptr;
+};
+
 // Operators.
 struct AddAddress {
   IfIndex interface;
@@ -159,10 +235,11 @@ struct RemoveNeighbour {
   IfIndex interface;
   IpAddr addr;
 };
-/// Changes a setting of the worker: row `row` of the table of `section` (tcp::kSettingRows for kTcp). New sockets see
-/// new buffer sizes and options; timeouts and limits hold from now on. kInvalid outside of the row's range.
+/// Changes a setting of the worker: row `row` of the table of `section` (tcp::kSettingRows for kTcp, udp::kSettingRows
+/// for kUdp). New sockets see new buffer sizes and options; timeouts and limits hold from now on. kInvalid outside of
+/// the row's range.
 struct Set {
-  enum class Section : uint8_t { kTcp };
+  enum class Section : uint8_t { kTcp, kUdp };
   Section section = Section::kTcp;
   uint16_t row = 0;
   int64_t value = 0;
@@ -175,16 +252,18 @@ struct SetInterface {
 
 }  // namespace req
 
-using Request = std::variant<req::Listen, req::Connect, req::Accept, req::SetUser, req::Send, req::LendBuffer,
-                             req::SendLent, req::DropLent, req::Receive, req::Borrow, req::Release, req::Shutdown,
-                             req::Close, req::Abort, req::SetOptions, req::AddAddress, req::RemoveAddress,
-                             req::AddRoute, req::RemoveRoute, req::SetLink, req::AddNeighbour, req::RemoveNeighbour,
-                             req::Set, req::SetInterface>;
+using Request =
+    std::variant<req::Listen, req::Connect, req::Accept, req::SetUser, req::Send, req::LendBuffer, req::SendLent,
+                 req::DropLent, req::Receive, req::Borrow, req::Release, req::Shutdown, req::Close, req::Abort,
+                 req::SetOptions, req::AddAddress, req::RemoveAddress, req::AddRoute, req::RemoveRoute, req::SetLink,
+                 req::AddNeighbour, req::RemoveNeighbour, req::Set, req::SetInterface, req::OpenDatagram,
+                 req::ConnectDatagram, req::SendBatch, req::ReceiveBatch, req::ReleaseBatch, req::SetDatagramOptions,
+                 req::Names, req::JoinGroup, req::LeaveGroup, req::SetGroupFilter, req::TakeError>;
 
 /// What a request answers; the fields that an operation does not mention are empty.
 struct Reply {
-  Handle handle{};                   ///< Listen, Connect, Accept
-  size_t bytes = 0;                  ///< Send, SendLent, Receive
+  Handle handle{};                   ///< Listen, Connect, Accept, OpenDatagram
+  size_t bytes = 0;                  ///< Send, SendLent, Receive; SendBatch and ReceiveBatch: messages
   std::span<const std::byte> view{}; ///< Borrow
   uint64_t token = 0;                ///< Borrow
   std::byte* buffer = nullptr;       ///< LendBuffer

@@ -14,6 +14,7 @@ struct Order {
 constexpr Order kOrders[] = {
     {"ip", "reassembly_source_bytes", "reassembly_bytes"},
     {"tcp", "port_low", "port_high"},
+    {"udp", "port_low", "port_high"},
     {"tcp", "rto_min_us", "rto_max_us"},
     {"tcp", "rto_initial_us", "rto_max_us"},
 };

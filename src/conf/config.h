@@ -11,6 +11,7 @@
 #include "ip/settings.h"
 #include "millrace/address.h"
 #include "tcp/settings.h"
+#include "udp/settings.h"
 
 namespace millrace::conf {
 
@@ -64,6 +65,7 @@ struct Config {
   std::vector<Route> routes{};
   tcp::Settings tcp{};
   ip::Settings ip{};
+  udp::Settings udp{};
   WorkerSettings worker{};
   LoopSettings loop{};
   Dpdk dpdk{};

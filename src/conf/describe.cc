@@ -61,6 +61,8 @@ std::string describe_settings() {
   numbers(out, "tcp");
   heading(out, "[ip]", "IPv4 and IPv6. Also as `--set ip.KEY=VALUE`.");
   numbers(out, "ip");
+  heading(out, "[udp]", "Datagram sockets. Also as `--set udp.KEY=VALUE`.");
+  numbers(out, "udp");
   heading(out, "[dpdk]", "Only where an interface has `driver = \"dpdk\"`.");
   keys(out, dpdk_rows());
   return out;

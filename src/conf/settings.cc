@@ -13,6 +13,10 @@ int64_t& tcp_field(Config& config, const Setting& setting) {
 
 int64_t& ip_field(Config& config, const Setting& setting) { return config.ip.*ip::kSettingRows[setting.index].field; }
 
+int64_t& udp_field(Config& config, const Setting& setting) {
+  return config.udp.*udp::kSettingRows[setting.index].field;
+}
+
 constexpr int64_t WorkerSettings::*kWorkerFields[] = {
 #define X(name, value, least, greatest, text) &WorkerSettings::name,
     MILLRACE_WORKER_SETTINGS(X)
@@ -36,6 +40,10 @@ std::vector<Setting> assemble() {
   index = 0;
   for (const ip::SettingRow& row : ip::kSettingRows) {
     all.push_back({"ip", row.name, row.least, row.greatest, row.value, row.text, ip_field, index++});
+  }
+  index = 0;
+  for (const udp::SettingRow& row : udp::kSettingRows) {
+    all.push_back({"udp", row.name, row.least, row.greatest, row.value, row.text, udp_field, index++});
   }
   index = 0;
 #define X(name, value, least, greatest, text) \

@@ -1,6 +1,5 @@
 // Settings rows: one row a knob. A row generates the struct's member, the TOML key, the --set name, the range check,
-// the documentation and the boundary tests. TCP's rows come from tcp/settings.h, IP's from
-// ip/settings.h.
+// the documentation and the boundary tests. The rows of TCP, IP and UDP come from their own settings.h.
 #pragma once
 
 #include <cstdint>
@@ -13,13 +12,15 @@ namespace millrace::conf {
 struct Config;
 
 /// name, default, least, greatest, text
-#define MILLRACE_WORKER_SETTINGS(X)                                                                          \
-  X(max_connections, 65'536, 1, 16'777'215, "connections at a time")                                         \
-  X(max_half_open, 16'384, 1, 16'777'215, "half-open connections at a time")                                 \
-  X(max_time_wait, 65'536, 1, 16'777'215, "connections in TIME-WAIT at a time")                              \
-  X(block_mib, 256, 1, 1'048'576, "limit of payload queued for sending, MiB")                                \
-  X(frames, 16'384, 512, 16'777'216, "packets with a 2 KiB buffer")                                          \
-  X(references, 32'768, 512, 16'777'216, "packets that only refer to payload")                               \
+#define MILLRACE_WORKER_SETTINGS(X)                                                                  \
+  X(max_connections, 65'536, 1, 16'777'215, "connections at a time")                                 \
+  X(max_half_open, 16'384, 1, 16'777'215, "half-open connections at a time")                         \
+  X(max_time_wait, 65'536, 1, 16'777'215, "connections in TIME-WAIT at a time")                      \
+  X(max_datagram_sockets, 16'384, 1, 1'048'576, "datagram sockets at a time")                        \
+  X(max_messages, 262'144, 64, 16'777'215, "datagrams unread or borrowed at a time, of all sockets") \
+  X(block_mib, 256, 1, 1'048'576, "limit of payload queued for sending, MiB")                        \
+  X(frames, 16'384, 512, 16'777'216, "packets with a 2 KiB buffer")                                  \
+  X(references, 32'768, 512, 16'777'216, "packets that only refer to payload")                       \
   X(seed, 0, 0, INT64_MAX, "seed of all randomness; 0 = from the machine. Fix it only to reproduce a run")
 
 #define MILLRACE_LOOP_SETTINGS(X)                                                                            \
@@ -45,7 +46,7 @@ struct LoopSettings {
 
 /// One knob, whichever module owns it.
 struct Setting {
-  std::string_view section;  ///< "tcp", "ip", "worker" or "loop": the TOML table
+  std::string_view section;  ///< "tcp", "ip", "udp", "worker" or "loop": the TOML table
   std::string_view name;
   int64_t least;
   int64_t greatest;

@@ -190,7 +190,7 @@ bool Reader::top(const toml::key& key, const toml::node& node) {
   const std::string_view name = key.str();
   if (name == "interface") return interfaces(node);
   if (name == "route") return routes(node);
-  for (std::string_view section : {"worker", "loop", "tcp", "ip"}) {
+  for (std::string_view section : {"worker", "loop", "tcp", "ip", "udp"}) {
     if (name != section) continue;
     const toml::table* table = table_of(node, "'" + std::string(section) + "'");
     return table != nullptr && numbers(*table, section);
@@ -204,7 +204,7 @@ bool Reader::top(const toml::key& key, const toml::node& node) {
     if (row.name == name) return this->key(key, node, "the top of the file", row, config_);
     known.push_back(row.name);
   }
-  known.insert(known.end(), {"interface", "route", "worker", "loop", "tcp", "ip", "dpdk"});
+  known.insert(known.end(), {"interface", "route", "worker", "loop", "tcp", "ip", "udp", "dpdk"});
   return unknown_key(key, "the top of the file", known);
 }
 

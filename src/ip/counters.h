@@ -35,7 +35,6 @@ namespace millrace::ip {
   X(kIpSourceRoute, "ip.drop.source_route", "IPv4 datagrams with a source route")                            \
   X(kIpBadOptions, "ip.drop.bad_options", "datagrams with malformed or refused options or extension headers") \
   X(kIpUnknownProtocol, "ip.drop.unknown_protocol", "datagrams of a protocol that we do not have")           \
-  X(kIpNoPort, "ip.drop.no_port", "UDP datagrams, for which no socket exists")                               \
   X(kIpHookIn, "ip.drop.hook_input", "datagrams refused by the input hook")                                  \
   X(kIpNotControl, "ip.drop.not_control", "ARP and neighbour messages at a worker that does not own the tables") \
   X(kArpBad, "arp.drop.malformed", "ARP packets that are short or not for IPv4 over Ethernet")               \

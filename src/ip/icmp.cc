@@ -21,7 +21,16 @@ wire::Bytes Ip::State::message_of(const Arrival& a, wire::MutableBytes room) {
   return room.first(pkt::copy_out(*a.packet, a.header, room.first(std::min<size_t>(room.size(), length))));
 }
 
-void Ip::State::report(Arrival& a, const PathError& error) {
+bool Ip::State::tell_icmp_listener(const Arrival& a) const {
+  if (icmp_listener == nullptr) return false;
+  return icmp_listener(icmp_context,
+                       {a.packet, a.source, a.destination, a.protocol, a.ttl, a.traffic_class, a.nif.index,
+                        static_cast<uint16_t>(a.header), a.to == FrameTo::kGroup},
+                       a.now);
+}
+
+void Ip::State::report(Arrival& a, PathError error) {
+  error.reporter = a.source;
   if (ip.errors_.size() >= kMaxErrors) return drop(a.packet, IpCounter::kIcmpErrorQueue);
   ip.errors_.push_back(error);
   counters.add(IpCounter::kIcmpErrorsIn);
@@ -38,6 +47,10 @@ void Ip::State::accept_error(Arrival& a, PathError::Kind kind, uint16_t mtu, con
   const bool sent = std::ranges::any_of(sent_large, [&](const SentLarge& s) {
     return s.head == head && s.destination == quoted.destination;
   });
+  const bool icmp = quoted.protocol == wire::kProtocolIcmp || quoted.protocol == wire::kProtocolIcmpv6;
+  if (!sent && icmp && icmp_listener != nullptr) {
+    return report(a, {kind, mtu, quoted.protocol, quoted.source, quoted.destination, 0, 0, quoted.sequence()});
+  }
   if (!sent || kind != PathError::Kind::kPacketTooBig) return drop(a.packet, IpCounter::kIcmpNotOurs);
   (void)learn_mtu(quoted.destination, mtu, a.now);
   consume(a.packet);

@@ -59,13 +59,14 @@ void Ip::State::input_icmp_v4(Arrival& a) {
   if (!verified && !wire::is_valid(sum_chain(*a.packet, a.header))) {
     return drop(a.packet, IpCounter::kIcmpBadChecksum);
   }
+  const bool awaited = tell_icmp_listener(a);
   std::array<std::byte, 2048> room;
   const auto message = *wire::Icmpv4View::check(message_of(a, room));
   switch (message.type()) {
     case wire::Icmpv4Type::kEchoRequest:
       counters.add(IpCounter::kIcmpEchoIn);
       return answer_echo(a, std::byte{0}, wire::kProtocolIcmp, a.destination);  // RFC 1122 3.2.2.6 MUST
-    case wire::Icmpv4Type::kEchoReply: return drop(a.packet, IpCounter::kIcmpEchoReply);
+    case wire::Icmpv4Type::kEchoReply: return awaited ? consume(a.packet) : drop(a.packet, IpCounter::kIcmpEchoReply);
     case wire::Icmpv4Type::kUnreachable:
     case wire::Icmpv4Type::kTimeExceeded:
     case wire::Icmpv4Type::kParameterProblem: return error_in_v4(a, message);

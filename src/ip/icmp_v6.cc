@@ -64,6 +64,7 @@ void Ip::State::input_icmp_v6(Arrival& a) {
   if (!verified && !wire::is_valid(wire::add_sums(pseudo, sum_chain(*a.packet, a.header)))) {
     return drop(a.packet, IpCounter::kIcmpBadChecksum);
   }
+  const bool awaited = tell_icmp_listener(a);
   std::array<std::byte, 2048> room;
   const auto message = *wire::Icmpv6View::check(message_of(a, room));
   const auto type = message.type();
@@ -75,7 +76,7 @@ void Ip::State::input_icmp_v6(Arrival& a) {
   if (a.source.is_unspecified()) return drop(a.packet, IpCounter::kIpMartianSource);
   switch (type) {
     case wire::Icmpv6Type::kEchoRequest: return echo_v6(a);
-    case wire::Icmpv6Type::kEchoReply: return drop(a.packet, IpCounter::kIcmpEchoReply);
+    case wire::Icmpv6Type::kEchoReply: return awaited ? consume(a.packet) : drop(a.packet, IpCounter::kIcmpEchoReply);
     case wire::Icmpv6Type::kUnreachable:
     case wire::Icmpv6Type::kPacketTooBig:
     case wire::Icmpv6Type::kTimeExceeded:

@@ -18,15 +18,17 @@ bool Ip::State::pass_hook(HookPoint point, IfIndex interface, pkt::Packet& packe
   return slot.hook == nullptr || slot.hook(slot.context, interface, packet) == HookVerdict::kAccept;
 }
 
-// Our own address, everybody, all IPv6 nodes (RFC 2464 7), or the solicited-node group of an address of ours.
+// Our own address, everybody, all IPv6 nodes (RFC 2464 7), the solicited-node group of an address of ours, or a group
+// that somebody joined.
 bool Ip::State::accepts_station(const Netif& nif, const MacAddr& destination) const {
   if (destination == nif.config.mac || destination == kBroadcastMac) return true;
+  if (!destination.is_group()) return false;
   const auto& m = destination.bytes;
-  if (m[0] != 0x33 || m[1] != 0x33) return false;
-  if (m[2] == 0xff) {
-    return hears_solicited(nif, uint32_t{m[3]} << 16 | uint32_t{m[4]} << 8 | m[5]);
+  if (m[0] == 0x33 && m[1] == 0x33) {
+    if (m[2] == 0xff && hears_solicited(nif, uint32_t{m[3]} << 16 | uint32_t{m[4]} << 8 | m[5])) return true;
+    if (m[2] == 0 && m[3] == 0 && m[4] == 0 && m[5] == 1) return true;
   }
-  return m[2] == 0 && m[3] == 0 && m[4] == 0 && m[5] == 1;
+  return accepts_group(nif, destination);
 }
 
 std::optional<Datagram> Ip::State::input(IfIndex interface, pkt::Packet* frame, Instant now) {
@@ -69,7 +71,35 @@ std::optional<Datagram> Ip::State::deliver(Arrival& a) {
     return std::nullopt;
   }
   counters.add(IpCounter::kDelivered);
-  return Datagram{packet, a.source, a.destination, a.protocol, a.ttl, a.traffic_class, a.nif.index};
+  const bool to_group = a.to == FrameTo::kGroup || a.destination.is_multicast();
+  return Datagram{packet,  a.source,        a.destination, a.protocol,
+                  a.ttl,   a.traffic_class, a.nif.index,   static_cast<uint16_t>(a.header),
+                  to_group};
+}
+
+void Ip::State::port_unreachable(const Datagram& d, Instant now) {
+  pkt::Packet* packet = d.packet;
+  const auto pulled = static_cast<uint16_t>(packet->headroom());
+  if (d.header == 0 || d.header > pulled) return;
+  // Back to the IP header, which still lies in front.
+  (void)packet->push(d.header);
+  const Arrival about{*find(d.interface),
+                      packet,
+                      d.to_group ? FrameTo::kGroup : FrameTo::kUs,
+                      now,
+                      d.source,
+                      d.destination,
+                      d.protocol,
+                      d.ttl,
+                      d.traffic_class,
+                      d.header,
+                      packet->total};
+  if (d.source.is_v4()) {
+    send_error_v4(about, wire::Icmpv4Header::unreachable(wire::Icmpv4Unreachable::kPort));
+  } else {
+    send_error_v6(about, wire::Icmpv6Header::unreachable(wire::Icmpv6Unreachable::kPort));
+  }
+  packet->pull(d.header);
 }
 
 }  // namespace millrace::ip

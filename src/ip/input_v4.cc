@@ -58,19 +58,23 @@ bool Ip::State::accept_addresses_v4(Arrival& a) {
     return false;
   };
   const bool ours = addresses.contains(a.destination);
+  bool broadcast = false;
   if (!ours) {
-    if (a.destination.is_multicast()) return refuse(IpCounter::kIpMulticast);
-    if (a.destination.is_limited_broadcast() || addresses.is_broadcast(a.destination)) {
-      return refuse(IpCounter::kIpBroadcast);
+    const bool group = a.destination.is_multicast();
+    if (group && (a.protocol != wire::kProtocolUdp || !is_member(a.nif.index, a.destination))) {
+      return refuse(IpCounter::kIpMulticast);
     }
-    return refuse(IpCounter::kIpNotForUs);
+    broadcast = group || a.destination.is_limited_broadcast() || addresses.is_broadcast(a.destination);
+    if (broadcast && a.protocol != wire::kProtocolUdp) return refuse(IpCounter::kIpBroadcast);
+    if (!broadcast) return refuse(IpCounter::kIpNotForUs);
+    a.to = FrameTo::kGroup;
   }
   if (a.nif.is_loopback()) return true;
   if (a.destination.is_loopback()) return refuse(IpCounter::kIpNotForUs);  // RFC 1122 3.2.1.3 (g)
   if (is_martian(a.source)) return refuse(IpCounter::kIpMartianSource);
   if (ours && !is_reached_through(a.destination, a.nif)) return refuse(IpCounter::kIpNotForUs);
   if (!is_reverse_path(a.source, a.nif)) return refuse(IpCounter::kIpReversePath);
-  if (a.to == FrameTo::kGroup) return refuse(IpCounter::kIpLinkBroadcast);  // RFC 1122 3.3.6 SHOULD
+  if (a.to == FrameTo::kGroup && !broadcast) return refuse(IpCounter::kIpLinkBroadcast);  // RFC 1122 3.3.6 SHOULD
   return true;
 }
 
@@ -93,12 +97,9 @@ bool Ip::State::accept_options_v4(Arrival& a) {
 
 std::optional<Datagram> Ip::State::upper_v4(Arrival& a) {
   switch (a.protocol) {
-    case wire::kProtocolTcp: return deliver(a);
+    case wire::kProtocolTcp:
+    case wire::kProtocolUdp: return deliver(a);
     case wire::kProtocolIcmp: input_icmp_v4(a); return std::nullopt;
-    case wire::kProtocolUdp:  // RFC 1122 3.2.2.1 SHOULD
-      send_error_v4(a, wire::Icmpv4Header::unreachable(wire::Icmpv4Unreachable::kPort));
-      drop(a.packet, IpCounter::kIpNoPort);
-      return std::nullopt;
     default:
       send_error_v4(a, wire::Icmpv4Header::unreachable(wire::Icmpv4Unreachable::kProtocol));
       drop(a.packet, IpCounter::kIpUnknownProtocol);

@@ -51,7 +51,7 @@ bool Ip::State::accept_addresses_v6(Arrival& a) {
   if (a.destination.is_multicast()) {
     const auto& b = a.destination.bytes();
     const uint32_t low24 = uint32_t{b[13]} << 16 | uint32_t{b[14]} << 8 | b[15];
-    const bool joined = a.destination == kAllNodes ||
+    const bool joined = a.destination == kAllNodes || is_member(a.nif.index, a.destination) ||
                         (is_solicited_node(a.destination) && hears_solicited(a.nif, low24));
     if (!joined) return refuse(IpCounter::kIpMulticast);
   } else {
@@ -96,10 +96,8 @@ bool Ip::State::find_upper_v6(Arrival& a) {
   a.protocol = upper.protocol;
   a.header = upper.offset;
   a.fragmented = a.fragmented || upper.after_fragment;
-  if (a.protocol == wire::kProtocolTcp || a.protocol == wire::kProtocolIcmpv6) return true;
-  if (a.protocol == wire::kProtocolUdp) {
-    send_error_v6(a, wire::Icmpv6Header::unreachable(wire::Icmpv6Unreachable::kPort));  // RFC 4443 3.1 SHOULD
-    return refuse(IpCounter::kIpNoPort);
+  if (a.protocol == wire::kProtocolTcp || a.protocol == wire::kProtocolUdp || a.protocol == wire::kProtocolIcmpv6) {
+    return true;
   }
   if (a.protocol != wire::kProtocolNoNext) {
     // RFC 8200 4: unrecognized next header, at the byte that names it.
@@ -113,7 +111,7 @@ std::optional<Datagram> Ip::State::upper_v6(Arrival& a) {
     input_icmp_v6(a);
     return std::nullopt;
   }
-  if (a.destination.is_multicast() || a.source.is_unspecified()) {
+  if ((a.destination.is_multicast() && a.protocol == wire::kProtocolTcp) || a.source.is_unspecified()) {
     drop(a.packet, IpCounter::kIpMulticast);  // RFC 9293 3.9.2.3 MUST-57
     return std::nullopt;
   }

@@ -200,6 +200,25 @@ size_t Ip::drain(IfIndex interface, std::span<pkt::Packet*> out) {
   Netif* nif = state_->find(interface);
   return nif == nullptr ? 0 : nif->queue.pop(out);
 }
+uint32_t Ip::transmit_room(IfIndex interface) const {
+  const Netif* nif = state_->find(interface);
+  return nif == nullptr ? 0 : nif->queue.room();
+}
+Result<void> Ip::join(IfIndex interface, const IpAddr& group) { return state_->join(interface, group); }
+Result<void> Ip::leave(IfIndex interface, const IpAddr& group) { return state_->leave(interface, group); }
+bool Ip::is_member(IfIndex interface, const IpAddr& group) const { return state_->is_member(interface, group); }
+std::vector<Ip::GroupInfo> Ip::groups() const { return state_->groups; }
+Result<Route> Ip::group_route(const IpAddr& destination, const IpAddr& source, IfIndex interface) {
+  return state_->group_route(destination, source, interface);
+}
+bool Ip::is_broadcast(const IpAddr& addr) const {
+  return addr.is_limited_broadcast() || state_->addresses.is_broadcast(addr);
+}
+void Ip::set_icmp_listener(IcmpListener listener, void* context) {
+  state_->icmp_listener = listener;
+  state_->icmp_context = context;
+}
+void Ip::port_unreachable(const Datagram& datagram, Instant now) { state_->port_unreachable(datagram, now); }
 bool Ip::has_output(IfIndex interface) const {
   const Netif* nif = state_->find(interface);
   return nif != nullptr && !nif->queue.empty();

@@ -46,6 +46,8 @@ struct Datagram {
   uint8_t ttl = 0;
   uint8_t traffic_class = 0;      ///< DSCP and ECN bits
   IfIndex interface = IfIndex::kNone;
+  uint16_t header = 0;    ///< bytes of IP headers that still lie in front of data()
+  bool to_group = false;  ///< came in a broadcast or multicast frame, or to such an address
 };
 
 /// A validated ICMP error about a datagram that we sent, or a next hop that does not answer.
@@ -68,7 +70,8 @@ struct PathError {
   IpAddr destination;  ///< of the quoted datagram: the peer
   uint16_t source_port = 0;
   uint16_t destination_port = 0;
-  uint32_t sequence = 0;  ///< TCP sequence number quoted
+  uint32_t sequence = 0;  ///< TCP sequence number quoted; of an ICMP echo its identifier and sequence number
+  IpAddr reporter{};      ///< who says so; unspecified: this host
 };
 
 struct Config {
@@ -119,6 +122,35 @@ class Ip {
   /// Takes a frame that the caller's fast path did not claim. A datagram for an upper layer comes back and is the
   /// caller's; everything else (ARP, ICMP, drops) is dealt with inside.
   [[nodiscard]] std::optional<Datagram> input(IfIndex interface, pkt::Packet* frame, Instant now);
+
+  /// No upper layer wants the datagram: tells its sender so (RFC 1122 3.2.2.1, RFC 4443 3.1), if it may be told. The
+  /// packet stays the caller's; its data() may be anywhere behind the IP header.
+  void port_unreachable(const Datagram& datagram, Instant now);
+
+  // Groups (RFC 1112, RFC 4291 2.7). Memberships are counted; input() takes frames to a group of the interface, to
+  // 224.0.0.1 and ff02::1, and those of neighbour discovery.
+
+  /// kInvalid (no group, no such interface, loopback), kTooMany.
+  Result<void> join(IfIndex interface, const IpAddr& group);
+  /// Gives one membership up; kNotFound.
+  Result<void> leave(IfIndex interface, const IpAddr& group);
+  [[nodiscard]] bool is_member(IfIndex interface, const IpAddr& group) const;
+  struct GroupInfo {
+    IfIndex interface;
+    IpAddr group;
+    uint32_t count;
+  };
+  [[nodiscard]] std::vector<GroupInfo> groups() const;
+  /// Route for a group or broadcast address: through `interface`, or for kNone the owner of `source`, else the
+  /// interface of that broadcast address, else the first that is up. kNetUnreachable, kAddressNotHere, kInvalid.
+  [[nodiscard]] Result<Route> group_route(const IpAddr& destination, const IpAddr& source, IfIndex interface);
+  /// Whether `addr` is a broadcast address here.
+  [[nodiscard]] bool is_broadcast(const IpAddr& addr) const;
+
+  /// Sees every ICMP message with a good checksum: data() at the IP header, Datagram::header bytes in front of the
+  /// message. True: an echo reply found who waits for it.
+  using IcmpListener = bool (*)(void* context, const Datagram& datagram, Instant now);
+  void set_icmp_listener(IcmpListener listener, void* context);
 
   /// Errors for upper layers since the last call that cleared the list.
   [[nodiscard]] std::vector<PathError>& errors() { return errors_; }
@@ -193,6 +225,8 @@ class Ip {
 
   /// Queues a frame that is ready for the device; drops it, counted, when the queue is full.
   void transmit(IfIndex interface, pkt::Packet* frame);
+  /// Frames that transmit() has room for now.
+  [[nodiscard]] uint32_t transmit_room(IfIndex interface) const;
   /// Frames waiting on an interface, oldest first; the caller owns what it gets.
   size_t drain(IfIndex interface, std::span<pkt::Packet*> out);
   [[nodiscard]] bool has_output(IfIndex interface) const;

@@ -41,6 +41,12 @@ bool Ip::State::frame_slow(uint32_t index, pkt::Packet* packet, Instant now) {
     std::memcpy(packet->push(sizeof cache.header), cache.header, sizeof cache.header);
     return true;
   }
+  if (is_group_hop(hop.addr)) {
+    fill_frame_header(cache.header, nif, hop.addr, group_mac(hop.addr));
+    if (!ip.has_hook(HookPoint::kOutput)) cache.usable_until = kNever;
+    std::memcpy(packet->push(sizeof cache.header), cache.header, sizeof cache.header);
+    return true;
+  }
   neigh::Entry* entry = neighbours.get(hop.neighbour);
   if (entry == nullptr) {
     hop.neighbour = neighbours.obtain(hop.interface, hop.addr);
@@ -126,9 +132,7 @@ void Ip::State::fail_pending(neigh::EntryId id) {
     const wire::Bytes bytes(packet->data(), packet->len);
     const bool v4 = (wire::load_u8(bytes.data()) >> 4) == 4;
     const auto quoted = v4 ? wire::parse_quoted_v4(bytes) : wire::parse_quoted_v6(bytes);
-    const bool ports =
-        quoted && (quoted->protocol == wire::kProtocolTcp || quoted->protocol == wire::kProtocolUdp);
-    if (ports && quoted->has_sequence() && ip.errors_.size() < kMaxErrors) {
+    if (quoted && quoted->has_sequence() && ip.errors_.size() < kMaxErrors) {
       ip.errors_.push_back({PathError::Kind::kNeighbourFailed, 0, quoted->protocol, quoted->source, quoted->destination,
                             quoted->source_port(), quoted->destination_port(), quoted->sequence()});
     }

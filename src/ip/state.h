@@ -32,6 +32,8 @@ namespace millrace::ip {
 
 inline constexpr uint32_t kMaxInterfaces = 64;
 inline constexpr uint8_t kDefaultTtl = 64;
+/// Groups that the interfaces of one worker may be members of.
+inline constexpr size_t kMaxGroups = 256;
 /// Errors for upper layers kept until they are taken.
 inline constexpr size_t kMaxErrors = 1'024;
 
@@ -81,6 +83,16 @@ struct Ip::State {
   void consume(pkt::Packet* packet);
   bool pass_hook(HookPoint point, IfIndex interface, pkt::Packet& packet);
   std::optional<Datagram> deliver(Arrival& a);
+  void port_unreachable(const Datagram& datagram, Instant now);
+
+  // groups.cc
+  Result<void> join(IfIndex interface, const IpAddr& group);
+  Result<void> leave(IfIndex interface, const IpAddr& group);
+  bool is_member(IfIndex interface, const IpAddr& group) const;
+  bool accepts_group(const Netif& nif, const MacAddr& destination) const;
+  Result<Route> group_route(const IpAddr& destination, const IpAddr& source, IfIndex interface);
+  static bool is_group_hop(const IpAddr& next) { return next.is_multicast() || next.is_limited_broadcast(); }
+  static MacAddr group_mac(const IpAddr& group);
 
   // input_v4.cc, input_v6.cc
   std::optional<Datagram> input_v4(Arrival a);
@@ -121,9 +133,11 @@ struct Ip::State {
   // icmp.cc: what both families share.
   /// The message (behind the IP header) in one piece, in place or copied into `room`.
   static wire::Bytes message_of(const Arrival& a, wire::MutableBytes room);
-  void report(Arrival& a, const PathError& error);
+  void report(Arrival& a, PathError error);
   /// A validated message about our own datagram to `quoted`: upward, or straight into the path MTU.
   void accept_error(Arrival& a, PathError::Kind kind, uint16_t mtu, const wire::Quoted& quoted);
+  /// Whether somebody waits for this message.
+  bool tell_icmp_listener(const Arrival& a) const;
   void answer_echo(Arrival& a, std::byte reply_type, uint8_t protocol, const IpAddr& from);
   /// Quotes as much of `about` as fits into a datagram of `limit` bytes, behind 8 bytes for the ICMP header.
   pkt::Packet* quote(const Arrival& about, uint32_t limit);
@@ -246,6 +260,9 @@ struct Ip::State {
   TokenBucket error_limit;
   TokenBucket echo_limit;
   base::Counters<IpCounter> counters;
+  std::vector<GroupInfo> groups;
+  IcmpListener icmp_listener = nullptr;
+  void* icmp_context = nullptr;
   std::vector<Feed> feeds;             // the control worker's, by replica
   std::optional<Following> following;  // a replica's
   Reassembly reassembly;

@@ -172,9 +172,12 @@ Outcome<void> Host::make_worker() {
   worker.max_connections = whole(config_.worker.max_connections);
   worker.max_half_open = whole(config_.worker.max_half_open);
   worker.max_time_wait = whole(config_.worker.max_time_wait);
+  worker.max_datagram_sockets = whole(config_.worker.max_datagram_sockets);
+  worker.max_messages = whole(config_.worker.max_messages);
   worker.block_bytes = static_cast<size_t>(config_.worker.block_mib) << 20;
   worker.tcp = config_.tcp;
   worker.ip = config_.ip;
+  worker.udp = config_.udp;
   worker.start = clock_.now();
   worker_ = std::make_unique<stack::Worker>(worker);
   panic_worker = worker_.get();

@@ -20,6 +20,10 @@ struct RecordingWorker::State {
       const auto it = tokens.find(token);
       return it == tokens.end() ? UINT64_MAX : it->second;
     };
+    names.token_to_view = [this](uint64_t token) {
+      const auto it = views.find(token);
+      return it == views.end() ? std::span<const std::byte>() : it->second;
+    };
   }
 
   void begin(RecordOp op, Instant now) {
@@ -36,6 +40,7 @@ struct RecordingWorker::State {
   RequestNames names;
   std::unordered_map<const std::byte*, uint64_t> buffers;
   std::unordered_map<uint64_t, uint64_t> tokens;
+  BorrowedViews views;
   std::unordered_map<const pkt::Packet*, uint64_t> packets;
   uint64_t next_buffer = 0;
   uint64_t next_token = 0;
@@ -127,6 +132,7 @@ Result<Reply> RecordingWorker::request(const Request& request, Instant now) {
   s.begin(RecordOp::kRequestEnd, now);
   s.out.fixed(digest_reply(request, reply));
   if (!reply) return reply;
+  note_borrowed(s.views, request, reply);
   if (reply->buffer != nullptr) s.buffers[reply->buffer] = s.next_buffer++;
   if (reply->token != 0) s.tokens[reply->token] = s.next_token++;
   return reply;

@@ -12,9 +12,12 @@ void encode_config(Writer& out, const stack::WorkerConfig& config) {
   out.u64(config.max_half_open);
   out.u64(config.max_time_wait);
   out.u64(config.max_neighbours);
+  out.u64(config.max_datagram_sockets);
+  out.u64(config.max_messages);
   out.u64(config.block_bytes);
   for (const tcp::SettingRow& row : tcp::kSettingRows) out.u64(static_cast<uint64_t>(config.tcp.*row.field));
   for (const ip::SettingRow& row : ip::kSettingRows) out.u64(static_cast<uint64_t>(config.ip.*row.field));
+  for (const udp::SettingRow& row : udp::kSettingRows) out.u64(static_cast<uint64_t>(config.udp.*row.field));
   out.fixed(static_cast<uint64_t>(config.start.ns()));
   out.u64(config.shard);
   out.u8(config.shards != nullptr);
@@ -30,9 +33,12 @@ DecodedConfig decode_config(Reader& in) {
   d.config.max_half_open = static_cast<uint32_t>(in.u64());
   d.config.max_time_wait = static_cast<uint32_t>(in.u64());
   d.config.max_neighbours = static_cast<uint32_t>(in.u64());
+  d.config.max_datagram_sockets = static_cast<uint32_t>(in.u64());
+  d.config.max_messages = static_cast<uint32_t>(in.u64());
   d.config.block_bytes = in.u64();
   for (const tcp::SettingRow& row : tcp::kSettingRows) d.config.tcp.*row.field = static_cast<int64_t>(in.u64());
   for (const ip::SettingRow& row : ip::kSettingRows) d.config.ip.*row.field = static_cast<int64_t>(in.u64());
+  for (const udp::SettingRow& row : udp::kSettingRows) d.config.udp.*row.field = static_cast<int64_t>(in.u64());
   d.config.start = Instant(static_cast<int64_t>(in.fixed()));
   d.config.shard = static_cast<uint32_t>(in.u64());
   d.sharded = in.u8() != 0;

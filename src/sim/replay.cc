@@ -21,6 +21,10 @@ class Replay {
         references_(reference_pool_, recording.reference_grants, decoded.reference_capacity),
         memory_(heap_, recording.memory_grants) {
     names_.ordinal_to_buffer = [this](uint64_t i) { return i < buffers_.size() ? buffers_[i] : nullptr; };
+    names_.token_to_view = [this](uint64_t token) {
+      const auto it = views_.find(token);
+      return it == views_.end() ? std::span<const std::byte>() : it->second;
+    };
     names_.ordinal_to_token = [this](uint64_t i) { return i < tokens_.size() ? tokens_[i] : UINT64_MAX; };
     stack::WorkerConfig config = decoded.config;
     config.frames = &frames_;
@@ -121,13 +125,14 @@ class Replay {
   }
 
   void request(Instant now) {
-    Request request = decode_request(in_, names_, scratch_);
+    Request request = decode_request(in_, names_, room_);
     auto reply = worker_->request(request, now);
     const auto end = static_cast<RecordOp>(in_.u8());
     in_.u64();
     if (end != RecordOp::kRequestEnd) return differ("the pump was not called as before");
     if (in_.fixed() != digest_reply(request, reply)) differ(text("another answer to request ", request.index()));
     if (!reply) return;
+    note_borrowed(views_, request, reply);
     if (reply->buffer != nullptr) buffers_.push_back(reply->buffer);
     if (reply->token != 0) tokens_.push_back(reply->token);
   }
@@ -180,7 +185,8 @@ class Replay {
   ReplayedMemory memory_;
   RequestNames names_;
   std::unique_ptr<stack::Worker> worker_;
-  std::vector<std::byte> scratch_;
+  RequestRoom room_;
+  BorrowedViews views_;
   std::vector<std::byte*> buffers_;
   std::vector<uint64_t> tokens_;
   std::map<uint64_t, pkt::Packet*> outstanding_;

@@ -60,6 +60,42 @@ SocketOptions get_options(Reader& in) {
   return o;
 }
 
+// Tokens of datagrams are the same in every run; those of stream data are not.
+bool is_message(uint64_t token) { return token >> 63 != 0; }
+
+void put(Writer& out, const DatagramOptions& o) {
+  out.u64(o.send_buffer);
+  out.u64(o.receive_buffer);
+  out.u8(o.hop_limit);
+  out.u8(o.traffic_class);
+  out.u8(o.multicast_hop_limit);
+  put(out, o.multicast_interface);
+  uint64_t switches = 0;
+  for (const bool on :
+       {o.multicast_loop, o.broadcast, o.v6_only, o.reuse, o.merge, o.no_checksum, o.zero_checksum_v6, o.error_queue}) {
+    switches = switches << 1 | uint64_t{on};
+  }
+  out.u64(switches);
+  out.u8(static_cast<uint8_t>(o.path_mtu));
+}
+DatagramOptions get_datagram_options(Reader& in) {
+  DatagramOptions o;
+  o.send_buffer = get32(in);
+  o.receive_buffer = get32(in);
+  o.hop_limit = in.u8();
+  o.traffic_class = in.u8();
+  o.multicast_hop_limit = in.u8();
+  o.multicast_interface = get_if(in);
+  const uint64_t switches = in.u64();
+  int bit = 7;
+  for (bool* on : {&o.multicast_loop, &o.broadcast, &o.v6_only, &o.reuse, &o.merge, &o.no_checksum, &o.zero_checksum_v6,
+                   &o.error_queue}) {
+    *on = (switches >> bit-- & 1) != 0;
+  }
+  o.path_mtu = static_cast<PathMtu>(in.u8());
+  return o;
+}
+
 struct Encode {
   Writer& out;
   const RequestNames& names;
@@ -105,7 +141,10 @@ struct Encode {
     out.u8(r.peek);
   }
   void operator()(const req::Borrow& r) const { put(out, r.handle); }
-  void operator()(const req::Release& r) const { out.u64(names.token_to_ordinal(r.token)); }
+  void operator()(const req::Release& r) const {
+    out.u8(is_message(r.token));
+    out.u64(is_message(r.token) ? r.token : names.token_to_ordinal(r.token));
+  }
   void operator()(const req::Shutdown& r) const { put(out, r.handle); }
   void operator()(const req::Close& r) const { put(out, r.handle); }
   void operator()(const req::Abort& r) const { put(out, r.handle); }
@@ -160,13 +199,87 @@ struct Encode {
     }
     out.fixed(o.secret);
   }
+  void operator()(const req::OpenDatagram& r) const {
+    encode_endpoint(out, r.local);
+    out.u8(static_cast<uint8_t>(r.kind));
+    out.u64(r.user);
+    put(out, r.options);
+    out.u64(r.table);
+  }
+  void operator()(const req::ConnectDatagram& r) const {
+    put(out, r.handle);
+    encode_endpoint(out, r.remote);
+  }
+  void operator()(const req::SendBatch& r) const {
+    put(out, r.handle);
+    out.u64(r.messages.size());
+    for (const Message& m : r.messages) {
+      encode_endpoint(out, m.remote);
+      put(out, m.local);
+      put(out, m.interface);
+      out.u8(m.hop_limit);
+      out.u8(m.traffic_class);
+      out.u64(m.segment);
+      out.u64(m.token);
+      const auto view = m.token == 0 ? std::span<const std::byte>() : names.token_to_view(m.token);
+      const bool inside =
+          !view.empty() && m.data.data() >= view.data() && m.data.data() + m.data.size() <= view.data() + view.size();
+      out.u8(inside);
+      if (inside) {
+        out.u64(static_cast<uint64_t>(m.data.data() - view.data()));
+        out.u64(m.data.size());
+      } else {
+        out.bytes(m.data);
+      }
+    }
+  }
+  void operator()(const req::ReceiveBatch& r) const {
+    put(out, r.handle);
+    out.u64(r.messages.size());
+    for (const Message& m : r.messages) out.u64(m.into.size());
+    out.u8(r.peek);
+  }
+  void operator()(const req::ReleaseBatch& r) const {
+    out.u64(r.messages.size());
+    for (const Message& m : r.messages) out.u64(m.token);
+  }
+  void operator()(const req::SetDatagramOptions& r) const {
+    put(out, r.handle);
+    put(out, r.options);
+  }
+  void operator()(const req::Names& r) const {
+    put(out, r.handle);
+    out.u8(r.local != nullptr);
+    out.u8(r.remote != nullptr);
+  }
+  void operator()(const req::JoinGroup& r) const { membership(r); }
+  void operator()(const req::LeaveGroup& r) const { membership(r); }
+  template <class Request>
+  void membership(const Request& r) const {
+    put(out, r.handle);
+    put(out, r.group);
+    put(out, r.interface);
+    put(out, r.source);
+  }
+  void operator()(const req::SetGroupFilter& r) const {
+    put(out, r.handle);
+    put(out, r.group);
+    put(out, r.interface);
+    out.u8(r.exclude);
+    out.u64(r.sources.size());
+    for (const IpAddr& a : r.sources) put(out, a);
+  }
+  void operator()(const req::TakeError& r) const {
+    put(out, r.handle);
+    out.u8(r.into != nullptr);
+  }
 };
 
 // Fields in the order in which Encode writes them.
 struct Decode {
   Reader& in;
   const RequestNames& names;
-  std::vector<std::byte>& scratch;
+  RequestRoom& room;
 
   void operator()(req::Listen& r) const {
     r.local = decode_endpoint(in);
@@ -208,12 +321,16 @@ struct Decode {
   void operator()(req::DropLent& r) const { r.buffer = names.ordinal_to_buffer(in.u64()); }
   void operator()(req::Receive& r) const {
     r.handle = get_handle(in);
-    scratch.resize(in.u64());
-    r.into = scratch;
+    room.bytes.resize(in.u64());
+    r.into = room.bytes;
     r.peek = in.u8() != 0;
   }
   void operator()(req::Borrow& r) const { r.handle = get_handle(in); }
-  void operator()(req::Release& r) const { r.token = names.ordinal_to_token(in.u64()); }
+  void operator()(req::Release& r) const {
+    const bool message = in.u8() != 0;
+    const uint64_t value = in.u64();
+    r.token = message ? value : names.ordinal_to_token(value);
+  }
   void operator()(req::Shutdown& r) const { r.handle = get_handle(in); }
   void operator()(req::Close& r) const { r.handle = get_handle(in); }
   void operator()(req::Abort& r) const { r.handle = get_handle(in); }
@@ -268,6 +385,96 @@ struct Decode {
     }
     o.secret = in.fixed();
   }
+  void operator()(req::OpenDatagram& r) const {
+    r.local = decode_endpoint(in);
+    r.kind = static_cast<DatagramKind>(in.u8());
+    r.user = in.u64();
+    r.options = get_datagram_options(in);
+    r.table = get32(in);
+  }
+  void operator()(req::ConnectDatagram& r) const {
+    r.handle = get_handle(in);
+    r.remote = decode_endpoint(in);
+  }
+  // Messages of the batch in `room`, at most as many as the rest of the recording could describe.
+  std::span<Message> messages() const {
+    room.messages.assign(std::min<uint64_t>(in.u64(), in.left()), Message{});
+    return room.messages;
+  }
+  void operator()(req::SendBatch& r) const {
+    r.handle = get_handle(in);
+    for (Message& m : messages()) {
+      m.remote = decode_endpoint(in);
+      m.local = get_addr(in);
+      m.interface = get_if(in);
+      m.hop_limit = in.u8();
+      m.traffic_class = in.u8();
+      m.segment = static_cast<uint16_t>(in.u64());
+      m.token = in.u64();
+      if (in.u8() != 0) {
+        const auto view = names.token_to_view(m.token);
+        const size_t from = std::min<size_t>(in.u64(), view.size());
+        m.data = view.subspan(from, std::min<size_t>(in.u64(), view.size() - from));
+      } else {
+        const auto data = in.bytes();
+        m.data = {reinterpret_cast<const std::byte*>(data.data()), data.size()};
+      }
+    }
+    r.messages = room.messages;
+  }
+  void operator()(req::ReceiveBatch& r) const {
+    r.handle = get_handle(in);
+    std::vector<size_t> sizes;
+    size_t total = 0;
+    for (Message& m : messages()) {
+      (void)m;
+      sizes.push_back(in.u64());
+      total += sizes.back();
+    }
+    room.bytes.resize(total);
+    std::span<std::byte> left = room.bytes;
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      room.messages[i].into = left.first(sizes[i]);
+      left = left.subspan(sizes[i]);
+    }
+    r.messages = room.messages;
+    r.peek = in.u8() != 0;
+  }
+  void operator()(req::ReleaseBatch& r) const {
+    for (Message& m : messages()) m.token = in.u64();
+    r.messages = room.messages;
+  }
+  void operator()(req::SetDatagramOptions& r) const {
+    r.handle = get_handle(in);
+    r.options = get_datagram_options(in);
+  }
+  void operator()(req::Names& r) const {
+    r.handle = get_handle(in);
+    if (in.u8() != 0) r.local = &room.local;
+    if (in.u8() != 0) r.remote = &room.remote;
+  }
+  void operator()(req::JoinGroup& r) const { membership(r); }
+  void operator()(req::LeaveGroup& r) const { membership(r); }
+  template <class Request>
+  void membership(Request& r) const {
+    r.handle = get_handle(in);
+    r.group = get_addr(in);
+    r.interface = get_if(in);
+    r.source = get_addr(in);
+  }
+  void operator()(req::SetGroupFilter& r) const {
+    r.handle = get_handle(in);
+    r.group = get_addr(in);
+    r.interface = get_if(in);
+    r.exclude = in.u8() != 0;
+    room.sources.resize(std::min<uint64_t>(in.u64(), in.left()));
+    for (IpAddr& a : room.sources) a = get_addr(in);
+    r.sources = room.sources;
+  }
+  void operator()(req::TakeError& r) const {
+    r.handle = get_handle(in);
+    if (in.u8() != 0) r.into = &room.error;
+  }
 };
 
 template <size_t I = 0>
@@ -299,11 +506,37 @@ void encode_request(Writer& out, const Request& request, const RequestNames& nam
   std::visit(Encode{out, names}, request);
 }
 
-Request decode_request(Reader& in, const RequestNames& names, std::vector<std::byte>& scratch) {
+Request decode_request(Reader& in, const RequestNames& names, RequestRoom& room) {
   Request request = make_alternative(in.u64());
-  std::visit(Decode{in, names, scratch}, request);
+  std::visit(Decode{in, names, room}, request);
   return request;
 }
+
+void note_borrowed(BorrowedViews& views, const Request& request, const Result<Reply>& reply) {
+  const auto* batch = std::get_if<req::ReceiveBatch>(&request);
+  if (batch == nullptr || !reply) return;
+  for (const Message& m : batch->messages.first(reply->bytes)) {
+    if (m.token != 0) views[m.token] = m.data;
+  }
+}
+
+namespace {
+
+void digest_message(Writer& out, const Message& m) {
+  out.bytes(m.data);
+  encode_endpoint(out, m.remote);
+  put(out, m.local);
+  put(out, m.interface);
+  out.u8(m.hop_limit);
+  out.u8(m.traffic_class);
+  out.u64(m.segment);
+  out.u64(m.length);
+  out.u8(m.to_group);
+  out.fixed(static_cast<uint64_t>(m.received.ns()));
+  out.u64(m.token);
+}
+
+}  // namespace
 
 uint64_t digest_reply(const Request& request, const Result<Reply>& reply) {
   Writer out;
@@ -317,6 +550,20 @@ uint64_t digest_reply(const Request& request, const Result<Reply>& reply) {
     out.u8(reply->buffer != nullptr);
     out.u8(reply->token != 0);
     if (const auto* receive = std::get_if<req::Receive>(&request)) out.bytes(receive->into.first(reply->bytes));
+    if (const auto* batch = std::get_if<req::ReceiveBatch>(&request)) {
+      for (const Message& m : batch->messages.first(reply->bytes)) digest_message(out, m);
+    }
+    if (const auto* taken = std::get_if<req::TakeError>(&request)) {
+      encode_endpoint(out, taken->into->destination);
+      put(out, taken->into->reporter);
+      out.u8(taken->into->error);
+      out.u64(taken->into->mtu);
+    }
+    if (const auto* names = std::get_if<req::Names>(&request)) {
+      for (const Endpoint* e : {names->local, names->remote}) {
+        if (e != nullptr) encode_endpoint(out, *e);
+      }
+    }
   }
   return hash_bytes(out.out());
 }

@@ -140,8 +140,7 @@ Result<size_t> Sockets::no_connection(Socket& s, bool writing) {
 bool Sockets::send(Handle h, std::span<const std::byte> data, bool more, Instant now, size_t& taken, Error& why) {
   taken = 0;
   Socket* s = find(h, Kind::kStream);
-  why = Error::kBadHandle;
-  if (s == nullptr) return false;
+  if (s == nullptr) return send_datagram(h, data, now, taken, why);
   if (s->conn == 0) {
     const auto gone = no_connection(*s, true);
     why = gone ? Error::kBrokenPipe : gone.error();
@@ -278,7 +277,7 @@ void Sockets::consumed(Socket& s, uint32_t bytes, uint32_t charge, Instant now) 
 
 Result<Reply> Sockets::receive(const req::Receive& r, Instant now) {
   Socket* s = find(r.handle, Kind::kStream);
-  if (s == nullptr) return fail(Error::kBadHandle);
+  if (s == nullptr) return receive_datagram(r);
   if (s->queued == 0) {
     if ((s->flags & kEnd) != 0 && s->error == 0) return with_bytes(0);
     if (s->conn == 0) {
@@ -328,7 +327,7 @@ Result<Reply> Sockets::receive(const req::Receive& r, Instant now) {
 
 Result<Reply> Sockets::borrow(const req::Borrow& r) {
   Socket* s = find(r.handle, Kind::kStream);
-  if (s == nullptr) return fail(Error::kBadHandle);
+  if (s == nullptr) return borrow_datagram(r.handle);
   while (s->head != nullptr && s->head->len == 0) packets_.free(pop(*s));
   if (s->head == nullptr) {
     const auto empty = receive({r.handle, {}, false}, Instant());
@@ -357,6 +356,10 @@ Result<Reply> Sockets::borrow(const req::Borrow& r) {
 }
 
 Result<Reply> Sockets::release(const req::Release& r, Instant now) {
+  if (udp::Udp::is_token(r.token)) {
+    if (!udp_->release(r.token)) return fail(Error::kBadHandle);
+    return Reply{};
+  }
   const auto slot = static_cast<uint32_t>(r.token) - 1;
   if (slot >= borrowed_.size() || borrowed_[slot].gen != r.token >> 32 || borrowed_[slot].packet == nullptr) {
     return fail(Error::kBadHandle);
@@ -388,6 +391,7 @@ void Sockets::compact() {
     s->head = s->tail = ref;
   }
   fresh_.clear();
+  udp_->compact();
 }
 
 // --- Closing ---------------------------------------------------------------------------------------------------------
@@ -420,7 +424,7 @@ Result<Reply> Sockets::close(const req::Close& r, Instant now) {
     return Reply{};
   }
   Socket* s = find(r.handle, Kind::kStream);
-  if (s == nullptr) return fail(Error::kBadHandle);
+  if (s == nullptr) return close_datagram(r.handle);
   if (s->conn != 0) tcp_->close(s->conn, s->queued > 0, now);
   free_received(*s);
   slab_.release(r.handle.index);
@@ -429,7 +433,7 @@ Result<Reply> Sockets::close(const req::Close& r, Instant now) {
 
 Result<Reply> Sockets::abort(const req::Abort& r, Instant now) {
   Socket* s = find(r.handle, Kind::kStream);
-  if (s == nullptr) return fail(Error::kBadHandle);
+  if (s == nullptr) return close_datagram(r.handle);
   if (s->conn != 0) tcp_->abort(s->conn, now);
   free_received(*s);
   slab_.release(r.handle.index);
@@ -485,6 +489,13 @@ void Sockets::flush() {
     emit(e.sock, e.mask);
   }
   effects.clear();
+  auto& touched = udp_->touched();
+  for (const uint32_t index : touched) {
+    udp::Dgram& d = udp_->at(index);
+    emit(d.sock, d.touched);
+    d.touched = 0;
+  }
+  touched.clear();
   auto& released = blocks_.released();
   for (const pkt::ReleasedBlock& b : released) {
     const Handle h{b.owner_index, b.owner_gen};

@@ -11,11 +11,13 @@
 #include "millrace/request.h"
 #include "pkt/block.h"
 #include "pkt/pool.h"
+#include "raw/icmp.h"
 #include "tcp/tcp.h"
+#include "udp/udp.h"
 
 namespace millrace::sock {
 
-enum class Kind : uint8_t { kFree, kListener, kStream };
+enum class Kind : uint8_t { kFree, kListener, kStream, kDatagram };
 
 enum SocketFlag : uint8_t {
   kUnaccepted = 1 << 0,  ///< waits in a listener's queue; its events are held back
@@ -29,7 +31,7 @@ struct alignas(64) Socket {
   uint32_t gen = 0;   // Slab's
   uint32_t link = 0;  // Slab's while free; next in the accept queue while in use
   uint64_t user = 0;
-  uint32_t conn = 0;  ///< 0: none (any more)
+  uint32_t conn = 0;  ///< 0: none (any more); a datagram socket's index in udp/
   Kind kind = Kind::kFree;
   uint8_t flags = 0;
   uint8_t error = 0;  ///< Error + 1 that the next read or write reports
@@ -48,7 +50,11 @@ static_assert(sizeof(Socket) == 64);
 class Sockets final : public tcp::Owner {
  public:
   Sockets(base::MemorySource& memory, uint32_t limit, pkt::PacketCache& packets, pkt::BlockPool& blocks);
-  void bind(tcp::Tcp& tcp) { tcp_ = &tcp; }
+  void bind(tcp::Tcp& tcp, udp::Udp& udp, raw::Icmp& icmp) {
+    tcp_ = &tcp;
+    udp_ = &udp;
+    icmp_ = &icmp;
+  }
 
   // Requests.
   Result<Reply> listen(const req::Listen& r);
@@ -67,6 +73,24 @@ class Sockets final : public tcp::Owner {
   Result<Reply> close(const req::Close& r, Instant now);
   Result<Reply> abort(const req::Abort& r, Instant now);
   Result<Reply> set_options(const req::SetOptions& r, Instant now);
+
+  // Requests of datagram sockets (datagrams.cc).
+  Result<Reply> open_datagram(const req::OpenDatagram& r);
+  Result<Reply> connect_datagram(const req::ConnectDatagram& r);
+  Result<Reply> send_batch(const req::SendBatch& r, Instant now);
+  Result<Reply> receive_batch(const req::ReceiveBatch& r);
+  Result<Reply> release_batch(const req::ReleaseBatch& r);
+  Result<Reply> set_datagram_options(const req::SetDatagramOptions& r);
+  Result<Reply> names(const req::Names& r) const;
+  /// What `call(index in udp/)` says, or kBadHandle.
+  template <class Call>
+  Result<Reply> with_datagram(Handle h, Call&& call) {
+    const Socket* s = find(h, Kind::kDatagram);
+    if (s == nullptr) return fail(Error::kBadHandle);
+    if (const auto done = call(s->conn); !done) return fail(done.error());
+    return Reply{};
+  }
+  [[nodiscard]] bool is_datagram(Handle h) { return find(h, Kind::kDatagram) != nullptr; }
 
   /// Carries TCP's effects and returned blocks over to sockets and events. Once per burst, advance or request.
   void flush();
@@ -114,6 +138,12 @@ class Sockets final : public tcp::Owner {
   Socket* find(Handle h, Kind kind);
   void starve(Handle h, Socket& s, Instant now);
   void feed();
+  // What the requests that streams and datagram sockets share do for the latter.
+  bool send_datagram(Handle h, std::span<const std::byte> data, Instant now, size_t& taken, Error& why);
+  Result<size_t> send_messages(uint32_t index, std::span<const Message> messages, Instant now);
+  Result<Reply> receive_datagram(const req::Receive& r);
+  Result<Reply> borrow_datagram(Handle h);
+  Result<Reply> close_datagram(Handle h);
   void emit(uint32_t index, uint32_t mask, uint64_t cookie = 0);
   void append(uint32_t index, pkt::Packet* data);
   pkt::Packet* pop(Socket& s);
@@ -126,6 +156,8 @@ class Sockets final : public tcp::Owner {
   pkt::PacketCache& packets_;
   pkt::BlockPool& blocks_;
   tcp::Tcp* tcp_ = nullptr;
+  udp::Udp* udp_ = nullptr;
+  raw::Icmp* icmp_ = nullptr;
   std::vector<Event> pending_;
   std::vector<Event> published_;
   uint32_t epoch_ = 1;

@@ -9,6 +9,7 @@
 #include "sock/sockets.h"
 #include "stack/worker.h"
 #include "tcp/tcp.h"
+#include "udp/udp.h"
 
 namespace millrace::stack {
 
@@ -32,6 +33,8 @@ class Impl {
   pkt::PacketCache packets;
   pkt::BlockPool blocks;
   ip::Ip ip;
+  udp::Udp udp;
+  raw::Icmp icmp;
   sock::Sockets sockets_;
   tcp::Tcp tcp;
   Worker::Pump pump;
@@ -43,12 +46,15 @@ class Impl {
   /// One packet of a burst between the stages of input.
   struct Slot {
     tcp::Segment segment;
-    pkt::Packet* packet = nullptr;  ///< not null: for the general path
+    pkt::Packet* packet = nullptr;  ///< not null: for the general path, or for `datagram`
+    bool is_datagram = false;       ///< with `packet`: a plain UDP datagram
+    udp::Incoming datagram;
   };
 
   void input_all(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
   void input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
-  bool claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet* p, tcp::Segment& s);
+  bool claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet* p, Slot& slot);
+  bool claim_datagram(IfIndex interface, pkt::Packet* p, uint32_t header, udp::Incoming& in);
   void input_general(IfIndex interface, pkt::Packet* p, Instant now);
   static bool checksum_ok(const pkt::Packet& p, const IpAddr& source, const IpAddr& destination);
   void settle(Instant now);

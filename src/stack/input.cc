@@ -28,7 +28,8 @@ bool Impl::checksum_ok(const pkt::Packet& p, const IpAddr& source, const IpAddr&
 
 // Recognises a plain TCP segment for this host and parses it. On true the slot owns the packet; otherwise the packet is
 // as it was.
-bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet* p, tcp::Segment& s) {
+bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet* p, Slot& slot) {
+  tcp::Segment& s = slot.segment;
   if (p->len < kEthernet + 40) return false;
   const std::byte* frame = p->data();
   // Four bytes and two: a word put together from both would be read before they have left the store buffer.
@@ -43,6 +44,7 @@ bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet*
     // Version 4, no options, not a fragment, TCP.
     if (wire::load_u8(ip_header) != 0x45 || (wire::load_be16(ip_header + 6) & 0x3fff) != 0 ||
         wire::load_u8(ip_header + 9) != wire::kProtocolTcp) {
+      slot.is_datagram = claim_datagram(interface, p, 20, slot.datagram);
       return false;
     }
     const uint32_t total = wire::load_be16(ip_header + 2);
@@ -55,6 +57,7 @@ bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet*
   } else if (type == static_cast<uint16_t>(wire::EtherType::kIpv6)) {
     if (p->len < kEthernet + 60 || wire::load_u8(ip_header + 6) != wire::kProtocolTcp ||
         (wire::load_u8(ip_header) & 0xf0) != 0x60) {
+      slot.is_datagram = claim_datagram(interface, p, 40, slot.datagram);
       return false;
     }
     header = 40;
@@ -80,6 +83,50 @@ bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet*
   if (checksum_ok(*p, s.remote, s.local) && tcp.parse(s)) return true;
   p->push(skip);
   s.packet = nullptr;
+  return false;
+}
+
+// The same for a plain UDP datagram with `header` bytes of IP header: on true it stands at its payload and `in` owns
+// it.
+bool Impl::claim_datagram(IfIndex interface, pkt::Packet* p, uint32_t header, udp::Incoming& in) {
+  if (p->len < kEthernet + header + 8) return false;
+  const std::byte* ip_header = p->data() + kEthernet;
+  uint32_t length = 0;
+  if (header == 20) {
+    if (wire::load_u8(ip_header) != 0x45 || (wire::load_be16(ip_header + 6) & 0x3fff) != 0 ||
+        wire::load_u8(ip_header + 9) != wire::kProtocolUdp) {
+      return false;
+    }
+    if ((p->flags & pkt::kRxIpChecksumGood) == 0 && !wire::is_valid(wire::ipv4_base_sum(ip_header))) return false;
+    length = wire::load_be16(ip_header + 2);
+    in.source = wire::load_v4(ip_header + 12);
+    in.destination = wire::load_v4(ip_header + 16);
+    in.ttl = wire::load_u8(ip_header + 8);
+    in.traffic_class = wire::load_u8(ip_header + 1);
+  } else {
+    if ((wire::load_u8(ip_header) & 0xf0) != 0x60 || wire::load_u8(ip_header + 6) != wire::kProtocolUdp) return false;
+    length = header + wire::load_be16(ip_header + 4);
+    in.source = wire::load_v6(ip_header + 8);
+    in.destination = wire::load_v6(ip_header + 24);
+    if (in.source.is_v4() || in.destination.is_v4()) return false;  // mapped: would be taken for IPv4
+    in.ttl = wire::load_u8(ip_header + 7);
+    in.traffic_class = static_cast<uint8_t>(wire::load_be16(ip_header) >> 4);
+  }
+  if (length < header + 8 || kEthernet + length > p->total) return false;
+  if (!udp.knows(in.source, in.destination, interface)) return false;
+  if (kEthernet + length < p->total) {
+    if (p->next != nullptr) return false;
+    p->len = static_cast<uint16_t>(kEthernet + length);
+    p->total = p->len;
+  }
+  const auto skip = static_cast<uint16_t>(kEthernet + header);
+  p->pull(skip);
+  in.packet = p;
+  in.interface = interface;
+  in.ip_header = static_cast<uint16_t>(header);
+  in.to_group = false;
+  if (udp::Udp::parse(in, packets)) return true;
+  p->push(skip);
   return false;
 }
 
@@ -126,7 +173,8 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
     }
     Slot& slot = slots_[i];
     slot.packet = p;
-    if (hooked || !claim(interface, netif, p, slot.segment)) continue;
+    slot.is_datagram = false;
+    if (hooked || !claim(interface, netif, p, slot)) continue;
     slot.packet = nullptr;
     slot.segment.hash = tcp.hash(slot.segment);
     tcp.prefetch_bucket(slot.segment.hash);
@@ -142,7 +190,11 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
   }
   for (size_t i = 0; i < n; ++i) {
     if (slots_[i].packet != nullptr) {
-      input_general(interface, slots_[i].packet, now);
+      if (slots_[i].is_datagram) {
+        udp.input(slots_[i].datagram, now);
+      } else {
+        input_general(interface, slots_[i].packet, now);
+      }
     } else {
       tcp.input(slots_[i].segment, now);
     }
@@ -154,8 +206,8 @@ void Impl::input_general(IfIndex interface, pkt::Packet* p, Instant now) {
   if (!datagram) return;
   // Complete from fragments, or with headers that steering does not follow: its flow may be another worker's.
   if (!hand_over.alone() && hand_over.take_foreign(*datagram, ip.interface(interface), packets)) return;
-  if (datagram->protocol != wire::kProtocolTcp) {  // no other transport yet; Ip has answered
-    packets.free(datagram->packet);
+  if (datagram->protocol == wire::kProtocolUdp) {
+    udp.input(*datagram, now);
     return;
   }
   tcp::Segment s;

@@ -27,6 +27,17 @@ std::vector<SocketInfo> Impl::sockets() {
     }
     out.push_back(info);
   }
+  udp.each([&](uint32_t, const udp::Dgram& d) {
+    SocketInfo info;
+    info.handle = sockets_.handle_of(d.sock);
+    info.local = {d.local, d.local_port};
+    info.remote = {d.remote, d.remote_port};
+    info.protocol = d.kind == DatagramKind::kUdp ? "udp" : "icmp";
+    info.state = d.remote.is_unspecified() ? "" : "ESTABLISHED";
+    info.receive_queue = d.charge;
+    info.drops = d.drops;
+    out.push_back(info);
+  });
   return out;
 }
 
@@ -39,6 +50,9 @@ std::vector<CounterValue> Impl::counters() const {
   }
   for (size_t i = 0; i < std::size(tcp::kCounters); ++i) {
     out.push_back({tcp::kCounters[i].name, tcp::kCounters[i].text, tcp.counter(static_cast<tcp::Counter>(i))});
+  }
+  for (size_t i = 0; i < std::size(udp::kCounters); ++i) {
+    out.push_back({udp::kCounters[i].name, udp::kCounters[i].text, udp.counter(static_cast<udp::Counter>(i))});
   }
   return out;
 }

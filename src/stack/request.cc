@@ -34,6 +34,11 @@ Result<Reply> Impl::request(const Request& request, Instant now) {
 Result<Reply> Impl::send(const req::Send& r, Instant now) {
   std::span<const std::byte> left = r.data;
   Reply reply;
+  if (left.size() > kSendChunk && sockets_.is_datagram(r.handle)) {
+    Error why{};
+    if (!sockets_.send(r.handle, left, false, now, reply.bytes, why)) return fail(why);
+    return reply;
+  }
   for (;;) {
     const auto chunk = left.first(std::min(left.size(), kSendChunk));
     const bool more = r.more || chunk.size() < left.size();
@@ -75,6 +80,25 @@ Result<Reply> Impl::operate(const Request& request, Instant now) {
     Result<Reply> operator()(const req::Close& r) { return impl.sockets_.close(r, now); }
     Result<Reply> operator()(const req::Abort& r) { return impl.sockets_.abort(r, now); }
     Result<Reply> operator()(const req::SetOptions& r) { return impl.sockets_.set_options(r, now); }
+    Result<Reply> operator()(const req::OpenDatagram& r) { return impl.sockets_.open_datagram(r); }
+    Result<Reply> operator()(const req::ConnectDatagram& r) { return impl.sockets_.connect_datagram(r); }
+    Result<Reply> operator()(const req::SendBatch& r) { return impl.sockets_.send_batch(r, now); }
+    Result<Reply> operator()(const req::ReceiveBatch& r) { return impl.sockets_.receive_batch(r); }
+    Result<Reply> operator()(const req::ReleaseBatch& r) { return impl.sockets_.release_batch(r); }
+    Result<Reply> operator()(const req::SetDatagramOptions& r) { return impl.sockets_.set_datagram_options(r); }
+    Result<Reply> operator()(const req::Names& r) { return impl.sockets_.names(r); }
+    Result<Reply> operator()(const req::JoinGroup& r) {
+      return impl.sockets_.with_datagram(r.handle, [&](uint32_t i) { return impl.udp.join(i, r); });
+    }
+    Result<Reply> operator()(const req::LeaveGroup& r) {
+      return impl.sockets_.with_datagram(r.handle, [&](uint32_t i) { return impl.udp.leave(i, r); });
+    }
+    Result<Reply> operator()(const req::SetGroupFilter& r) {
+      return impl.sockets_.with_datagram(r.handle, [&](uint32_t i) { return impl.udp.set_filter(i, r); });
+    }
+    Result<Reply> operator()(const req::TakeError& r) {
+      return impl.sockets_.with_datagram(r.handle, [&](uint32_t i) { return impl.udp.take_error(i, r.into); });
+    }
     Result<Reply> operator()(const req::AddAddress& r) {
       return plain(impl.ip.add_address(r.interface, r.prefix, now));
     }
@@ -94,7 +118,9 @@ Result<Reply> Impl::operate(const Request& request, Instant now) {
     Result<Reply> operator()(const req::RemoveNeighbour& r) {
       return plain(impl.ip.remove_neighbour(r.interface, r.addr));
     }
-    Result<Reply> operator()(const req::Set& r) { return plain(impl.tcp.set(r.row, r.value)); }
+    Result<Reply> operator()(const req::Set& r) {
+      return plain(r.section == req::Set::Section::kUdp ? impl.udp.set(r.row, r.value) : impl.tcp.set(r.row, r.value));
+    }
     Result<Reply> operator()(const req::SetInterface& r) {
       return plain(impl.ip.set_options(r.interface, r.options, now));
     }

@@ -2,6 +2,7 @@
 
 #include "ip/ip.h"
 #include "stack/impl.h"
+#include "wire/ip_protocol.h"
 
 namespace millrace::stack {
 namespace {
@@ -39,21 +40,38 @@ tcp::TcpConfig tcp_config(const WorkerConfig& config, Impl& impl) {
   return c;
 }
 
+udp::UdpConfig udp_config(const WorkerConfig& config, Impl& impl) {
+  udp::UdpConfig c;
+  c.ip = &impl.ip;
+  c.packets = &impl.packets;
+  c.frames = config.frames;
+  c.blocks = &impl.blocks;
+  c.memory = config.memory;
+  c.seed = derived(config.seed, 3);
+  c.max_sockets = config.max_datagram_sockets;
+  c.max_messages = config.max_messages;
+  c.settings = config.udp;
+  return c;
+}
+
 }  // namespace
 
 Impl::Impl(const WorkerConfig& config)
     : packets(*config.frames, *config.references),
       blocks(config.block_memory != nullptr ? *config.block_memory : *config.memory, config.block_bytes),
       ip(ip_config(config, packets)),
-      sockets_(*config.memory, config.max_connections + 1'024, packets, blocks),
+      udp(udp_config(config, *this)),
+      icmp(ip, udp),
+      sockets_(*config.memory, config.max_connections + config.max_datagram_sockets + 1'024, packets, blocks),
       tcp(tcp_config(config, *this)),
       hand_over(config.shards, config.shard) {
-  sockets_.bind(tcp);
+  sockets_.bind(tcp, udp, icmp);
 }
 
 Impl::~Impl() {
   sockets_.flush();
   sockets_.clear();
+  udp.clear();
   ip.clear();
   hand_over.clear(packets);
 }
@@ -68,7 +86,11 @@ void Impl::hear(uint32_t worker, std::span<const ip::TableMessage> news, Instant
 void Impl::settle(Instant now) {
   auto& errors = ip.errors();
   if (__builtin_expect(!errors.empty(), 0)) {
-    for (const ip::PathError& e : errors) tcp.on_error(e, now);
+    for (const ip::PathError& e : errors) {
+      if (e.protocol == wire::kProtocolTcp) tcp.on_error(e, now);
+      if (e.protocol == wire::kProtocolUdp) udp.on_error(e, now);
+      if (e.protocol == wire::kProtocolIcmp || e.protocol == wire::kProtocolIcmpv6) icmp.on_error(e);
+    }
     errors.clear();
   }
   sockets_.flush();
@@ -85,6 +107,10 @@ void Impl::advance(Instant now) {
 size_t Impl::output(IfIndex interface, std::span<pkt::Packet*> out, Instant now) {
   if (!pumping_) sockets_.compact();
   size_t n = ip.drain(interface, out);
+  if (__builtin_expect(udp.wants_drain(), 0)) {
+    udp.on_output(interface);
+    sockets_.flush();
+  }
   if (n < out.size()) n += tcp.output(interface, out.subspan(n), now);
   if (tap) {
     for (size_t i = 0; i < n; ++i) tap(Worker::Direction::kOut, interface, *out[i], now);
@@ -100,7 +126,10 @@ bool Impl::wants_output() const {
   return false;
 }
 
-std::string Impl::check() { return tcp.check(); }
+std::string Impl::check() {
+  std::string problem = tcp.check();
+  return problem.empty() ? udp.check() : problem;
+}
 
 Worker::Worker(const WorkerConfig& config) : impl_(std::make_unique<Impl>(config)) {}
 Worker::~Worker() = default;

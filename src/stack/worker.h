@@ -27,6 +27,7 @@
 #include "steer/shard_map.h"
 #include "tcp/info.h"
 #include "tcp/settings.h"
+#include "udp/settings.h"
 
 namespace millrace::stack {
 
@@ -41,9 +42,12 @@ struct WorkerConfig {
   uint32_t max_half_open = 16'384;
   uint32_t max_time_wait = 65'536;
   uint32_t max_neighbours = 4'096;
+  uint32_t max_datagram_sockets = 16'384;
+  uint32_t max_messages = 262'144;        ///< datagrams unread or borrowed, of all sockets
   size_t block_bytes = size_t{256} << 20; ///< limit for payload blocks
   tcp::Settings tcp{};
   ip::Settings ip{};
+  udp::Settings udp{};
   Instant start{};
   const steer::ShardMap* shards = nullptr;  ///< which worker owns what, the same for all; copied. Null: one worker
   uint32_t shard = 0;                       ///< this one; 0 is the control worker
@@ -59,6 +63,7 @@ struct SocketInfo {
   uint32_t receive_queue = 0;  ///< bytes unread; for a listener, connections waiting
   uint32_t send_queue = 0;     ///< bytes not acknowledged
   tcp::Info tcp{};        ///< internals; tcp.full is false where there are none
+  uint64_t drops = 0;     ///< datagrams dropped for want of receive buffer
 };
 
 struct CounterValue {

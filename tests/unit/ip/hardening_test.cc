@@ -106,8 +106,12 @@ TEST_F(HardeningTest, NeighbourExhaustionIsBounded) {
     std::array<uint8_t, 16> b = peer6_.bytes();
     b[14] = static_cast<uint8_t>(i >> 8);
     b[15] = static_cast<uint8_t>(i | 2);
-    (void)receive(from4, our4_, wire::kProtocolUdp, bytes(8));
-    (void)receive(IpAddr(b), our6_, wire::kProtocolUdp, bytes(8));
+    for (const auto& d : {receive(from4, our4_, wire::kProtocolUdp, bytes(8)),
+                          receive(IpAddr(b), our6_, wire::kProtocolUdp, bytes(8))}) {
+      if (d) ip_->port_unreachable(*d, now_);
+    }
+    for (pkt::Packet* p : owned_) cache_.free(p);
+    owned_.clear();
     (void)input(arp_frame({wire::ArpOperation::kRequest, kPeerMac, from4, {}, our4_}, kBroadcastMac));
     now_ = now_ + milliseconds(50);
     ASSERT_LE(ip_->neighbours().size(), 64U);

@@ -134,12 +134,13 @@ TEST_F(IcmpTest, UnknownProtocolAndPortAreReportedWithAQuote) {
   EXPECT_EQ(v4(f).code(), 2);
   EXPECT_EQ(copy(v4(f).payload()), d);
   EXPECT_EQ(wire::load_v4(&f[30]), peer4_);
-  EXPECT_FALSE(receive(peer4_, our4_, wire::kProtocolUdp, bytes(1000)));
+  auto udp = receive(peer4_, our4_, wire::kProtocolUdp, bytes(1000));
+  ASSERT_TRUE(udp);
+  ip_->port_unreachable(*udp, now_);
   f = sent_one();
   EXPECT_EQ(v4(f).code(), 3);
   EXPECT_EQ(f.size(), 14U + 576) << "as much as fits in 576 bytes";
   EXPECT_EQ(count("ip.drop.unknown_protocol"), 1U);
-  EXPECT_EQ(count("ip.drop.no_port"), 1U);
 }
 
 TEST_F(IcmpTest, Ipv6UnknownHeaderAndPortAreReported) {
@@ -148,7 +149,9 @@ TEST_F(IcmpTest, Ipv6UnknownHeaderAndPortAreReported) {
   EXPECT_EQ(v6(f).type(), wire::Icmpv6Type::kParameterProblem);
   EXPECT_EQ(v6(f).code(), wire::kIcmpv6UnrecognizedNextHeader);
   EXPECT_EQ(v6(f).pointer(), 6U);
-  EXPECT_FALSE(receive(peer6_, our6_, wire::kProtocolUdp, bytes(1400)));
+  auto udp = receive(peer6_, our6_, wire::kProtocolUdp, bytes(1400));
+  ASSERT_TRUE(udp);
+  ip_->port_unreachable(*udp, now_);
   f = sent_one();
   EXPECT_EQ(v6(f).type(), wire::Icmpv6Type::kUnreachable);
   EXPECT_EQ(v6(f).code(), 4);
@@ -217,21 +220,29 @@ TEST_F(IcmpTest, ReplyCarriesNoReceiveFlags) {
 }
 
 TEST_F(IcmpTest, NoErrorsAboutGroupsOrUnknownSenders) {
-  EXPECT_FALSE(receive(peer4_, addr("192.0.2.255"), wire::kProtocolUdp, bytes(50)));
+  auto broadcast = receive(peer4_, addr("192.0.2.255"), wire::kProtocolUdp, bytes(50));
+  ASSERT_TRUE(broadcast);
+  EXPECT_TRUE(broadcast->to_group);
+  ip_->port_unreachable(*broadcast, now_);
   const IpAddr all = addr("ff02::1");
   const MacAddr mac{{0x33, 0x33, 0, 0, 0, 1}};
-  EXPECT_FALSE(input(ethernet(mac, kPeerMac, wire::EtherType::kIpv6, datagram(peer6_, all, 17, bytes(50)))));
+  auto group = input(ethernet(mac, kPeerMac, wire::EtherType::kIpv6, datagram(peer6_, all, 17, bytes(50))));
+  ASSERT_TRUE(group);
+  ip_->port_unreachable(*group, now_);
   EXPECT_FALSE(input(ethernet(mac, kPeerMac, wire::EtherType::kIpv6, datagram(IpAddr(), all, 17, bytes(50)))));
   EXPECT_EQ(count("icmp.out.errors_forbidden"), 2U);
   EXPECT_TRUE(sent().empty());
 }
 
 TEST_F(IcmpTest, ErrorsAreRateLimited) {
-  for (int i = 0; i < 50; ++i) (void)receive(peer4_, our4_, wire::kProtocolUdp, bytes(50));
+  const auto refuse = [&](const IpAddr& from, const IpAddr& to) {
+    for (int i = 0; i < 50; ++i) ip_->port_unreachable(*receive(from, to, wire::kProtocolUdp, bytes(50)), now_);
+  };
+  refuse(peer4_, our4_);
   EXPECT_EQ(sent().size(), 10U) << "the burst of 100 a second";
   EXPECT_EQ(count("icmp.out.errors_limited"), 40U);
   now_ = now_ + milliseconds(20);
-  for (int i = 0; i < 50; ++i) (void)receive(peer6_, our6_, wire::kProtocolUdp, bytes(50));
+  refuse(peer6_, our6_);
   EXPECT_EQ(sent().size(), 2U);
 }
 

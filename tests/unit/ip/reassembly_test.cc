@@ -360,7 +360,9 @@ TEST_P(ReassemblyTest, TinyFragmentsShareABuffer) {
 TEST_P(ReassemblyTest, ErrorsAboutAWholeDatagramQuoteIt) {
   const Frame payload = pattern(64);
   EXPECT_FALSE(input(fragment(payload, {32, 32, false}, 1, 0, wire::kProtocolUdp)));
-  EXPECT_FALSE(input(fragment(payload, {0, 32, true}, 1, 0, wire::kProtocolUdp)));
+  const auto whole = input(fragment(payload, {0, 32, true}, 1, 0, wire::kProtocolUdp));
+  ASSERT_TRUE(whole);
+  ip_->port_unreachable(*whole, now_);
   const Frame f = sent_one();
   EXPECT_EQ(wire::load_u8(&f[v6_ ? 54 : 34]), v6_ ? 1 : 3);
   const size_t header = v6_ ? 40 : 20;

@@ -1,0 +1,142 @@
+// Groups of datagram sockets: memberships with source filters (RFC 3376 2, RFC 3678), sending to groups and broadcast
+// addresses, and what members on this host hear of it (RFC 1112 6.1).
+#include <algorithm>
+#include <cstring>
+
+#include "udp/udp.h"
+
+namespace millrace::udp {
+
+bool Udp::Membership::takes(const IpAddr& source) const {
+  return (std::ranges::find(sources, source) != sources.end()) != exclude;
+}
+
+// The interface that a request without one means.
+IfIndex Udp::group_interface(const Dgram& d, IfIndex wanted) const {
+  if (wanted != IfIndex::kNone) return wanted;
+  if (d.multicast_interface != IfIndex::kNone) return d.multicast_interface;
+  for (size_t i = 1; i <= ip_.interface_count(); ++i) {
+    if (ip_.interface(static_cast<IfIndex>(i)).kind == link::LinkKind::kEthernet) return static_cast<IfIndex>(i);
+  }
+  return IfIndex::kNone;
+}
+
+Udp::Membership* Udp::find_membership(uint32_t index, IfIndex interface, const IpAddr& group) {
+  const auto known = memberships_.find(index);
+  if (known == memberships_.end()) return nullptr;
+  for (Membership& m : known->second) {
+    if (m.interface == interface && m.group == group) return &m;
+  }
+  return nullptr;
+}
+
+Result<void> Udp::join(uint32_t index, const req::JoinGroup& args) {
+  const Dgram& d = dgrams_[index];
+  const IfIndex interface = group_interface(d, args.interface);
+  const bool any = args.source.is_unspecified();
+  const bool family = args.group.is_v4() ? d.local.is_v4() || (d.flags & kDual) != 0 : d.local.is_v6();
+  if (!args.group.is_multicast() || !family || d.kind != DatagramKind::kUdp) return fail(Error::kInvalid);
+  if (Membership* m = find_membership(index, interface, args.group); m != nullptr) {
+    if (any || m->exclude || m->takes(args.source)) return fail(Error::kAlreadyExists);
+    if (m->sources.size() >= kMostSources) return fail(Error::kTooMany);
+    m->sources.push_back(args.source);
+    return {};
+  }
+  std::vector<Membership>& all = memberships_[index];
+  Result<void> joined;
+  if (all.size() >= kMostMemberships) joined = fail(Error::kTooMany);
+  if (joined) joined = ip_.join(interface, args.group);
+  if (joined) {
+    all.push_back({interface, any, args.group, {}});
+    if (!any) all.back().sources.push_back(args.source);
+  } else if (all.empty()) {
+    memberships_.erase(index);
+  }
+  return joined;
+}
+
+Result<void> Udp::leave(uint32_t index, const req::LeaveGroup& args) {
+  const IfIndex interface = group_interface(dgrams_[index], args.interface);
+  Membership* m = find_membership(index, interface, args.group);
+  if (m == nullptr) return fail(Error::kNotFound);
+  if (!args.source.is_unspecified()) {
+    if (m->exclude || std::erase(m->sources, args.source) == 0) return fail(Error::kNotFound);
+    if (!m->sources.empty()) return {};
+  }
+  std::vector<Membership>& all = memberships_[index];
+  all.erase(all.begin() + (m - all.data()));
+  if (all.empty()) memberships_.erase(index);
+  return ip_.leave(interface, args.group);
+}
+
+Result<void> Udp::set_filter(uint32_t index, const req::SetGroupFilter& args) {
+  const IfIndex interface = group_interface(dgrams_[index], args.interface);
+  if (args.sources.size() > kMostSources) return fail(Error::kTooMany);
+  Membership* m = find_membership(index, interface, args.group);
+  if (!args.exclude && args.sources.empty()) {
+    if (m == nullptr) return {};
+    return leave(index, {{}, args.group, interface, {}});
+  }
+  if (m == nullptr) {
+    if (auto joined = join(index, {{}, args.group, interface, {}}); !joined) return joined;
+    m = find_membership(index, interface, args.group);
+  }
+  m->exclude = args.exclude;
+  m->sources.assign(args.sources.begin(), args.sources.end());
+  return {};
+}
+
+void Udp::leave_all(uint32_t index) {
+  const auto known = memberships_.find(index);
+  if (known == memberships_.end()) return;
+  for (const Membership& m : known->second) (void)ip_.leave(m.interface, m.group);
+  memberships_.erase(known);
+}
+
+// Every host is a member of the all-hosts groups; sockets need not ask for them.
+bool Udp::wants_group(uint32_t index, const Incoming& in) const {
+  const auto known = memberships_.find(index);
+  if (known != memberships_.end()) {
+    for (const Membership& m : known->second) {
+      if (m.interface == in.interface && m.group == in.destination) return m.takes(in.source);
+    }
+  }
+  const IpAddr all_hosts = in.destination.is_v4() ? IpAddr::v4(224, 0, 0, 1)
+                                                  : IpAddr({0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  return in.destination == all_hosts;
+}
+
+Result<void> Udp::prepare_group(Dgram& d, const Message& m, Outgoing& out) {
+  const bool multicast = out.destination.is_multicast();
+  if (!multicast && (d.flags & kBroadcast) == 0) return fail(Error::kPermission);
+  const IfIndex interface = m.interface != IfIndex::kNone ? m.interface : d.multicast_interface;
+  IpAddr source = m.local;
+  if (source.is_unspecified() && !d.local.is_unspecified() && !d.local.is_multicast()) source = d.local;
+  const auto route =
+      ip_.group_route(out.destination, source, multicast || m.interface != IfIndex::kNone ? interface : IfIndex::kNone);
+  if (!route) return fail(route.error());
+  out.way = {route->hop, route->interface, route->mtu, route->source};
+  if (multicast && m.hop_limit == 0) out.ttl = d.multicast_hop_limit;
+  out.looped = (d.flags & kLoop) != 0 && multicast && ip_.is_member(route->interface, out.destination);
+  return {};
+}
+
+void Udp::loop_back(Dgram& d, const Message& m, const Outgoing& out, Instant now) {
+  Incoming in;
+  in.packet = copied(m.data);
+  if (in.packet == nullptr) return counters_.add(Counter::kDropNoBuffers);
+  // Nothing to verify: it never left.
+  in.packet->flags |= pkt::kRxL4ChecksumNone;
+  in.source = out.way.source;
+  in.destination = out.destination;
+  in.source_port = d.local_port;
+  in.destination_port = out.port;
+  in.interface = out.way.interface;
+  in.ttl = out.ttl;
+  in.traffic_class = out.traffic_class;
+  in.to_group = true;
+  counters_.add(Counter::kIn);
+  input_group(in, now);
+}
+
+}  // namespace millrace::udp
