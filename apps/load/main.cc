@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "drivers/all.h"
+#include "load/datagram_generator.h"
 #include "load/generator.h"
 #include "load/template_generator.h"
 #include "runtime/app.h"
@@ -45,7 +46,9 @@ struct Flags {
 
 void add_flags(CLI::App& cli, Flags& f) {
   cli.add_option("--target", f.target, "ADDRESS:PORT of the server, [ADDRESS]:PORT for IPv6")->required();
-  cli.add_option("--mode", f.mode, "http or echo")->check(CLI::IsMember({"http", "echo"}))->capture_default_str();
+  cli.add_option("--mode", f.mode, "http, echo or udp (echo of datagrams)")
+      ->check(CLI::IsMember({"http", "echo", "udp"}))
+      ->capture_default_str();
   cli.add_option("--connections", f.run.connections, "connections")->check(CLI::Range(1u, 16'000'000u))
       ->capture_default_str();
   cli.add_option("--pipeline", f.run.pipeline, "requests in flight on each connection")->check(CLI::Range(1u, 1000u))
@@ -113,16 +116,26 @@ millrace::runtime::Outcome<void> check_templated(const Options& run) {
   return {};
 }
 
+/// A window of one flow and a payload that can be told from others.
+millrace::runtime::Outcome<void> check_datagrams(const Options& run) {
+  if (run.mode != Mode::kUdp) return {};
+  if (run.templated || run.rate > 0) return failure("--mode udp goes with neither --template nor --rate");
+  if (run.pipeline > 512) return failure("--mode udp keeps at most 512 requests of a socket in flight: --pipeline");
+  if (run.size < 16 || run.size > 1'400) return failure("--mode udp sends datagrams of 16 to 1400 bytes: --size");
+  return {};
+}
+
 millrace::runtime::Outcome<void> check(Flags& flags, const millrace::conf::Config& config) {
   const auto target = Endpoint::parse(flags.target);
   if (!target || target->port == 0) {
     return failure(fmt::format("--target {} is not ADDRESS:PORT", flags.target), "for example --target 198.18.0.1:80");
   }
   flags.run.target = *target;
-  flags.run.mode = flags.mode == "echo" ? Mode::kEcho : Mode::kHttp;
+  flags.run.mode = flags.mode == "echo" ? Mode::kEcho : flags.mode == "udp" ? Mode::kUdp : Mode::kHttp;
   flags.run.duration = seconds_of(flags.duration_s);
   flags.run.warmup = seconds_of(flags.warmup_s);
   if (auto good = check_templated(flags.run); !good) return good;
+  if (auto good = check_datagrams(flags.run); !good) return good;
   return choose_sources(flags, config);
 }
 
@@ -153,6 +166,10 @@ int main(int argc, char** argv) {
       return stages == nullptr ? 0 : std::accumulate(stages->cycles.begin(), stages->cycles.end(), uint64_t{0});
     };
     machine.stage_cycles = [&app] { return stage_cycles(app); };
+    using millrace::load::DatagramGenerator;
+    if (flags.run.mode == Mode::kUdp) {
+      return std::make_unique<DatagramGenerator>(flags.run, std::move(machine), report);
+    }
     if (!flags.run.templated) return std::make_unique<Generator>(flags.run, std::move(machine), report);
     auto generator = std::make_unique<TemplateGenerator>(flags.run, std::move(machine), report);
     app.set_frame_client(generator.get());

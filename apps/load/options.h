@@ -10,7 +10,7 @@
 
 namespace millrace::load {
 
-enum class Mode : uint8_t { kHttp, kEcho };
+enum class Mode : uint8_t { kHttp, kEcho, kUdp };
 
 struct Options {
   Endpoint target;

@@ -11,10 +11,10 @@ namespace millrace::load {
 namespace {
 
 std::string describe(const Options& o) {
-  const char* mode = o.mode == Mode::kHttp ? "http" : "echo";
+  const char* mode = o.mode == Mode::kHttp ? "http" : o.mode == Mode::kEcho ? "echo" : "udp";
   std::string text = fmt::format("{} {}, {} connection{}", o.target.to_string(), mode, o.connections,
                                  o.connections == 1 ? "" : "s");
-  if (o.mode == Mode::kEcho) text += fmt::format(", {} B", o.size);
+  if (o.mode != Mode::kHttp) text += fmt::format(", {} B", o.size);
   if (o.mode == Mode::kHttp) text += ", " + (o.bytes != 0 ? fmt::format("/bytes/{}", o.bytes) : o.path);
   if (o.templated) text += ", templates";
   if (o.pipeline > 1) text += fmt::format(", pipeline {}", o.pipeline);
@@ -63,7 +63,11 @@ std::string Report::text(const Options& options) const {
     out += fmt::format("  this generator: {:.0f} % of its CPU busy, {:.0f} TSC cycles/request\n", share(*this) * 100,
                        per_request(*this));
   }
-  if (late != 0) out += fmt::format("  {} scheduled requests were never started: the rate is too high\n", late);
+  if (options.mode == Mode::kUdp) {
+    out += fmt::format("  {} datagrams lost\n", late);
+  } else if (late != 0) {
+    out += fmt::format("  {} scheduled requests were never started: the rate is too high\n", late);
+  }
   for (const auto& [name, cycles] : stage_cycles) {
     const double each = responses == 0 ? 0 : static_cast<double>(cycles) / static_cast<double>(responses);
     out += fmt::format("    {:<9} {:6.1f}\n", name, each);
@@ -101,7 +105,7 @@ std::string Report::json(const Options& options) const {
   nlohmann::ordered_json odd = nlohmann::ordered_json::object();
   for (const auto& [name, count] : oddities) odd[name] = count;
   if (!oddities.empty()) j["oddities"] = odd;
-  j["never_started"] = late;
+  j[options.mode == Mode::kUdp ? "lost" : "never_started"] = late;
   nlohmann::ordered_json kinds = nlohmann::ordered_json::object();
   for (size_t i = 0; i < errors.size(); ++i) {
     if (errors[i] != 0) kinds[kErrorNames[i]] = errors[i];

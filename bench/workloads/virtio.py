@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """millrace-httpd against millrace-load over a virtio link without any kernel: the server on net_virtio_user and CPU 0, the
 generator on net_vhost and CPU 1. 64 B HTTP and raw echo at several counts of connections, sent from templates (at most
-1,024 requests in flight on random connections where there are 100,000 or more); 16 MiB responses on one connection with
-TSO and without, by the generator's full stack.
+1,024 requests in flight on random connections where there are 100,000 or more); 64 B UDP echo; 16 MiB responses on one
+connection with TSO and without, by the generator's full stack.
 
 Needs huge pages (it reserves them for the run if it may) and two CPUs.
 
@@ -101,10 +101,11 @@ def measure(w, case, seconds):
         "--cpu", "1", "--control", "none", "--target", f"{SERVER}:{case['port']}", "--connections",
         count, "--duration", seconds, "--warmup", case.get("warmup", 0.5), "--json", *case["load"])
     w.wait(lambda: os.path.exists(path), 30, load)
+    program = ["millrace-udp-echo"] if case.get("udp") else ["millrace-httpd", "--echo", "7", "--idle-timeout", "0"]
     server = w.start(
-        "millrace-httpd", "--interface", f"v0,driver=dpdk,address={SERVER}/16{tso},"
+        *program, "--interface", f"v0,driver=dpdk,address={SERVER}/16{tso},"
         f"device=net_virtio_user0,path={path},queue_size={ring},rx_ring={ring},tx_ring={ring}",
-        "--cpu", "0", "--control", control, *limits, "--port", "80", "--echo", "7", "--idle-timeout", "0")
+        "--cpu", "0", "--control", control, *limits, "--port", 7 if case.get("udp") else 80)
     meter = Meter(control)
     try:
         load.process.wait(seconds + 120)
@@ -141,6 +142,10 @@ def cases(counts, templates):
         yield small("64 B HTTP", count, 80, [], templates)
     for count in counts:
         yield small("64 B echo", count, 7, ["--mode", "echo", "--size", 64], templates)
+    for flows, window in ((1, 256), (16, 32)):
+        yield {"name": f"64 B UDP echo, {flows} flow{'' if flows == 1 else 's'} of {window}", "connections": flows,
+               "port": 7, "udp": True, "load": ["--mode", "udp", "--size", 64, "--pipeline", window], "key": "rate",
+               "small": True}
     for tso in (True, False):
         yield {"name": f"16 MiB responses, 1 connection, {'TSO' if tso else 'no TSO'}", "connections": 1, "port": 80,
                "load": ["--bytes", 16 << 20], "tso": tso, "key": "gbps", "small": False}
