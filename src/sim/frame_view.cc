@@ -133,6 +133,13 @@ std::string check_ip_frame(std::span<const uint8_t> frame) {
   if (frame.size() < kEth) return "frame shorter than an Ethernet header";
   const uint16_t type = load16(frame.data() + 12);
   if (type != kEthIpv4 && type != kEthIpv6) return {};
+  const bool v4 = type == kEthIpv4 && frame.size() >= kEth + 20;
+  if (v4 && (load16(frame.data() + kEth + 6) & 0x3fff) != 0) {
+    // Of a fragment only the header can be judged: the checksum behind it is the whole datagram's.
+    const size_t header = size_t{frame[kEth] & 15u} * 4;
+    if (kEth + header > frame.size() || kEth + load16(frame.data() + kEth + 2) > frame.size()) return "a cut fragment";
+    return ones_sum(frame.subspan(kEth, header)) == 0xffff ? "" : "wrong IPv4 header checksum";
+  }
   const auto shape = shape_of(frame);
   if (!shape) return "IP header lengths do not fit the frame";
   const uint8_t* ip = frame.data() + kEth;

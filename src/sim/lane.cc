@@ -238,11 +238,12 @@ std::string Lane::check_ledger() {
   const uint64_t in = frames_in_ + steered(stack::SteerCounter::kHandedIn);
   const uint64_t gone = steered(stack::SteerCounter::kHandedOver) + steered(stack::SteerCounter::kDatagrams) +
                         steered(stack::SteerCounter::kDropHeadroom);
-  // Plain TCP goes past Ip; everything that Ip delivered in this world was TCP as well.
+  // Plain TCP and UDP go past Ip; everything that Ip delivered in this world was one of them as well.
   const uint64_t tcp = impl.tcp.counter(tcp::Counter::kSegmentsIn) + impl.tcp.counter(tcp::Counter::kDropHeader) +
                        impl.tcp.counter(tcp::Counter::kDropChecksum);
-  if (in == tcp + below.consumed + below.dropped + gone) return {};
-  return text(in, " frames came in, ", tcp, " reached TCP, ", gone, " were handed over, ", below.consumed,
+  const uint64_t udp = impl.udp.counter(udp::Counter::kIn) + impl.udp.counter(udp::Counter::kDropHeader);
+  if (in == tcp + udp + below.consumed + below.dropped + gone) return {};
+  return text(in, " frames came in, ", tcp, " reached TCP, ", udp, " UDP, ", gone, " were handed over, ", below.consumed,
               " were consumed and ", below.dropped, " dropped below TCP");
 }
 

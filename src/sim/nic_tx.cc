@@ -113,7 +113,8 @@ void Nic::finish_checksums(const pkt::Packet& packet, Bytes& frame) const {
   const size_t l4 = packet.l2_len() + packet.l3_len();
   const bool udp = (packet.flags & pkt::kTxL4Mask) == pkt::kTxUdpChecksum;
   uint8_t* field = &frame[l4 + (udp ? 6 : 16)];
-  store16(field, static_cast<uint16_t>(~ones_sum(std::span(frame).subspan(l4))));
+  const auto sum = static_cast<uint16_t>(~ones_sum(std::span(frame).subspan(l4)));
+  store16(field, udp && sum == 0 ? uint16_t{0xffff} : sum);  // RFC 768: zero would mean none
 }
 
 void Nic::cut(const pkt::Packet& packet, const Bytes& whole, std::vector<Bytes>& out) const {

@@ -257,6 +257,20 @@ class Maker {
       host.ring_room = pick({1u, 4u, 64u, 1'024u});
     }
   }
+  // Between hosts of one worker: a flow of datagrams need not come back to the worker that sent it.
+  void datagrams() {
+    if (plan_.host[0].workers != 1 || plan_.host[1].workers != 1 || !on("datagrams", 40)) return;
+    for (DatagramPlan& d : plan_.datagrams) {
+      d.count = between(0, 300);
+      d.largest = pick({200u, 1'400u, 9'000u, 60'000u});
+      d.key = rng_.next();
+      d.interval = microseconds(between(100, 100'000));
+      d.v6 = rng_.chance(1, 2);
+      d.connected = rng_.chance(1, 2);
+      d.merge = rng_.chance(1, 2);
+      d.borrow = rng_.chance(1, 2);
+    }
+  }
   [[nodiscard]] Plan take() { return std::move(plan_); }
 
  private:
@@ -272,6 +286,7 @@ Plan Plan::from_seed(uint64_t seed, uint32_t workers) {
   Maker maker(seed);
   maker.make();
   maker.workers(workers);
+  maker.datagrams();
   return maker.take();
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "millrace/request.h"
+#include "sim/datagrams.h"
 #include "sim/link.h"
 #include "sim/nic.h"
 #include "tcp/settings.h"
@@ -83,6 +84,7 @@ struct Plan {
   std::array<LinkConfig, 2> link{};  ///< [i] carries frames from host i
   std::vector<Partition> partitions;
   std::vector<ConnPlan> connections;
+  std::array<DatagramPlan, 2> datagrams{};  ///< by host that sends them
   bool attack = false;               ///< forged segments are thrown in
   bool tiny_pools = false;
   Duration chaos = seconds(5'000);   ///< at most; then everything heals

@@ -22,6 +22,7 @@ void Traffic::start(Net& net) {
     }
     listeners_[i] = *listener;
   }
+  datagrams_.start(net);
   schedule(net);
 }
 
@@ -47,7 +48,7 @@ bool Traffic::opens(size_t conn) const {
 }
 
 void Traffic::schedule(Net& net) {
-  Instant next = kNever;
+  Instant next = datagrams_.wake();
   for (const Session& s : sessions_) next = std::min(next, s.wake());
   for (const Opening& o : to_open_) next = std::min(next, o.at);
   if (next != kNever) net.wake_at(next);
@@ -130,7 +131,9 @@ void Traffic::after(Net& net, size_t index) {
 }
 
 void Traffic::event(Net& net, const Event& event) {
-  if ((event.user & kListenerBit) != 0) {
+  if ((event.user & Datagrams::kBit) != 0) {
+    datagrams_.event(net, event);
+  } else if ((event.user & kListenerBit) != 0) {
     accept(net, event.user & ~kListenerBit);
   } else if (event.user < sessions_.size() && event.mask == kReleased &&
              !(sessions_[event.user].handle() == event.handle)) {
@@ -146,6 +149,7 @@ void Traffic::event(Net& net, const Event& event) {
 }
 
 void Traffic::tick(Net& net) {
+  datagrams_.tick(net);
   for (size_t i = 0; i < sessions_.size(); ++i) {
     if (sessions_[i].wake() > net.now()) continue;
     sessions_[i].tick(net);
@@ -162,6 +166,7 @@ bool Traffic::done() const {
 void Traffic::close_listeners(Net& net) {
   for (const auto& [conn, handle] : listeners_) net.close(handle);
   listeners_.clear();
+  datagrams_.close(net);
 }
 
 }  // namespace millrace::sim

@@ -26,7 +26,10 @@ class Traffic final : public Program {
         shards_(shards),
         addresses_(addresses),
         accepted_(accepted),
-        hooks_(hooks) {}
+        hooks_(hooks),
+        datagrams_(plan.datagrams[static_cast<size_t>(host)], plan.datagrams[static_cast<size_t>(1 - host)],
+                   addresses[static_cast<size_t>(1 - host)],
+                   [&hooks](std::string what) { hooks.fail(std::move(what)); }) {}
 
   void start(Net& net) override;
   void event(Net& net, const Event& event) override;
@@ -62,6 +65,7 @@ class Traffic final : public Program {
   std::array<std::array<IpAddr, 2>, 2> addresses_;
   Accepted& accepted_;
   SessionHooks& hooks_;
+  Datagrams datagrams_;
   std::deque<Session> sessions_;
   std::vector<bool> followed_;  ///< the next round of this session was scheduled
   std::vector<Opening> to_open_;
