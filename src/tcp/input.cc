@@ -142,11 +142,11 @@ void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
 bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
   Conn& c = conns_[index];
   if ((c.options & kOptTimestamps) != 0 && !s.has(kRst)) {
-    if (!s.has_ts) {  // RFC 7323 3.2: SHOULD be dropped
+    if (!s.has_ts && !s.has(kSyn)) {  // RFC 7323 3.2: SHOULD be dropped; a SYN is challenged whatever it has
       drop(s, Counter::kDropPaws);
       return false;
     }
-    const bool older = static_cast<int32_t>(s.ts_val - c.ts_recent) < 0;
+    const bool older = s.has_ts && static_cast<int32_t>(s.ts_val - c.ts_recent) < 0;
     constexpr uint32_t kPawsExpiryMs = 24u * 86'400'000u;  // RFC 7323 5.5
     if (older && milliseconds_of(now) - c.last_rx_ms < kPawsExpiryMs && !MR_PLANTED(paws_ignored)) {
       c.rx_flags |= kRxAckNow;
@@ -203,20 +203,29 @@ bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
   if (s.seq < c.rcv_nxt && !MR_PLANTED(duplicate_data_delivered)) {
     trim_front(s, static_cast<uint32_t>(c.rcv_nxt - s.seq));
   }
-  if (s.end() > edge) {
-    uint32_t excess = static_cast<uint32_t>(s.end() - edge);
-    if (s.has(kFin)) {
-      s.flags &= static_cast<uint8_t>(~kFin);
-      --excess;
-    }
-    trim_tail(s, excess);
-  }
+  cut_at_window(c, s);
   return true;
 }
 
-// RFC 9293 3.10.7.4 second, with RFC 5961 3.2: only the exact sequence number resets.
+// What lies beyond the right edge of the window is not taken.
+void Tcp::cut_at_window(const Conn& c, Segment& s) {
+  if (s.end() <= c.rcv_adv) return;
+  uint32_t excess = static_cast<uint32_t>(s.end() - c.rcv_adv);
+  if (s.has(kFin)) {
+    s.flags &= static_cast<uint8_t>(~kFin);
+    --excess;
+  }
+  trim_tail(s, excess);
+}
+
+// RFC 9293 3.10.7.4 second, with RFC 5961 3.2: only the exact sequence number resets. check_sequence() lets more pass
+// than starts inside the window.
 bool Tcp::check_reset(uint32_t index, Segment& s, Instant now) {
   Conn& c = conns_[index];
+  if (s.seq != c.rcv_nxt && (s.seq < c.rcv_nxt || s.seq >= c.rcv_adv)) {
+    drop(s, Counter::kDropReset);
+    return false;
+  }
   if (s.seq != c.rcv_nxt && !MR_PLANTED(challenge_ack_missing)) {
     drop(s, Counter::kDropReset);
     challenge_ack(index, now);

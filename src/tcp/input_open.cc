@@ -1,5 +1,7 @@
 // Segments for what is not yet, or no longer, a synchronized connection: no connection at all, LISTEN, half-open,
 // SYN-SENT, TIME-WAIT (RFC 9293 3.10.7.1 to 3.10.7.4).
+#include <algorithm>
+
 #include "base/planted.h"
 #include "tcp/bare.h"
 #include "tcp/tcp.h"
@@ -166,6 +168,7 @@ void Tcp::drop_half_open(Ref ref) {
 void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
   HalfOpen& h = half(ref);
   const Seq32 next = h.irs + 1;
+  const Seq32 edge = next + std::min(buffer_of(h), 65'535u);
   const auto acknowledge = [&] {
     Bare b;
     b.tuple = tuple_of(ref);
@@ -189,7 +192,7 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
       packets_.free(s.packet);
       s.packet = nullptr;
     } else {
-      const bool in_window = s.seq > next && s.seq < next + 65'535;
+      const bool in_window = s.seq > next && s.seq < edge;
       drop(s, Counter::kDropReset);
       if (in_window && challenge_allowed(now)) acknowledge();
     }
@@ -200,9 +203,12 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     // The peer's timer sent it again, unless the network made a copy: that has the same timestamp.
     const bool copy = (h.flags & kMiniTimestamps) != 0 && s.has_ts && s.ts_val == h.ts_recent;
     if (again && !copy) h.flags |= kMiniSynAgain;
+    const bool in_window = s.seq >= next && s.seq < edge;
     drop(s, again ? Counter::kDropDuplicate : Counter::kDropSyn);
     if (again) {
       send_syn_ack(ref, now);
+    } else if (in_window) {
+      drop_half_open(ref);  // RFC 9293 3.10.7.4 fourth: a passive open goes back to LISTEN
     } else if (challenge_allowed(now)) {
       acknowledge();
     }
@@ -210,7 +216,7 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
   }
   const bool old_ts = (h.flags & kMiniTimestamps) != 0 && s.has_ts &&
                       static_cast<int32_t>(s.ts_val - h.ts_recent) < 0;
-  if (old_ts || s.seq < next || s.seq >= next + 65'535) {
+  if (old_ts || s.seq < next || s.seq >= edge) {
     drop(s, old_ts ? Counter::kDropPaws : Counter::kDropWindow);
     if (challenge_allowed(now)) acknowledge();
     return;
@@ -348,6 +354,7 @@ void Tcp::input_syn_sent(uint32_t index, Segment& s, Instant now) {
     if ((c.options & kOptKeepalive) != 0) arm(index, keepalive_deadline(index, now));
     s.seq += 1;  // the SYN is consumed; text and FIN may follow it
     s.flags &= static_cast<uint8_t>(~kSyn);
+    cut_at_window(c, s);
     process_text(index, s, now);
     return;
   }

@@ -110,12 +110,27 @@ void Tcp::append_to_piece(ReasmPiece& piece, pkt::Packet* data, uint32_t length)
   for (piece.last = data; piece.last->next != nullptr;) piece.last = piece.last->next;
 }
 
+// A FIN without data, beyond rcv_nxt: held with the run that ends where it stands, if there is one; otherwise the peer
+// has to send it again.
+bool Tcp::hold_fin(const Conn& c, Seq32 seq) {
+  for (uint32_t at = c.reasm; at != 0; at = pieces_[at].link) {
+    if (pieces_[at].end == seq) return pieces_[at].fin = true;
+  }
+  return false;
+}
+
 // A segment beyond rcv_nxt: kept until the gap is filled, within the buffer's true size. Takes the packet.
 void Tcp::store_out_of_order(uint32_t index, Segment& s) {
   Conn& c = conns_[index];
   c.rx_flags |= kRxAckNow;  // RFC 5681 4.2: a gap is reported at once
   mark_dirty(index);
   s.packet = strip_empty(s.packet);
+  if (s.length == 0 && hold_fin(c, s.seq)) {
+    counters_.add(Counter::kOutOfOrder);
+    packets_.free(s.packet);
+    s.packet = nullptr;
+    return;
+  }
   const uint32_t charge = charge_of(s.packet);
   const bool scarce = packets_.frames_available() < frames_.capacity() / 8;
   if (s.length == 0 || scarce || c.rcv_charge + charge > 2 * uint64_t{c.rcv_limit} + 4'096) {

@@ -205,6 +205,7 @@ class Tcp {
   // input.cc
   void input_conn(uint32_t index, Segment& s, Instant now);
   bool check_sequence(uint32_t index, Segment& s, Instant now);
+  void cut_at_window(const Conn& c, Segment& s);
   bool check_reset(uint32_t index, Segment& s, Instant now);
   bool check_ack(uint32_t index, Segment& s, Instant now);
   void process_text(uint32_t index, Segment& s, Instant now);
@@ -266,6 +267,7 @@ class Tcp {
   MR_INLINE void deliver(uint32_t index, pkt::Packet* data, uint32_t length);
   MR_INLINE pkt::Packet* strip_empty(pkt::Packet* head);
   void store_out_of_order(uint32_t index, Segment& s);
+  bool hold_fin(const Conn& c, Seq32 seq);
   void pull_reassembled(uint32_t index, bool& fin);
   void append_to_piece(ReasmPiece& piece, pkt::Packet* data, uint32_t length);
   void free_piece(Conn& c, uint32_t piece);

@@ -130,6 +130,20 @@ TEST_P(Close, FinBeforeTheLastDataWaitsForIt) {  // RFC 9293 3.10.7.4 eighth
   EXPECT_EQ(s.read(c), 0u);
 }
 
+TEST_P(Close, BareFinBehindHeldDataIsHeldWithIt) {  // RFC 9293 3.10.7.4, SHLD-31
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.in(ACK, seq(101), len(100));
+  s.skip();
+  s.in(FIN | ACK, seq(201));
+  s.skip();
+  s.in(ACK, seq(1), len(100));
+  s.expect(ACK, ack(202));
+  EXPECT_EQ(s.state(), "CLOSE-WAIT");
+  EXPECT_EQ(s.read(c), 200u);
+  EXPECT_EQ(s.read(c), 0u);
+}
+
 TEST_P(Close, BareFinOutOfOrderIsTakenWhenSentAgain) {
   Script s(GetParam());
   const Handle c = s.server();

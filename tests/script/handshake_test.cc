@@ -161,6 +161,56 @@ TEST_P(Handshake, SimultaneousOpenWithoutLossKeepsTheInitialWindow) {
   s.expect_data(1, 3 * s.full() + 1);
 }
 
+TEST_P(Handshake, SynInTheWindowOfAHalfOpenEntryReturnsItToListen) {  // RFC 9293 3.10.7.4 fourth, SYN-RECEIVED
+  Script s(GetParam());
+  s.listen();
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0), ack(1));
+  s.in(SYN, seq(1'000), s.offer());
+  s.expect_nothing();
+  EXPECT_EQ(s.state(), "");
+  EXPECT_EQ(s.counter("tcp.drop.syn_in_window"), 1u);
+}
+
+TEST_P(Handshake, SynOutsideTheWindowOfAHalfOpenEntryIsAnsweredWithAnAck) {  // RFC 9293 3.10.7.4 first
+  Script s(GetParam());
+  s.listen();
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0), ack(1));
+  for (const uint32_t at : {0u - 1'000u, 1'000'000u}) {
+    s.in(SYN, seq(at), s.offer());
+    s.expect(ACK, seq(1), ack(1));
+  }
+  EXPECT_EQ(s.state(), "SYN-RECEIVED");
+}
+
+TEST_P(Handshake, AckBeyondTheWindowOfTheSynAckOpensNothing) {  // RFC 9293 3.10.7.4 first
+  Script s(GetParam());
+  SocketOptions o;
+  o.receive_buffer = 4'096;
+  s.listen(o);
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0), ack(1), win(4'096));
+  s.in(ACK, seq(1 + 4'096), ack(1), len(10));
+  s.expect(ACK, seq(1), ack(1));
+  EXPECT_EQ(s.state(), "SYN-RECEIVED");
+  s.in(ACK, seq(1), ack(1));
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+}
+
+TEST_P(Handshake, TextOfASynAckIsCutAtTheWindow) {  // RFC 9293 3.10.7.3 fourth, 3.10.7.4 seventh
+  Script s(GetParam());
+  SocketOptions o;
+  o.receive_buffer = 1'000;
+  const Handle c = s.connect(o);
+  s.expect(SYN, seq(0), win(1'000));
+  s.in(SYN | ACK | FIN, seq(0), ack(1), len(1'200), s.offer());
+  s.expect(ACK, seq(1), ack(1 + 1'000));
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+  EXPECT_EQ(s.read(c), 1'000u);
+  s.skip();
+}
+
 TEST_P(Handshake, ConnectIsRefusedByReset) {  // RFC 9293 3.10.7.3 second
   Script s(GetParam());
   const Handle c = s.connect();

@@ -39,6 +39,35 @@ TEST_P(Reset, ResetOutsideTheWindowIsDroppedInSilence) {  // RFC 5961 3.2 (3)
   EXPECT_EQ(s.state(), "ESTABLISHED");
 }
 
+TEST_P(Reset, ResetAtTheRightEdgeOrBelowTheWindowIsDroppedInSilence) {  // RFC 9293 3.10.7.4 second (1)
+  Script s(GetParam());
+  SocketOptions o;
+  o.receive_buffer = 4'096;
+  const Handle c = s.server(o);
+  s.in(RST, seq(1 + 4'096));
+  s.in(RST, seq(1 + 4'095));
+  s.expect(ACK, ack(1));  // the last place inside
+  s.in(ACK, len(100));
+  s.skip();
+  s.in(RST, seq(51), len(100));  // starts below the window and ends inside
+  s.expect_nothing();
+  EXPECT_EQ(s.counter("tcp.drop.bad_reset"), 3u);
+  EXPECT_EQ(s.counter("tcp.challenge_acks"), 1u);
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+  EXPECT_EQ(s.read(c), 100u);
+  s.skip();
+}
+
+TEST_P(Reset, SynWithoutTimestampsIsChallengedToo) {  // RFC 9293 3.10.7.4 fourth, RFC 5961 4.2
+  Script s(GetParam());
+  s.server();
+  s.in(SYN, seq(500'000), ts(false), mss(1'460));
+  s.expect(ACK, seq(1), ack(1), ts(s.variant().ts));
+  s.in(SYN, seq(10), ts(false), mss(1'460));
+  s.expect(ACK, seq(1), ack(1), ts(s.variant().ts));
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+}
+
 TEST_P(Reset, SynOnAConnectionIsChallenged) {  // RFC 5961 4.2, RFC 9293 3.10.7.4 fourth
   Script s(GetParam());
   s.server();
