@@ -61,10 +61,10 @@ bool Udp::linearise(Queued& q, uint32_t& charge) {
   return true;
 }
 
-bool Udp::borrow(Dgram& d, Message& m) {
+bool Udp::borrow(uint32_t owner, Message& m) {
+  Dgram& d = dgrams_[owner];
   Queued& q = queue_[d.head];
   if (q.packet->next != nullptr && !linearise(q, d.charge)) return false;
-  const auto owner = static_cast<uint32_t>(&d - &dgrams_[0]);
   const uint32_t index = take_first(d);
   q.link = owner;
   ++d.lent;
@@ -85,7 +85,7 @@ Result<size_t> Udp::receive(uint32_t index, std::span<Message> messages, bool pe
     const Queued& q = queue_[at];
     const uint32_t next = q.link;
     if (m.into.empty() && !peek && !copy && q.packet->total != 0) {
-      if (!borrow(d, m)) break;
+      if (!borrow(index, m)) break;
     } else {
       fill(q, m);
       m.token = 0;

@@ -23,10 +23,7 @@ constexpr uint16_t kFrameHeaders = wire::kEthernetSize + wire::kIpv6Size + wire:
 
 Result<Udp::Way> Udp::find_way(Dgram& d, const IpAddr& destination, const IpAddr& wanted) {
   const uint16_t epoch = ip_.epoch();
-  uint64_t words[2];
-  std::memcpy(words, destination.bytes().data(), 16);
-  const uint64_t h = (words[0] ^ words[1] ^ words[1] >> 32) * 0x9e3779b97f4a7c15ULL;
-  CachedWay& c = ways_[h >> 56];
+  CachedWay& c = cached_way(destination);
   if (c.epoch == epoch && c.destination == destination && c.wanted == wanted && c.table == d.table) return c.way;
   const auto route = ip_.route(destination, wanted, d.table);
   if (!route) return fail(route.error());
@@ -135,19 +132,19 @@ pkt::Packet* Udp::copy_of(const pkt::Packet& packet, uint32_t offset, uint32_t b
 }
 
 // Writes the headers in front of the payload and hands the frame over (takes `p`).
-void Udp::emit(Dgram& d, const Outgoing& out, pkt::Packet* p, Instant now) {
-  const bool v4 = out.destination.is_v4();
-  const link::DeviceLimits& limits = ip_.interface(out.way.interface).limits;
+void Udp::emit(Dgram& d, const Way& way, const IpAddr& destination, uint16_t port, uint8_t ttl, uint8_t traffic_class,
+               const link::DeviceLimits& limits, pkt::Packet* p, Instant now) {
+  const bool v4 = destination.is_v4();
   const uint32_t length = p->total + wire::kUdpSize;
-  const uint16_t ip_bytes = ip::ip_header_size(out.destination);
+  const uint16_t ip_bytes = ip::ip_header_size(destination);
   std::byte* header = p->push(wire::kUdpSize);
   wire::store_be16(header, d.local_port);
-  wire::store_be16(header + 2, out.port);
+  wire::store_be16(header + 2, port);
   wire::store_be16(header + 4, static_cast<uint16_t>(length));
   uint16_t field = 0;
   const bool by_device = v4 ? limits.tx_checksum_v4 : limits.tx_checksum_v6;
   if (__builtin_expect((d.flags & kNoChecksum) == 0, 1)) {
-    const uint64_t pseudo = wire::pseudo_sum(out.way.source, out.destination, wire::kProtocolUdp, length);
+    const uint64_t pseudo = wire::pseudo_sum(way.source, destination, wire::kProtocolUdp, length);
     if (by_device) {
       field = wire::fold(pseudo);
       p->flags |= pkt::kTxUdpChecksum | (v4 ? pkt::kTxIpv4 : pkt::kTxIpv6);
@@ -164,10 +161,9 @@ void Udp::emit(Dgram& d, const Outgoing& out, pkt::Packet* p, Instant now) {
     p->set_tx_lengths(wire::kEthernetSize, ip_bytes, wire::kUdpSize, 0);
   }
   std::byte* at = p->push(ip_bytes);
-  ip::write_ip_header(at, out.way.source, out.destination, wire::kProtocolUdp, length, out.ttl, out.traffic_class,
-                      !ip_by_device);
+  ip::write_ip_header(at, way.source, destination, wire::kProtocolUdp, length, ttl, traffic_class, !ip_by_device);
   counters_.add(Counter::kOut);
-  if (ip_.frame(out.way.hop, p, now)) ip_.transmit(out.way.interface, p);
+  if (ip_.frame(way.hop, p, now)) ip_.transmit(way.interface, p);
 }
 
 // Back-pressure: datagrams leave a quarter of the device's queue to everything else, and a socket has its own limit.
@@ -282,13 +278,65 @@ Result<void> Udp::send_one(uint32_t index, const Message& m, Instant now) {
   return {};
 }
 
+// The usual case of an echo: a lent message goes out in the buffer it came in, by a way that is known. False: anything
+// else; nothing has happened.
+bool Udp::send_in_place(Dgram& d, const Message& m, Batch& batch, Instant now) {
+  const uint32_t index = m.token == 0 ? 0 : borrowed_of(m.token);
+  if (index == 0 || m.segment != 0 || m.remote.port == 0) return false;
+  Queued& q = queue_[index];
+  pkt::Packet* p = q.packet;
+  const IpAddr& to = m.remote.addr;
+  const CachedWay& c = cached_way(to);
+  // A source of the other family has no way.
+  const IpAddr& wanted = m.local.is_unspecified() ? d.local : m.local;
+  if (c.epoch != batch.epoch || !(c.destination == to) || !(c.wanted == wanted) || c.table != d.table) return false;
+  if (!(d.local == wanted) && !d.local.is_unspecified()) return false;
+  if ((d.local.is_v4() != to.is_v4()) && (d.flags & kDual) == 0) return false;
+  const std::byte* from = p->data();
+  const auto bytes = static_cast<uint32_t>(m.data.size());
+  if (m.data.data() != from || bytes > p->len || p->next != nullptr || p->refs != 1 ||
+      (p->flags & pkt::kExternal) != 0 || p->off < kFrameHeaders) {
+    return false;
+  }
+  if (c.way.interface != batch.interface) {
+    batch.interface = c.way.interface;
+    batch.limits = &ip_.interface(c.way.interface).limits;
+    batch.room = ip_.transmit_room(c.way.interface);
+  }
+  if (d.turn != turn_) {
+    d.turn = turn_;
+    d.sent = 0;
+  }
+  if (bytes + kFrameHeaders > c.way.mtu || batch.room <= transmit_limit_ / 4 + 1 || d.sent + bytes > d.send_limit) {
+    return false;
+  }
+  --batch.room;
+  d.sent += bytes;
+  wants_drain_ = true;
+  dgrams_[q.link].charge -= charge_of(p);
+  q.packet = nullptr;
+  give_back(index);
+  p->len = static_cast<uint16_t>(bytes);
+  p->total = bytes;
+  p->flags = 0;
+  emit(d, c.way, to, m.remote.port, m.hop_limit != 0 ? m.hop_limit : d.hop_limit,
+       m.traffic_class != 0 ? m.traffic_class : d.traffic_class, *batch.limits, p, now);
+  return true;
+}
+
 Result<size_t> Udp::send(uint32_t index, std::span<const Message> messages, Instant now) {
   Dgram& d = dgrams_[index];
   if (__builtin_expect(d.error != 0, 0)) {
     if (auto pending = pending_error(d); !pending) return fail(pending.error());
   }
   size_t n = 0;
+  Batch batch;
+  batch.epoch = ip_.epoch();
   for (const Message& m : messages) {
+    if (send_in_place(d, m, batch, now)) {
+      ++n;
+      continue;
+    }
     const auto done = send_one(index, m, now);
     if (!done) {
       if (n == 0) return fail(done.error());

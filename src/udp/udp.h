@@ -182,6 +182,13 @@ class Udp {
     [[nodiscard]] bool takes(const IpAddr& source) const;
   };
   Membership* find_membership(uint32_t index, IfIndex interface, const IpAddr& group);
+  /// What the messages of one batch share: the interface that the last one went to, and its room.
+  struct Batch {
+    IfIndex interface = IfIndex::kNone;
+    uint32_t room = 0;
+    uint16_t epoch = 0;
+    const link::DeviceLimits* limits = nullptr;
+  };
   static constexpr size_t kMostSources = 64;
   static constexpr size_t kMostMemberships = 64;
   static constexpr uint32_t kMostErrors = 4'096;
@@ -202,7 +209,7 @@ class Udp {
   // receive.cc
   uint32_t take_first(Dgram& d);
   void fill(const Queued& q, Message& m) const;
-  bool borrow(Dgram& d, Message& m);
+  bool borrow(uint32_t owner, Message& m);
   bool linearise(Queued& q, uint32_t& charge);
   void free_message(Dgram& d, uint32_t index);
   uint32_t borrowed_of(uint64_t token);
@@ -211,14 +218,25 @@ class Udp {
   }
   void give_back(uint32_t index);
   // send.cc
+  bool send_in_place(Dgram& d, const Message& m, Batch& batch, Instant now);
   Result<void> send_one(uint32_t index, const Message& m, Instant now);
   Result<void> prepare(Dgram& d, const Message& m, Outgoing& out);
+  [[nodiscard]] CachedWay& cached_way(const IpAddr& destination) {
+    uint64_t words[2];
+    __builtin_memcpy(words, destination.bytes().data(), 16);
+    return ways_[(words[0] ^ words[1] ^ words[1] >> 32) * 0x9e3779b97f4a7c15ULL >> 56];
+  }
   Result<Way> find_way(Dgram& d, const IpAddr& destination, const IpAddr& wanted);
   Result<void> send_large(uint32_t index, const Message& m, const Outgoing& out, Instant now);
   Result<void> send_segments(Dgram& d, const Message& m, const Outgoing& out, Instant now);
   pkt::Packet* payload_of(const Message& m);
   bool fits_device(const Outgoing& out, const pkt::Packet& p) const;
-  void emit(Dgram& d, const Outgoing& out, pkt::Packet* p, Instant now);
+  void emit(Dgram& d, const Outgoing& out, pkt::Packet* p, Instant now) {
+    emit(d, out.way, out.destination, out.port, out.ttl, out.traffic_class, ip_.interface(out.way.interface).limits, p,
+         now);
+  }
+  void emit(Dgram& d, const Way& way, const IpAddr& destination, uint16_t port, uint8_t ttl, uint8_t traffic_class,
+            const link::DeviceLimits& limits, pkt::Packet* p, Instant now);
   Result<void> room_for(uint32_t index, const Outgoing& out, uint32_t frames, uint32_t bytes);
   // errors.cc
   void queue_error(uint32_t index, const DatagramError& error);
