@@ -159,6 +159,7 @@ int main(int argc, char** argv) {
   add_flags(app.cli(), flags);
   millrace::load::Report report;
   const int status = app.run(argc, argv, [&]() -> millrace::runtime::Outcome<std::unique_ptr<millrace::Program>> {
+    if (app.config().workers != 1) return millrace::runtime::failure("the load generator has one worker; run it twice");
     if (auto good = check(flags, app.config()); !good) return tl::unexpected(good.error());
     millrace::load::Machine machine{.hz = millrace::apps::cycles_per_second()};
     machine.busy_cycles = [&app] {

@@ -69,7 +69,8 @@ struct Config {
   WorkerSettings worker{};
   LoopSettings loop{};
   Dpdk dpdk{};
-  std::optional<uint32_t> cpu{};  ///< pin the worker's thread
+  uint32_t workers = 1;           ///< threads, each with a queue of every device
+  std::optional<uint32_t> cpu{};  ///< pin the first worker's thread here, each further one to the next CPU
   std::string capture{};          ///< pcapng file; empty: none
   std::string control{};          ///< UNIX socket for observation; empty: the default place; "none": off
   std::string user{};             ///< become this user once devices are open

@@ -113,7 +113,9 @@ Expected number_into(const Value& value, T& into) {
 }
 
 constexpr KeyRow<Config> kTop[] = {
-    {"cpu", "number", "not pinned", "CPU that the worker's thread is pinned to",
+    {"workers", "number", "1", "worker threads, 1 to 64; each has its own queue of every device",
+     number_into<uint32_t, Config, &Config::workers, 1, 64>},
+    {"cpu", "number", "not pinned", "CPU that the first worker is pinned to; further workers take the next ones",
      [](const Value& v, Config& c) -> Expected {
        int64_t cpu = 0;
        if (auto problem = read_number(v, 0, 4'095, cpu)) return problem;

@@ -34,6 +34,7 @@ struct Flags {
   std::string capture;
   std::string control;
   std::string user;
+  uint32_t workers = 1;
   uint32_t cpu = 0;
   bool force = false;
   bool dump_on_signal = false;
@@ -97,6 +98,7 @@ Outcome<void> apply(const Flags& flags, const CLI::App& cli, conf::Config& confi
   if (!flags.spin.empty()) {
     if (auto done = from(conf::parse_set_flag("loop.spin_us=" + flags.spin, config)); !done) return done;
   }
+  if (cli.count("--workers") != 0) config.workers = flags.workers;
   if (cli.count("--cpu") != 0) config.cpu = flags.cpu;
   if (!flags.capture.empty()) config.capture = flags.capture;
   if (!flags.control.empty()) config.control = flags.control;
@@ -123,7 +125,8 @@ void add_flags(CLI::App& cli, Flags& flags) {
   add("--gateway", flags.gateways, "next hop of everything else; repeatable");
   add("--mtu", flags.mtu, "largest IP packet");
   add("--mac", flags.mac, "Ethernet address of the stack");
-  add("--cpu", flags.cpu, "run on this CPU");
+  add("--workers", flags.workers, "worker threads, each with its own queue of every device (default 1)");
+  add("--cpu", flags.cpu, "run on this CPU; further workers on the next ones");
   add("--capture", flags.capture, "write every frame to this pcapng file");
   add("--stats", flags.stats, "print a line of statistics every so many seconds");
   add("--spin-us", flags.spin, "microseconds without work before sleeping");
@@ -191,8 +194,12 @@ int App::run(int argc, char** argv, const Factory& make) {
   const auto config = state_->configuration();
   if (!config) return state_->complain(config.error(), kBadUsage);
   state_->config = *config;
-  auto program = make();
-  if (!program) return state_->complain(program.error(), kBadUsage);
+  std::vector<std::unique_ptr<Program>> programs;
+  for (uint32_t worker = 0; worker < config->workers; ++worker) {
+    auto program = make();
+    if (!program) return state_->complain(program.error(), kBadUsage);
+    programs.push_back(std::move(*program));
+  }
   HostOptions options;
   options.dump_on_signal = state_->flags.dump_on_signal;
   options.frame_client = state_->frame_client;
@@ -200,7 +207,7 @@ int App::run(int argc, char** argv, const Factory& make) {
     auto host = Host::open(*config, state_->drivers, options);
     if (!host) return state_->complain(host.error(), kFailed);
     state_->stages = &(*host)->stages();
-    const int status = (*host)->run(**program);
+    const int status = (*host)->run(programs);
     state_->stages = nullptr;
     return status;
   } catch (const std::exception& error) {

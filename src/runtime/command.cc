@@ -248,7 +248,9 @@ Said Command::set() {
   std::string done = fmt::format("{} = {}", name, *value);
   if (setting->section == "tcp") {
     const req::Set change{req::Set::Section::kTcp, static_cast<uint16_t>(setting->index), *value};
-    return ask(change, std::move(done), fmt::format("{} = {} contradicts another setting", name, *value));
+    Said said = ask(change, std::move(done), fmt::format("{} = {} contradicts another setting", name, *value));
+    if (said && observed_.broadcast) observed_.broadcast(change);  // what one worker takes, all take
+    return said;
   }
   setting->field(observed_.config, *setting) = *value;
   observed_.loop.set_settings(observed_.config.loop);

@@ -29,6 +29,8 @@ class ControlServer {
   ControlServer(const ControlServer&) = delete;
   ControlServer& operator=(const ControlServer&) = delete;
 
+  /// Whether a question waits.
+  [[nodiscard]] bool asked() const { return asked_.load(std::memory_order_acquire); }
   /// Called by the loop, often: answers the waiting question, if any.
   template <class Answer>
   void serve(Answer&& answer) {

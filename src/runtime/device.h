@@ -2,8 +2,10 @@
 // interface, used by one worker's thread. docs/ARCHITECTURE.md shows where they stand.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +19,7 @@
 #include "pkt/packet.h"
 #include "pkt/pool.h"
 #include "runtime/failure.h"
+#include "steer/shard_map.h"
 
 namespace millrace::runtime {
 
@@ -64,6 +67,13 @@ class Device {
   /// Why the device will never work again, e.g. "it was removed"; empty while it may.
   [[nodiscard]] virtual std::string_view trouble() const { return {}; }
   [[nodiscard]] virtual DeviceCounters counters() const { return {}; }
+  /// How the NIC spreads received frames over its queues; empty if it does not, or nobody knows.
+  struct Spread {
+    std::array<uint8_t, steer::kKeyBytes> key{};
+    std::vector<uint16_t> table{};  ///< queues; the size is a power of two
+    bool hash = false;              ///< plain TCP frames carry this very hash (pkt::kRxRssHash)
+  };
+  [[nodiscard]] virtual std::optional<Spread> spread() const { return {}; }
 };
 
 /// What a worker and its devices share. All of it outlives them.
@@ -87,6 +97,12 @@ class Driver {
   /// Opens an interface's device. The Driver outlives it.
   virtual Outcome<std::unique_ptr<Device>> open(const conf::Config& config, const conf::Interface& interface,
                                                 const Resources& resources) = 0;
+  /// Opens an interface with a queue pair for each worker, whose resources are in `workers`: one Device each.
+  virtual Outcome<std::vector<std::unique_ptr<Device>>> open_queues(const conf::Config& config,
+                                                                    const conf::Interface& interface,
+                                                                    std::span<const Resources> workers);
+  /// Whether any worker may free the packets of resources() (pools safe for several threads).
+  [[nodiscard]] virtual bool shares_packets() const { return false; }
 };
 
 /// The drivers that a program was linked with.

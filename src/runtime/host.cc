@@ -26,7 +26,7 @@ constexpr Duration kLinkLook = milliseconds(100);
 constexpr uint16_t kLoopbackMtu = 65'535;
 constexpr uint32_t kPanicRecords = 64;
 
-stack::Worker* panic_worker = nullptr;
+thread_local stack::Worker* panic_worker = nullptr;
 
 // Our own bug: the story before it, then the process stops.
 void print_trace_ring(const char* expression, const char* file, int line) {
@@ -79,6 +79,19 @@ InterfaceOptions options_of(const conf::Interface& interface) {
   return options;
 }
 
+// The limits of the process, divided among its workers.
+conf::Config split(conf::Config config) {
+  const int64_t workers = config.workers;
+  const auto share = [workers](int64_t& limit) { limit = (limit + workers - 1) / workers; };
+  conf::WorkerSettings& w = config.worker;
+  for (int64_t* limit : {&w.frames, &w.references, &w.max_connections, &w.max_half_open, &w.max_time_wait, &w.block_mib,
+                         &w.max_datagram_sockets, &w.max_messages,
+                         &config.tcp.challenge_acks_per_second}) {
+    share(*limit);
+  }
+  return config;
+}
+
 tl::unexpected<Failure> pass(const Failure& cause) { return tl::unexpected<Failure>(cause); }
 
 }  // namespace
@@ -90,6 +103,7 @@ Host::~Host() {
   panic_worker = nullptr;
   base::set_panic_hook(nullptr);
   if (worker_ != nullptr) worker_->set_tap({});
+  if (exchange_ != nullptr) exchange_->clear();
 }
 
 Outcome<std::unique_ptr<Host>> Host::open(const conf::Config& config, const DriverRegistry& drivers,
@@ -105,9 +119,10 @@ Outcome<void> Host::set_up(const DriverRegistry& drivers) {
   using Step = Outcome<void> (Host::*)();
   if (auto done = pin(); !done) return done;
   if (auto done = make_pools(drivers); !done) return done;
+  if (auto done = make_shards(drivers); !done) return done;
   if (auto done = open_devices(drivers); !done) return done;
   for (const Step step : {&Host::make_worker, &Host::add_interfaces, &Host::add_loopback, &Host::add_routes,
-                          &Host::start_capture, &Host::start_control, &Host::drop_privileges}) {
+                          &Host::share_tables, &Host::start_capture, &Host::start_control, &Host::drop_privileges}) {
     if (auto done = (this->*step)(); !done) return done;
   }
   loop_->set_chores([this](Instant now) { chores(now); });
@@ -141,8 +156,9 @@ Outcome<void> Host::make_pools(const DriverRegistry& drivers) {
     if (driver->resources().frames != nullptr) resources_ = driver->resources();
   }
   if (resources_.frames != nullptr) return {};
-  frames_ = std::make_unique<RegionPacketPool>(memory_, static_cast<size_t>(config_.worker.frames));
-  references_ = std::make_unique<RegionPacketPool>(memory_, static_cast<size_t>(config_.worker.references), 0);
+  const conf::WorkerSettings share = split(config_).worker;
+  frames_ = std::make_unique<RegionPacketPool>(memory_, static_cast<size_t>(share.frames));
+  references_ = std::make_unique<RegionPacketPool>(memory_, static_cast<size_t>(share.references), 0);
   if (frames_->capacity() == 0 || references_->capacity() == 0) {
     return failure(fmt::format("no memory for {} packets and {} references", config_.worker.frames,
                                config_.worker.references),
@@ -152,37 +168,102 @@ Outcome<void> Host::make_pools(const DriverRegistry& drivers) {
   return {};
 }
 
-Outcome<void> Host::open_devices(const DriverRegistry& drivers) {
+// Pools of the further workers, and the rings between all.
+Outcome<void> Host::make_shards(const DriverRegistry& drivers) {
+  const auto workers = static_cast<uint32_t>(config_.workers);
+  if (workers == 1) return {};
+  Resources shared;
+  bool safe = false;
   for (const conf::Interface& interface : config_.interfaces) {
-    auto device = drivers.find(interface.driver)->open(config_, interface, resources_);
-    if (!device) return pass(device.error());
-    devices_.push_back(std::move(*device));
+    Driver& driver = *drivers.find(interface.driver);
+    if (driver.resources().frames == nullptr) continue;
+    shared = driver.resources();
+    safe = driver.shares_packets();
+    if (safe) continue;
+    return failure(fmt::format("the driver '{}' of interface {} serves one worker, not {}", driver.name(),
+                               interface.name, workers),
+                   "set workers = 1, or use another driver");
+  }
+  for (uint32_t i = 1; i < workers; ++i) {
+    auto waker = Waker::make();
+    if (!waker) return pass(waker.error());
+    shards_.push_back(std::make_unique<Shard>(std::move(*waker)));
+    if (auto done = shards_.back()->make_pools(split(config_).worker, shared); !done) return done;
+  }
+  exchange_ = std::make_unique<Exchange>(workers, safe);
+  return {};
+}
+
+Outcome<void> Host::open_devices(const DriverRegistry& drivers) {
+  std::vector<Resources> workers{resources_};
+  for (const auto& shard : shards_) workers.push_back(shard->resources());
+  for (const conf::Interface& interface : config_.interfaces) {
+    auto devices = drivers.find(interface.driver)->open_queues(config_, interface, workers);
+    if (!devices) return pass(devices.error());
+    devices_.push_back(std::move(devices->front()));
+    devices->erase(devices->begin());
+    queues_.push_back(std::move(*devices));
   }
   return {};
 }
 
-Outcome<void> Host::make_worker() {
+// One map for all interfaces: a NIC's own where there is but one interface and the NIC tells.
+void Host::choose_map() {
+  const uint32_t count = workers();
+  map_ = steer::ShardMap(count, seed_ + 1);
+  if (devices_.size() != 1) return;
+  if (const auto spread = devices_.front()->spread()) {
+    map_ = steer::ShardMap(count, spread->key, spread->table, spread->hash);
+  }
+}
+
+stack::WorkerConfig Host::worker_config(uint32_t shard) const {
+  const conf::Config config = split(config_);
   const auto whole = [](int64_t value) { return static_cast<uint32_t>(value); };
   stack::WorkerConfig worker;
+  worker.seed = seed_;
+  worker.max_connections = whole(config.worker.max_connections);
+  worker.max_half_open = whole(config.worker.max_half_open);
+  worker.max_time_wait = whole(config.worker.max_time_wait);
+  worker.max_datagram_sockets = whole(config.worker.max_datagram_sockets);
+  worker.max_messages = whole(config.worker.max_messages);
+  worker.block_bytes = static_cast<size_t>(config.worker.block_mib) << 20;
+  worker.tcp = config.tcp;
+  worker.ip = config.ip;
+  worker.udp = config.udp;
+  worker.shards = workers() == 1 ? nullptr : &map_;
+  worker.shard = shard;
+  return worker;
+}
+
+Outcome<void> Host::make_worker() {
+  seed_ = config_.worker.seed != 0 ? static_cast<uint64_t>(config_.worker.seed) : random_seed();
+  choose_map();
+  stack::WorkerConfig worker = worker_config(0);
   worker.frames = resources_.frames;
   worker.references = resources_.references;
   worker.memory = &memory_;
   worker.block_memory = resources_.memory;
-  worker.seed = config_.worker.seed != 0 ? static_cast<uint64_t>(config_.worker.seed) : random_seed();
-  worker.max_connections = whole(config_.worker.max_connections);
-  worker.max_half_open = whole(config_.worker.max_half_open);
-  worker.max_time_wait = whole(config_.worker.max_time_wait);
-  worker.max_datagram_sockets = whole(config_.worker.max_datagram_sockets);
-  worker.max_messages = whole(config_.worker.max_messages);
-  worker.block_bytes = static_cast<size_t>(config_.worker.block_mib) << 20;
-  worker.tcp = config_.tcp;
-  worker.ip = config_.ip;
-  worker.udp = config_.udp;
   worker.start = clock_.now();
   worker_ = std::make_unique<stack::Worker>(worker);
   panic_worker = worker_.get();
   base::set_panic_hook(print_trace_ring);
   loop_ = std::make_unique<Loop>(*worker_, clock_, config_.loop, waker_);
+  if (exchange_ == nullptr) return {};
+  exchange_->attach(0, *worker_, waker_);
+  loop_->set_exchange(exchange_.get(), 0);
+  for (uint32_t i = 1; i < workers(); ++i) {
+    Shard& shard = *shards_[i - 1];
+    shard.make_worker(worker_config(i), config_.loop);
+    exchange_->attach(i, shard.worker(), shard.waker());
+    shard.loop().set_exchange(exchange_.get(), i);
+  }
+  return {};
+}
+
+// Before the workers' threads start, all know the addresses.
+Outcome<void> Host::share_tables() {
+  if (exchange_ != nullptr) exchange_->settle(clock_.now());
   return {};
 }
 
@@ -209,6 +290,9 @@ Outcome<void> Host::add_interfaces() {
     }
     loop_->attach(device, *index);
     ports_.push_back({&device, *index, &interface});
+    for (size_t k = 0; k < shards_.size(); ++k) {
+      if (auto done = shards_[k]->add_interface(netif, std::move(queues_[i][k])); !done) return done;
+    }
     if (!options_.quiet) {
       const std::string kind = device.describe();
       fmt::print(stderr, "{}: {}{}, {}, MTU {}{}\n", interface.name, interface.driver,
@@ -258,6 +342,9 @@ Outcome<void> Host::add_loopback() {
   }
   loop_->attach_loopback(*index);
   ports_.push_back({nullptr, *index, nullptr});
+  for (const auto& shard : shards_) {
+    if (auto done = shard->add_interface(netif, nullptr); !done) return done;
+  }
   return {};
 }
 
@@ -294,15 +381,22 @@ Outcome<void> Host::start_capture() {
   timespec wall{};
   clock_gettime(CLOCK_REALTIME, &wall);
   unix_offset_ns_ = int64_t{wall.tv_sec} * 1'000'000'000 + wall.tv_nsec - clock_.now().ns();
+  tap(*worker_);
+  for (const auto& shard : shards_) tap(shard->worker());
+  return {};
+}
+
+void Host::tap(stack::Worker& worker) {
   using Direction = stack::Worker::Direction;
-  worker_->set_tap([this](Direction direction, IfIndex interface, const pkt::Packet& frame, Instant now) {
+  worker.set_tap([this](Direction direction, IfIndex interface, const pkt::Packet& frame, Instant now) {
+    std::unique_lock<std::mutex> lock(capture_mutex_, std::defer_lock);
+    if (exchange_ != nullptr) lock.lock();
     const FrameDirection way = direction == Direction::kIn ? FrameDirection::kIn : FrameDirection::kOut;
     for (uint32_t i = 0; i < captured_.size(); ++i) {
       if (captured_[i] != interface) continue;
       capture_->add_frame(i, way, static_cast<uint64_t>(now.ns() + unix_offset_ns_), frame);
     }
   });
-  return {};
 }
 
 Outcome<void> Host::start_control() {
@@ -328,7 +422,26 @@ Outcome<void> Host::drop_privileges() {
 }
 
 Observed Host::observed() {
-  return {*worker_, *loop_, config_, loop_->now(), clock_.cycles_per_ns(), ports_};
+  const auto broadcast = [this](const Request& request) {
+    for (const auto& shard : shards_) shard->post(request);
+  };
+  return {*worker_, *loop_, config_, loop_->now(), clock_.cycles_per_ns(), ports_, views_, broadcast};
+}
+
+// What the other workers say of themselves, each in its own thread; asked for when a question comes.
+bool Host::views_ready() {
+  if (shards_.empty()) return true;
+  if (!gathering_) {
+    for (const auto& shard : shards_) shard->ask_view();
+    gathering_ = true;
+  }
+  views_.clear();
+  for (const auto& shard : shards_) {
+    if (!shard->view_ready()) return false;
+    views_.push_back(&shard->view());
+  }
+  gathering_ = false;
+  return true;
 }
 
 // A link that goes down takes its routes and neighbours along, and comes back with an announcement. What an operator
@@ -360,7 +473,7 @@ void Host::chores(Instant now) {
   if (told_addresses_ != worker_->impl().ip.addresses_version()) {
     if (auto done = tell_addresses(); !done) fmt::print(stderr, "{}\n", done.error().to_string());
   }
-  if (control_ != nullptr) {
+  if (control_ != nullptr && control_->asked() && views_ready()) {
     control_->serve([this](std::string_view question) { return answer(question, observed()); });
   }
   if (Signals::take_dump()) {
@@ -368,6 +481,7 @@ void Host::chores(Instant now) {
                answer("stages", observed()));
   }
   if (capture_ && capture_flush_at_ <= now) {
+    const std::lock_guard lock(capture_mutex_);
     capture_->flush();
     capture_flush_at_ = now + kCaptureFlush;
   }
@@ -382,12 +496,32 @@ void Host::chores(Instant now) {
   }
 }
 
-int Host::run(Program& program) {
+void Host::begin_stop(int status) {
+  int none = 0;
+  if (status != 0) status_.compare_exchange_strong(none, status);
+  if (stopping_.exchange(true)) return;
+  if (exchange_ != nullptr) exchange_->wake_all();
+}
+
+int Host::run(std::span<const std::unique_ptr<Program>> programs) {
+  MR_ASSERT(programs.size() == workers());
   const Signals signals(waker_, options_.dump_on_signal);
-  loop_->set_interrupt([] { return Signals::stops() != 0; });
-  const int status = loop_->run(program);
+  loop_->set_interrupt([this] {
+    if (Signals::stops() != 0) begin_stop(0);
+    return stopping_.load(std::memory_order_relaxed);
+  });
+  for (uint32_t i = 1; i < workers(); ++i) {
+    std::optional<uint32_t> cpu = config_.cpu;
+    if (cpu) *cpu += i;
+    shards_[i - 1]->start(
+        *programs[i], cpu, [this] { return stopping_.load(std::memory_order_relaxed); },
+        [this](int status) { begin_stop(status); });
+  }
+  begin_stop(loop_->run(*programs[0]));
+  for (const auto& shard : shards_) shard->join();
+  if (exchange_ != nullptr) exchange_->clear();
   if (capture_) capture_->flush();
-  return status;
+  return status_;
 }
 
 }  // namespace millrace::runtime

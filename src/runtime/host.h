@@ -1,9 +1,12 @@
-// Host: everything of one process around one worker, made from a Config: pools, devices, worker, addresses, routes,
-// loop, capture, control socket. Either all of it comes up or a Failure says what did not, and nothing is left behind.
+// Host: everything of one process around its workers, made from a Config: pools, devices, workers, addresses, routes,
+// loops, capture, control socket. The first worker runs in the main thread; each further one is a Shard. Either all of it comes up or a Failure says what did not, and nothing is left behind.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +18,7 @@
 #include "runtime/memory.h"
 #include "runtime/pcapng.h"
 #include "runtime/report.h"
+#include "runtime/shard.h"
 #include "runtime/wake.h"
 #include "stack/worker.h"
 
@@ -35,7 +39,9 @@ class Host {
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
-  int run(Program& program);
+  /// One program a worker, the first for the main thread's.
+  int run(std::span<const std::unique_ptr<Program>> programs);
+  [[nodiscard]] uint32_t workers() const { return static_cast<uint32_t>(shards_.size()) + 1; }
   [[nodiscard]] const Stages& stages() const { return loop_->stages(); }
 
  private:
@@ -43,7 +49,11 @@ class Host {
   Outcome<void> set_up(const DriverRegistry& drivers);
   Outcome<void> make_pools(const DriverRegistry& drivers);
   Outcome<void> open_devices(const DriverRegistry& drivers);
+  Outcome<void> make_shards(const DriverRegistry& drivers);
+  void choose_map();
+  [[nodiscard]] stack::WorkerConfig worker_config(uint32_t shard) const;
   Outcome<void> make_worker();
+  Outcome<void> share_tables();
   Outcome<void> add_interfaces();
   void attach_frame_client();
   Outcome<void> add_loopback();
@@ -55,6 +65,9 @@ class Host {
   Outcome<void> tell_addresses();
   void follow_links();
   void chores(Instant now);
+  void tap(stack::Worker& worker);
+  void begin_stop(int status);
+  bool views_ready();
   [[nodiscard]] Observed observed();
 
   conf::Config config_;
@@ -66,10 +79,16 @@ class Host {
   std::unique_ptr<RegionPacketPool> frames_;
   std::unique_ptr<RegionPacketPool> references_;
   Resources resources_;
+  steer::ShardMap map_;
+  uint64_t seed_ = 0;
+  std::unique_ptr<Exchange> exchange_;           // only with several workers
+  std::vector<std::unique_ptr<Shard>> shards_;   // workers 1 and on
   std::unique_ptr<stack::Worker> worker_;
   std::vector<std::unique_ptr<Device>> devices_;
+  std::vector<std::vector<std::unique_ptr<Device>>> queues_;  // of workers 1 and on, by interface, until they are given
   std::vector<ObservedPort> ports_;
   std::unique_ptr<Loop> loop_;
+  std::mutex capture_mutex_;  // several workers write one file
   std::optional<Capture> capture_;
   std::vector<IfIndex> captured_;  // capture interface number -> worker's
   int64_t unix_offset_ns_ = 0;     // wall clock minus our clock
@@ -85,6 +104,10 @@ class Host {
   Instant look_at_links_{};
   uint32_t told_addresses_ = 0;  // version of the addresses that devices know
   bool failed_ = false;
+  bool gathering_ = false;  // a question waits for the other workers' views
+  std::vector<const WorkerView*> views_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<int> status_{0};
 };
 
 }  // namespace millrace::runtime

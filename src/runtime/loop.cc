@@ -75,16 +75,27 @@ void Loop::stop(int status) {
 size_t Loop::receive_and_input(StageTimer& timer) {
   size_t count = 0;
   for (const auto& port : ports_) {
-    if (port->device == nullptr) continue;
-    size_t n = port->device->receive(burst_);
-    if (n == 0) continue;
-    timer.done(Stage::kReceive);
-    count += n;
-    if (frame_client_ != nullptr && port == ports_.front()) n = frame_client_->input({burst_.data(), n}, now_);
-    if (n != 0) worker_.input(port->interface, {burst_.data(), n}, now_);
-    timer.done(Stage::kInput);
+    if (port->device != nullptr) count += receive(*port, timer);
   }
   stages_.rx_frames += count;
+  if (exchange_ == nullptr) return count;
+  count += exchange_->take_in(self_, now_);
+  exchange_->hand_out(self_);
+  timer.done(Stage::kInput);
+  return count;
+}
+
+size_t Loop::receive(Port& port, StageTimer& timer) {
+  std::span<pkt::Packet*> room = burst_;
+  if (exchange_ != nullptr) room = room.first(std::min(room.size(), worker_.hand_over_room()));
+  if (room.empty()) return 0;
+  const size_t count = port.device->receive(room);
+  if (count == 0) return 0;
+  timer.done(Stage::kReceive);
+  size_t n = count;
+  if (frame_client_ != nullptr && &port == ports_.front().get()) n = frame_client_->input(room.first(n), now_);
+  if (n != 0) worker_.input(port.interface, room.first(n), now_);
+  timer.done(Stage::kInput);
   return count;
 }
 
@@ -191,6 +202,7 @@ bool Loop::turn(Program& program) {
     timer.done(Stage::kTimers);
   }
   work += send(timer);
+  if (exchange_ != nullptr) exchange_->hand_out(self_);
   if (work != 0) {
     ++stages_.busy_turns;
   } else {
@@ -257,6 +269,7 @@ void Loop::sleep(Duration longest) {
     armed = port->device->arm_wait() && armed && port->waiting == 0;
     if (port->device->wait_fd() >= 0) waits_.push_back({port->device->wait_fd(), POLLIN, 0});
   }
+  if (exchange_ != nullptr && armed) armed = exchange_->prepare_sleep(self_);
   if (armed && !(interrupt_ && interrupt_())) {
     const Instant before = clock_.now();
     const timespec timeout{longest.ns() / 1'000'000'000, longest.ns() % 1'000'000'000};
@@ -265,6 +278,7 @@ void Loop::sleep(Duration longest) {
     ++stages_.sleeps;
     stages_.slept_ns += static_cast<uint64_t>((clock_.now() - before).ns());
   }
+  if (exchange_ != nullptr) exchange_->end_sleep(self_);
   for (const auto& port : ports_) {
     if (port->device != nullptr) port->device->disarm_wait();
   }

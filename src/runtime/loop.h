@@ -15,6 +15,7 @@
 #include "millrace/program.h"
 #include "runtime/clock.h"
 #include "runtime/device.h"
+#include "runtime/exchange.h"
 #include "runtime/frame_client.h"
 #include "runtime/stages.h"
 #include "runtime/wake.h"
@@ -33,6 +34,12 @@ class Loop final : public Door {
   void attach_loopback(IfIndex interface);
   /// Gives the first attached device's frames to `client` before the worker, and takes frames from both. Borrowed.
   void set_frame_client(FrameClient* client) { frame_client_ = client; }
+  /// This loop's worker is number `self` of several; borrowed. No frame is taken from a device while the worker's
+  /// outboxes have no room.
+  void set_exchange(Exchange* exchange, uint32_t self) {
+    exchange_ = exchange;
+    self_ = self;
+  }
   /// Called about once a millisecond when busy and before each sleep, with the loop's own idea of time.
   void set_chores(std::function<void(Instant)> chores) { chores_ = std::move(chores); }
   /// Whether to end, asked every turn.
@@ -65,6 +72,7 @@ class Loop final : public Door {
   class StageTimer;
 
   size_t receive_and_input(StageTimer& timer);
+  size_t receive(Port& port, StageTimer& timer);
   size_t run_program(Program& program);
   void run_timers();
   size_t send(StageTimer& timer);
@@ -83,6 +91,8 @@ class Loop final : public Door {
   Clock& clock_;
   conf::LoopSettings settings_;
   const Waker& waker_;
+  Exchange* exchange_ = nullptr;
+  uint32_t self_ = 0;
   Net net_{*this};
   std::vector<std::unique_ptr<Port>> ports_;
   std::vector<pkt::Packet*> burst_;

@@ -23,6 +23,37 @@ std::string interface_name(const Observed& observed, IfIndex index) {
   return fmt::format("if{}", static_cast<unsigned>(index));
 }
 
+// Of all workers together.
+std::vector<stack::CounterValue> all_counters(const Observed& observed) {
+  auto sum = observed.worker.counters();
+  for (const WorkerView* other : observed.others) {
+    for (size_t i = 0; i < sum.size() && i < other->counters.size(); ++i) sum[i].value += other->counters[i].value;
+  }
+  return sum;
+}
+
+DeviceCounters all_queues(const Observed& observed, size_t port) {
+  DeviceCounters sum = observed.ports[port].device->counters();
+  for (const WorkerView* other : observed.others) {
+    if (port >= other->devices.size()) continue;
+    const DeviceCounters& d = other->devices[port];
+    sum.rx_frames += d.rx_frames;
+    sum.rx_bytes += d.rx_bytes;
+    sum.tx_frames += d.tx_frames;
+    sum.tx_bytes += d.tx_bytes;
+    sum.rx_dropped += d.rx_dropped;
+    sum.rx_errors += d.rx_errors;
+    sum.tx_errors += d.tx_errors;
+  }
+  return sum;
+}
+
+Stages all_stages(const Observed& observed) {
+  Stages sum = observed.loop.stages();
+  for (const WorkerView* other : observed.others) sum.add(other->stages);
+  return sum;
+}
+
 Table neighbours(const Observed& observed) {
   Table table({"address", "mac", "interface", "state"});
   for (const auto& n : observed.worker.neighbours()) {
@@ -62,11 +93,14 @@ Table sockets(const Observed& observed, bool internals) {
       columns.emplace_back(name);
     }
   }
+  const bool several = !observed.others.empty();
+  if (several) columns.insert(columns.begin() + 7, "worker");
   Table table(columns);
-  for (const stack::SocketInfo& s : observed.worker.sockets()) {
+  const auto add = [&](const stack::SocketInfo& s, size_t worker) {
     const std::string remote = s.state == "LISTEN" ? "*" : s.remote.to_string();
     std::vector<Table::Cell> row{s.protocol, s.receive_queue, s.send_queue, s.local.to_string(),
                                  remote,     s.state,         s.handle.index};
+    if (several) row.emplace_back(worker);
     const tcp::Info& t = s.tcp;
     if (internals && t.full) {
       const Table::Cell ssthresh = t.ssthresh == UINT32_MAX ? Table::Cell("-") : Table::Cell(t.ssthresh);
@@ -82,18 +116,23 @@ Table sockets(const Observed& observed, bool internals) {
       }
     }
     table.add(std::move(row));
+  };
+  for (const stack::SocketInfo& s : observed.worker.sockets()) add(s, 0);
+  for (size_t i = 0; i < observed.others.size(); ++i) {
+    for (const stack::SocketInfo& s : observed.others[i]->sockets) add(s, i + 1);
   }
   return table;
 }
 
 Table counters(const Observed& observed, bool all) {
   Table table({"counter", "value", "meaning"});
-  for (const stack::CounterValue& c : observed.worker.counters()) {
+  for (const stack::CounterValue& c : all_counters(observed)) {
     if (c.value != 0 || all) table.add({c.name, c.value, c.text});
   }
-  for (const ObservedPort& port : observed.ports) {
+  for (size_t i = 0; i < observed.ports.size(); ++i) {
+    const ObservedPort& port = observed.ports[i];
     if (port.device == nullptr) continue;
-    const DeviceCounters d = port.device->counters();
+    const DeviceCounters d = all_queues(observed, i);
     const struct {
       const char* name;
       uint64_t value;
@@ -113,7 +152,7 @@ Table counters(const Observed& observed, bool all) {
 }
 
 Table stages(const Observed& observed) {
-  const Stages& s = observed.loop.stages();
+  const Stages s = all_stages(observed);
   Table table({"stage", "cycles", "per busy turn", "share %"});
   uint64_t total = 0;
   for (const uint64_t cycles : s.cycles) total += cycles;
@@ -126,7 +165,7 @@ Table stages(const Observed& observed) {
 }
 
 Table loop_counts(const Observed& observed) {
-  const Stages& s = observed.loop.stages();
+  const Stages s = all_stages(observed);
   const uint64_t empty = s.turns - s.busy_turns;
   Table table({"loop", "value"});
   table.add({"turns", s.turns});

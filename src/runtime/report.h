@@ -1,6 +1,7 @@
 // What the control socket, SIGUSR1 and --stats show: tables of the worker's state, as text or JSON.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +21,14 @@ struct ObservedPort {
 
 class Loop;
 
+/// What another worker of the process says of itself.
+struct WorkerView {
+  std::vector<stack::SocketInfo> sockets{};
+  std::vector<stack::CounterValue> counters{};
+  Stages stages{};
+  std::vector<DeviceCounters> devices{};  ///< in the order of Observed::ports
+};
+
 /// Everything that a question or a command may be about; borrowed.
 struct Observed {
   stack::Worker& worker;
@@ -28,6 +37,8 @@ struct Observed {
   Instant now{};
   double cycles_per_ns = 1;
   std::span<const ObservedPort> ports{};
+  std::span<const WorkerView* const> others{};     ///< the other workers' views
+  std::function<void(const Request&)> broadcast{};  ///< lets the other workers carry a request out too
 };
 
 /// Answers "sockets [internals]", "counters [all]", "stages", "trace [CONNECTION | kept]", "neighbours", "routes",

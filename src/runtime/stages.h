@@ -25,6 +25,21 @@ struct Stages {
   uint64_t sleeps = 0;
   uint64_t slept_ns = 0;
 
+  /// Adds another thread's.
+  void add(const Stages& other) {
+    for (size_t i = 0; i < cycles.size(); ++i) cycles[i] += other.cycles[i];
+    empty_cycles += other.empty_cycles;
+    turns += other.turns;
+    busy_turns += other.busy_turns;
+    rx_frames += other.rx_frames;
+    tx_frames += other.tx_frames;
+    events += other.events;
+    ticks += other.ticks;
+    pumps += other.pumps;
+    held_back += other.held_back;
+    sleeps += other.sleeps;
+    slept_ns += other.slept_ns;
+  }
   [[nodiscard]] uint64_t& of(Stage stage) { return cycles[static_cast<size_t>(stage)]; }
   [[nodiscard]] uint64_t of(Stage stage) const { return cycles[static_cast<size_t>(stage)]; }
 };

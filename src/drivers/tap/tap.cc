@@ -43,14 +43,14 @@ Outcome<Descriptor> open_tun() {
   }
 }
 
-Outcome<void> attach(const Descriptor& fd, const std::string& name) {
+Outcome<void> attach(const Descriptor& fd, const std::string& name, bool several) {
   if (name.size() >= IFNAMSIZ) {
     return failure(fmt::format("TAP name '{}' has {} characters; the kernel takes at most {}", name, name.size(),
                                IFNAMSIZ - 1));
   }
   ifreq request{};
   std::memcpy(request.ifr_name, name.c_str(), name.size() + 1);
-  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR);
+  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (several ? IFF_MULTI_QUEUE : 0));
   if (ioctl(fd.get(), TUNSETIFF, &request) == 0) return {};
   const std::string what = fmt::format("cannot open TAP {}: {}", name, std::strerror(errno));
   switch (errno) {
@@ -110,25 +110,45 @@ class TapDriver final : public runtime::Driver {
 
   Outcome<void> prepare(const conf::Config&, std::span<const conf::Interface>) override { return {}; }
 
-  Outcome<std::unique_ptr<runtime::Device>> open(const conf::Config&, const conf::Interface& interface,
+  Outcome<std::unique_ptr<runtime::Device>> open(const conf::Config& config, const conf::Interface& interface,
                                                  const runtime::Resources& resources) override {
-    if (interface.queues > 1) return failure(fmt::format("interface {}: one queue is supported", interface.name));
+    auto devices = open_queues(config, interface, {&resources, 1});
+    if (!devices) return tl::unexpected<Failure>(devices.error());
+    return std::move(devices->front());
+  }
+
+  // The kernel sends a flow to the queue that last sent a frame of it: after the first frames each worker gets its own.
+  Outcome<std::vector<std::unique_ptr<runtime::Device>>> open_queues(
+      const conf::Config&, const conf::Interface& interface, std::span<const runtime::Resources> workers) override {
+    if (interface.queues > 1) {
+      return failure(fmt::format("interface {}: a TAP has one queue for each worker; leave queues out", interface.name));
+    }
     const std::string& tap = interface.device.empty() ? interface.name : interface.device;
-    auto fd = open_tun();
-    if (!fd) return tl::unexpected<Failure>(fd.error());
-    if (auto done = attach(*fd, tap); !done) return tl::unexpected<Failure>(done.error());
-    if (auto done = set_offloads(*fd, interface); !done) return tl::unexpected<Failure>(done.error());
     const link::DeviceLimits limits = limits_of(interface);
+    std::vector<Descriptor> queues;
+    for (size_t i = 0; i < workers.size(); ++i) {
+      auto fd = open_tun();
+      if (!fd) return tl::unexpected<Failure>(fd.error());
+      if (auto done = attach(*fd, tap, workers.size() > 1); !done) return tl::unexpected<Failure>(done.error());
+      if (auto done = set_offloads(*fd, interface); !done) return tl::unexpected<Failure>(done.error());
+      queues.push_back(std::move(*fd));
+    }
     if (auto done = configure_kernel_side(tap, limits.mtu, interface.kernel_addresses); !done) {
       return tl::unexpected<Failure>(done.error());
     }
-    if (large_ == nullptr) large_ = std::make_unique<LargePool>(*resources.memory, kLargeLimitBytes);
-    return std::make_unique<TapDevice>(interface.name, std::move(*fd), interface.mac.value_or(mac_of(tap)), limits,
-                                       resources, *large_);
+    std::vector<std::unique_ptr<runtime::Device>> devices;
+    for (size_t i = 0; i < workers.size(); ++i) {
+      const size_t limit = kLargeLimitBytes / workers.size();
+      if (i == large_.size()) large_.push_back(std::make_unique<LargePool>(*workers[i].memory, limit));
+      devices.push_back(std::make_unique<TapDevice>(interface.name, std::move(queues[i]),
+                                                    interface.mac.value_or(mac_of(tap)), limits, workers[i],
+                                                    *large_[i]));
+    }
+    return devices;
   }
 
  private:
-  std::unique_ptr<LargePool> large_;  // outlives every packet, as the driver does
+  std::vector<std::unique_ptr<LargePool>> large_;  // by worker; outlive every packet, as the driver does
 };
 
 }  // namespace

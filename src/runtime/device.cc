@@ -1,0 +1,22 @@
+#include "runtime/device.h"
+
+#include <fmt/format.h>
+
+namespace millrace::runtime {
+
+Outcome<std::vector<std::unique_ptr<Device>>> Driver::open_queues(const conf::Config& config,
+                                                                  const conf::Interface& interface,
+                                                                  std::span<const Resources> workers) {
+  if (workers.size() > 1) {
+    return failure(fmt::format("the driver '{}' of interface {} serves one worker, not {}", name(), interface.name,
+                               workers.size()),
+                   "set workers = 1, or use another driver");
+  }
+  auto device = open(config, interface, workers.front());
+  if (!device) return tl::unexpected<Failure>(device.error());
+  std::vector<std::unique_ptr<Device>> devices;
+  devices.push_back(std::move(*device));
+  return devices;
+}
+
+}  // namespace millrace::runtime
