@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -16,7 +17,9 @@ namespace millrace::ip {
 
 class DatagramIds {
  public:
-  explicit DatagramIds(uint64_t seed) : counters_(kCounters) {
+  /// Of several workers each takes every so many-th number, so that what one sends is never mixed with another's.
+  explicit DatagramIds(uint64_t seed, uint32_t workers = 1, uint32_t worker = 0)
+      : shift_(static_cast<uint32_t>(std::bit_width(workers - 1))), worker_(worker), counters_(kCounters) {
     base::Rng rng(seed);
     key_ = {rng.next(), rng.next()};
     for (uint32_t& counter : counters_) counter = static_cast<uint32_t>(rng.next());
@@ -29,11 +32,14 @@ class DatagramIds {
     std::memcpy(bytes.data() + 16, destination.bytes().data(), 16);
     bytes[32] = std::byte{protocol};
     const uint64_t hash = base::siphash(key_, bytes);
-    return static_cast<uint32_t>(hash) + counters_[(hash >> 32) % kCounters]++;
+    const uint32_t number = static_cast<uint32_t>(hash) + counters_[(hash >> 32) % kCounters]++;
+    return number << shift_ | worker_;
   }
 
  private:
   static constexpr size_t kCounters = 1'024;
+  uint32_t shift_;
+  uint32_t worker_;
   base::SipKey key_;
   std::vector<uint32_t> counters_;
 };

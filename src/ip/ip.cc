@@ -44,7 +44,7 @@ Ip::State::State(Ip& owner, const Config& c)
       error_limit(c.icmp_errors_per_second, std::max(1U, c.icmp_errors_per_second / 10)),
       echo_limit(c.icmp_echo_per_second, std::max(1U, c.icmp_echo_per_second / 10)),
       reassembly(config.settings, packets, counters, key_of(c.seed, 0x66726167)),
-      ids(c.seed ^ 0x69647300),
+      ids(c.seed ^ 0x69647300, c.workers, c.worker),
       pmtu(static_cast<uint32_t>(c.settings.pmtu_entries), key_of(c.seed, 0x706d7475)) {
   netifs.reserve(kMaxInterfaces);
   MR_ASSERT(c.worker < c.workers);
@@ -103,7 +103,7 @@ Result<IfIndex> Ip::add_interface(const link::NetifConfig& config) {
   s.netifs.push_back({config, index, true, link::TxQueue(s.config.transmit_queue)});
   limits_.push_back(config.limits);
   s.refresh_topology();
-  if (ethernet) {
+  if (ethernet && !s.following) {
     // RFC 4862 5.3. Several interfaces may share a MAC address; the first keeps the link-local address.
     const Prefix prefix{link_local_of(config), 64};
     if (s.addresses.find(prefix.addr) == nullptr) {

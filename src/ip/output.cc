@@ -65,6 +65,7 @@ uint16_t Ip::State::learn_mtu(const IpAddr& destination, uint16_t mtu, Instant n
   const Pmtu::Found lowered{std::max(mtu, least), mtu < least};
   counters.add(IpCounter::kPmtuLearned);
   pmtu.learn(destination, lowered, now + microseconds(config.settings.pmtu_age_us));
+  publish_mtu(destination);
   return pmtu.find(destination).mtu;
 }
 

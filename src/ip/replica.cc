@@ -91,6 +91,37 @@ TableMessage Ip::State::neighbour_news(IfIndex interface, const IpAddr& addr) co
   return m;
 }
 
+// A new path MTU, learned here or heard of.
+void Ip::State::publish_mtu(const IpAddr& destination) {
+  if (following) (void)following->mtus.add(IfIndex::kNone, destination);
+  for (Feed& feed : feeds) (void)feed.mtus.add(IfIndex::kNone, destination);
+}
+
+size_t Ip::State::tell_mtus(NeighbourSet& set, std::span<TableMessage> out) {
+  size_t n = 0;
+  while (n < out.size()) {
+    const auto key = set.take();
+    if (!key) break;
+    const Pmtu::Found found = pmtu.find(key->addr);
+    if (found.mtu == 0xffff) continue;  // forgotten meanwhile
+    TableMessage m;
+    m.kind = Kind::kPathMtu;
+    m.addr = key->addr;
+    m.mtu = found.mtu;
+    m.locked = found.locked;
+    out[n++] = m;
+  }
+  return n;
+}
+
+void Ip::State::hear_mtu(const TableMessage& m, Instant now) {
+  const Pmtu::Found before = pmtu.find(m.addr);
+  if (before.mtu <= m.mtu && (before.locked || !m.locked)) return;
+  pmtu.learn(m.addr, {m.mtu, m.locked}, now + microseconds(config.settings.pmtu_age_us));
+  ++ip.epoch_;  // whoever holds a route looks again
+  for (Feed& feed : feeds) (void)feed.mtus.add(IfIndex::kNone, m.addr);
+}
+
 size_t Ip::State::tell_replica(Feed& feed, std::span<TableMessage> out) {
   size_t n = 0;
   if (feed.doubt && n < out.size()) {
@@ -99,6 +130,7 @@ size_t Ip::State::tell_replica(Feed& feed, std::span<TableMessage> out) {
   }
   if (feed.tables && !out.empty()) fill_series(feed);
   while (n < out.size() && feed.at < feed.series.size()) out[n++] = feed.series[feed.at++];
+  n += tell_mtus(feed.mtus, out.subspan(n));
   while (n < out.size()) {
     const auto key = feed.neighbours.take();
     if (!key) break;
@@ -149,7 +181,7 @@ size_t Ip::State::tell_control(std::span<TableMessage> out) {
   };
   drain(following->wanted, Kind::kWanted);
   drain(following->confirmed, Kind::kConfirmed);
-  return n;
+  return n + tell_mtus(following->mtus, out.subspan(n));
 }
 
 void Ip::State::hear_control(const TableMessage& m, Instant now) {
@@ -169,6 +201,7 @@ void Ip::State::hear_control(const TableMessage& m, Instant now) {
       return;
     case Kind::kNeighbour: return adopt_neighbour(m, now);
     case Kind::kDoubt: return doubt_neighbours(now);
+    case Kind::kPathMtu: return hear_mtu(m, now);
     default: return;
   }
 }
@@ -222,7 +255,7 @@ size_t Ip::tell(uint32_t worker, std::span<TableMessage> out) {
 
 bool Ip::has_news(uint32_t worker) const {
   const State& s = *state_;
-  if (s.following) return worker == 0 && !(s.following->wanted.empty() && s.following->confirmed.empty());
+  if (s.following) return worker == 0 && !s.following->empty();
   return worker >= 1 && worker <= s.feeds.size() && !s.feeds[worker - 1].empty();
 }
 
@@ -231,6 +264,8 @@ void Ip::hear(uint32_t worker, std::span<const TableMessage> news, Instant now) 
   for (const TableMessage& m : news) {
     if (s.following) {
       if (worker == 0) s.hear_control(m, now);
+    } else if (m.kind == Kind::kPathMtu) {
+      s.hear_mtu(m, now);
     } else if (worker >= 1 && worker <= s.feeds.size() && (m.kind == Kind::kWanted || m.kind == Kind::kConfirmed)) {
       s.hear_replica(s.feeds[worker - 1], m, now);
     }

@@ -29,6 +29,7 @@ struct TableMessage {
     kEnd,        ///< what came since kBegin is in force
     kNeighbour,  ///< `interface`, `addr`, `mac`, `state`: kReachable stands for kDelay and kProbe too
     kDoubt,      ///< changes were lost: ask again for every neighbour in use
+    kPathMtu,    ///< datagrams to `addr` may have `mtu` bytes; both ways: who learns it tells, the control worker tells all
     // To the control worker.
     kWanted,     ///< packets wait for `addr`, or are sent to it while it is stale
     kConfirmed,  ///< progress through `addr`
@@ -36,6 +37,8 @@ struct TableMessage {
   Kind kind = Kind::kDoubt;
   neigh::State state = neigh::State::kFailed;
   bool up = false;
+  bool locked = false;  ///< see Pmtu::Found
+  uint16_t mtu = 0;
   IfIndex interface = IfIndex::kNone;
   MacAddr mac{};
   IpAddr addr{};
@@ -68,15 +71,16 @@ class NeighbourSet {
 
 /// What one replica has not been told yet; the control worker has one for each.
 struct Feed {
-  Feed(uint32_t limit, const base::SipKey& key) : neighbours(limit, key) {}
+  Feed(uint32_t limit, const base::SipKey& key) : neighbours(limit, key), mtus(limit, key) {}
 
   NeighbourSet neighbours;
+  NeighbourSet mtus;           ///< destinations; full: a replica that is not told learns by itself
   bool doubt = false;          ///< `neighbours` overflowed and was emptied
   bool tables = true;          ///< links, addresses and routes changed since `series` was made
   std::vector<TableMessage> series;  ///< begin, links, addresses, routes, end; sent up to `at`
   size_t at = 0;
 
-  [[nodiscard]] bool empty() const { return neighbours.empty() && !doubt && !tables && at == series.size(); }
+  [[nodiscard]] bool empty() const { return neighbours.empty() && mtus.empty() && !doubt && !tables && at == series.size(); }
   void changed(IfIndex interface, const IpAddr& addr) {
     if (neighbours.add(interface, addr)) return;
     neighbours.clear();
@@ -86,10 +90,12 @@ struct Feed {
 
 /// What a replica has to ask of the control worker, and the tables it is being told.
 struct Following {
-  Following(uint32_t limit, const base::SipKey& key) : wanted(limit, key), confirmed(limit, key) {}
+  Following(uint32_t limit, const base::SipKey& key) : wanted(limit, key), confirmed(limit, key), mtus(limit, key) {}
 
   NeighbourSet wanted;
   NeighbourSet confirmed;
+  NeighbourSet mtus;
+  [[nodiscard]] bool empty() const { return wanted.empty() && confirmed.empty() && mtus.empty(); }
   std::vector<TableMessage> coming;  ///< since kBegin
   bool in_series = false;
 };

@@ -189,6 +189,9 @@ struct Ip::State {
   void publish(neigh::Entry& entry);
   void publish_gone(IfIndex interface, const IpAddr& addr);
   void publish_tables();
+  void publish_mtu(const IpAddr& destination);
+  size_t tell_mtus(NeighbourSet& set, std::span<TableMessage> out);
+  void hear_mtu(const TableMessage& m, Instant now);
   void fill_series(Feed& feed);
   TableMessage neighbour_news(IfIndex interface, const IpAddr& addr) const;
   size_t tell_replica(Feed& feed, std::span<TableMessage> out);

@@ -16,7 +16,7 @@ bool is_about_tables(const Request& r) {
   return std::holds_alternative<req::AddAddress>(r) || std::holds_alternative<req::RemoveAddress>(r) ||
          std::holds_alternative<req::AddRoute>(r) || std::holds_alternative<req::RemoveRoute>(r) ||
          std::holds_alternative<req::SetLink>(r) || std::holds_alternative<req::AddNeighbour>(r) ||
-         std::holds_alternative<req::RemoveNeighbour>(r);
+         std::holds_alternative<req::RemoveNeighbour>(r) || std::holds_alternative<req::SetInterface>(r);
 }
 
 }  // namespace

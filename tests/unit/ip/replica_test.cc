@@ -272,6 +272,19 @@ TEST_F(Replica, LostChangesEndInDoubtAndNotInAWrongAddress) {
   EXPECT_EQ(last_, kOtherMac);
 }
 
+TEST_F(Replica, APathMtuLearnedAnywhereIsKnownEverywhere) {
+  const IpAddr far = addr("203.0.113.9");
+  EXPECT_EQ(replica_->ip->learn_mtu(far, 1'300, now_), 1'300);
+  EXPECT_EQ(control_->ip->route(far, {}, 0)->mtu, 1'500);
+  talk();
+  EXPECT_EQ(control_->ip->route(far, {}, 0)->mtu, 1'300);
+  EXPECT_EQ(control_->ip->learn_mtu(far, 1'280, now_), 1'280);
+  const uint16_t epoch = replica_->ip->epoch();
+  talk();
+  EXPECT_EQ(replica_->ip->route(far, {}, 0)->mtu, 1'280);
+  EXPECT_NE(replica_->ip->epoch(), epoch);
+}
+
 TEST_F(Replica, ALinkThatGoesDownIsForgottenEverywhere) {
   EXPECT_FALSE(send(kPeer));
   ASSERT_TRUE(control_->ip->set_link(control_->interface, false, now_));
