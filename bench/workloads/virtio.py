@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""millrace-httpd against millrace-load over a virtio link without any kernel: the server on net_virtio_user and CPU 0, the
-generator on net_vhost and CPU 1. 64 B HTTP and raw echo at several counts of connections, sent from templates (at most
-1,024 requests in flight on random connections where there are 100,000 or more); 64 B UDP echo; 16 MiB responses on one
-connection with TSO and without, by the generator's full stack.
+"""millrace-httpd against millrace-load over a virtio link without any kernel: the server on net_virtio_user and CPU 0,
+the generator on net_vhost and CPU 1. 64 B HTTP and raw echo at several counts of connections, sent from templates (at
+most 1,024 requests in flight on random connections where there are 100,000 or more); 64 B UDP echo; 16 MiB
+responses on one connection with TSO and without, by the generator's full stack.
 
 Needs huge pages (it reserves them for the run if it may) and two CPUs.
 

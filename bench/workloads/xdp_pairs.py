@@ -41,7 +41,8 @@ def main():
     parser.add_argument("--mode", default="auto")
     options = tap_pairs.options_of(parser)
     world.enter()
-    pairs.emit(f"\n### AF_XDP on veth and a kernel client\n\n`bench/workloads/xdp_pairs.py --pairs {options.pairs} --seconds "
+    pairs.emit("\n### AF_XDP on veth and a kernel client\n\n"
+               f"`bench/workloads/xdp_pairs.py --pairs {options.pairs} --seconds "
                f"{options.seconds:g}`; {pairs.machine()}\n")
     pairs.emit("| case | millrace-httpd, AF_XDP | epoll_httpd, kernel | ratio |\n|---|---|---|---|")
     peers = [("epoll", ""), ("epoll, busy", ", peer busy-polling")]

@@ -47,7 +47,9 @@ BookEntry* AddressBook::find_entry(const IpAddr& addr) {
   const auto found = std::ranges::find_if(list_, [&](const BookEntry& e) { return e.prefix.addr == addr; });
   return found == list_.end() ? nullptr : &*found;
 }
-const BookEntry* AddressBook::find(const IpAddr& addr) const { return const_cast<AddressBook*>(this)->find_entry(addr); }
+const BookEntry* AddressBook::find(const IpAddr& addr) const {
+  return const_cast<AddressBook*>(this)->find_entry(addr);
+}
 
 // Preferred or deprecated, by the clock.
 void AddressBook::settle_state(BookEntry& e, Instant now) {

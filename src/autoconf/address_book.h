@@ -1,6 +1,6 @@
-// Every address that an interface has or wants, with its origin, lifetimes and Guard (RFC 4862 2, 5.4, 5.5.4; RFC 5227).
-// Only usable ones (optimistic, preferred, deprecated) are also in ip::Addresses. Pure state: what changed and what to
-// send comes out as a BookStep.
+// Every address that an interface has or wants, with its origin, lifetimes and Guard (RFC 4862 2, 5.4, 5.5.4; RFC
+// 5227). Only usable ones (optimistic, preferred, deprecated) are also in ip::Addresses. Pure state: what changed and
+// what to send comes out as a BookStep.
 //
 // Limit: kMaxAddresses a worker; beyond it add() says kTooMany and the address is not there.
 #pragma once

@@ -18,7 +18,7 @@ struct GuardTiming {
   Duration first_delay = seconds(1);      ///< the first probe waits between 0 and this
   Duration probe_min = seconds(1);        ///< between probes, and the last one waits for answers as long
   Duration probe_max = seconds(1);
-  Duration announce_wait{};               ///< from the last probe to the first announcement, instead of the above, if set
+  Duration announce_wait{};  ///< from the last probe to the first announcement, instead of the above, if set
   uint8_t announcements = 1;
   Duration announce_interval = seconds(2);
   Duration defend_interval{};             ///< at most one defence in this time; 0: conflicts are not answered

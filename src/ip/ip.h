@@ -213,10 +213,10 @@ class Ip {
     /// are told not to fragment it either.
     bool may_fragment = false;
   };
-  /// Adds the IP header to a transport datagram (taken, also on an error; checksum already complete or left to the device
-  /// by flags), frames it and queues it on the interface. For everything but the bulk of TCP. A datagram that waits for
-  /// a neighbour counts as sent. kTooBig (beyond the path's MTU, or 65,535 bytes), kNoBuffers, kNetUnreachable (the
-  /// route's interface is gone).
+  /// Adds the IP header to a transport datagram (taken, also on an error; checksum already complete or left to the
+  /// device by flags), frames it and queues it on the interface. For everything but the bulk of TCP. A datagram that
+  /// waits for a neighbour counts as sent. kTooBig (beyond the path's MTU, or 65,535 bytes), kNoBuffers,
+  /// kNetUnreachable (the route's interface is gone).
   Result<void> send(const SendArgs& args, pkt::Packet* packet, Instant now);
 
   /// A packet-too-big that its owner has validated (PathError::kPacketTooBig): remembers `mtu` for the destination,

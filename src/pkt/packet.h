@@ -130,8 +130,8 @@ inline constexpr uint16_t kFrameRoom = 2048;
 /// Appends the chain `tail` (taken) to the chain `head`.
 void chain(Packet& head, Packet* tail);
 
-/// memcpy out of the compiler's sight: where it knows a bound of the length, as of a segment's, it makes a `rep movs` of
-/// it, which starts slowly.
+/// memcpy out of the compiler's sight: where it knows a bound of the length, as of a segment's, it makes a `rep movs`
+/// of it, which starts slowly.
 void copy_bytes(std::byte* to, const std::byte* from, size_t n);
 
 /// Copies up to out.size() bytes, starting `offset` bytes into the chain; returns how many there were.

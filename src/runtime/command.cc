@@ -50,7 +50,9 @@ class Command {
   const Observed& observed_;
 };
 
-tl::unexpected<Failure> wrong(std::string text, std::string hint = {}) { return failure(std::move(text), std::move(hint)); }
+tl::unexpected<Failure> wrong(std::string text, std::string hint = {}) {
+  return failure(std::move(text), std::move(hint));
+}
 
 std::optional<int64_t> number(std::string_view text) {
   int64_t value = 0;
@@ -158,7 +160,8 @@ Said Command::route() {
     if (!options->via) return wrong("a route needs via GATEWAY or dev INTERFACE");
     const auto toward = observed_.worker.find_route(*options->via, 0);
     if (!toward || !toward->gateway.is_unspecified()) {
-      return wrong(fmt::format("the gateway {} is on no link", options->via->to_string()), "name one with dev INTERFACE");
+      return wrong(fmt::format("the gateway {} is on no link", options->via->to_string()),
+                   "name one with dev INTERFACE");
     }
     index = toward->interface;
   } else {
@@ -203,7 +206,8 @@ Said Command::neighbour() {
     if (!index) return tl::unexpected<Failure>(index.error());
     const auto addr = IpAddr::parse(address);
     const auto mac = MacAddr::parse(station);
-    if (!addr || !mac) return wrong("expected: neighbour add INTERFACE ADDRESS MAC, such as mr0 198.18.0.9 02:00:00:00:00:09");
+    if (!addr || !mac)
+      return wrong("expected: neighbour add INTERFACE ADDRESS MAC, such as mr0 198.18.0.9 02:00:00:00:00:09");
     return ask(req::AddNeighbour{*index, *addr, *mac}, fmt::format("{} is at {}", address, mac->to_string()),
                fmt::format("cannot add {}", address));
   }

@@ -22,7 +22,8 @@ namespace millrace::runtime {
 ///
 ///   link IF up|down
 ///   address add IF PREFIX | address delete IF ADDRESS
-///   route add PREFIX|default [via GATEWAY] [dev IF] [metric N] [table N] | route delete PREFIX|default [dev IF] [table N]
+///   route add PREFIX|default [via GATEWAY] [dev IF] [metric N] [table N]
+///   route delete PREFIX|default [dev IF] [table N]
 ///   neighbour add IF ADDRESS MAC | neighbour delete ADDRESS [dev IF] | neighbour flush [IF]
 ///   set SECTION.NAME VALUE
 [[nodiscard]] Outcome<std::string> command(std::span<const std::string_view> words, const Observed& observed);

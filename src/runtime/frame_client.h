@@ -1,5 +1,5 @@
-// FrameClient: a program's door to whole frames, beside the worker's. A load generator uses it to send packets made from
-// templates; the worker still answers ARP, ND and everything else.
+// FrameClient: a program's door to whole frames, beside the worker's. A load generator uses it to send packets made
+// from templates; the worker still answers ARP, ND and everything else.
 #pragma once
 
 #include <span>

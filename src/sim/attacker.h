@@ -20,8 +20,8 @@ struct Forged {
 /// A SYN from nowhere for a listener that one of the observed connections belongs to; its answer reaches nobody.
 [[nodiscard]] std::optional<Forged> forge_syn(Observer& observer, base::Rng& rng, const std::array<MacAddr, 2>& macs);
 
-/// A forged segment against one of the observed connections; nothing if none is in a state to be attacked. `prompt` says
-/// of each host that a frame is dealt with before anything that comes later.
+/// A forged segment against one of the observed connections; nothing if none is in a state to be attacked. `prompt`
+/// says of each host that a frame is dealt with before anything that comes later.
 [[nodiscard]] std::optional<Forged> forge(Observer& observer, base::Rng& rng, const std::array<MacAddr, 2>& macs,
                                           const std::array<bool, 2>& prompt);
 

@@ -61,8 +61,8 @@ void Host::make_lanes(uint64_t seed, bool record) {
   for (uint32_t i = 0; i < plan_.workers; ++i) {
     config.shard = i;
     shared_.lanes.push_back(std::make_unique<Lane>(shared_, i, config, record, plan_.pump));
-    const auto added =
-        shared_.lanes[i]->recorder().add_interface({"sim0", link::LinkKind::kEthernet, plan_.nic.mac, plan_.nic.limits});
+    const auto added = shared_.lanes[i]->recorder().add_interface(
+        {"sim0", link::LinkKind::kEthernet, plan_.nic.mac, plan_.nic.limits});
     if (!added) return hooks_.fail(text("add_interface failed: ", describe(added.error())));
     shared_.interface = *added;
   }

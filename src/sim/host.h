@@ -1,5 +1,5 @@
-// A simulated machine: one worker or several (lane.h) behind one NIC, with their pools and programs. The NIC spreads over
-// its queues as it likes, by a table that need not be the workers' and may change while they run.
+// A simulated machine: one worker or several (lane.h) behind one NIC, with their pools and programs. The NIC spreads
+// over its queues as it likes, by a table that need not be the workers' and may change while they run.
 #pragma once
 
 #include <functional>

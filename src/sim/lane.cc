@@ -243,8 +243,8 @@ std::string Lane::check_ledger() {
                        impl.tcp.counter(tcp::Counter::kDropChecksum);
   const uint64_t udp = impl.udp.counter(udp::Counter::kIn) + impl.udp.counter(udp::Counter::kDropHeader);
   if (in == tcp + udp + below.consumed + below.dropped + gone) return {};
-  return text(in, " frames came in, ", tcp, " reached TCP, ", udp, " UDP, ", gone, " were handed over, ", below.consumed,
-              " were consumed and ", below.dropped, " dropped below TCP");
+  return text(in, " frames came in, ", tcp, " reached TCP, ", udp, " UDP, ", gone, " were handed over, ",
+              below.consumed, " were consumed and ", below.dropped, " dropped below TCP");
 }
 
 void Lane::clear_rings(pkt::PacketPool& frames, pkt::PacketPool& references) {

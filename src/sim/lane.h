@@ -1,6 +1,6 @@
-// One worker of a simulated host with its program and its loop, like the real one: take what other workers handed over, receive a
-// burst, input, events to the program, advance, events, output, transmit, hand over. Frames and news between workers wait
-// in rings of little room for a random time.
+// One worker of a simulated host with its program and its loop, like the real one: take what other workers handed over,
+// receive a burst, input, events to the program, advance, events, output, transmit, hand over. Frames and news between
+// workers wait in rings of little room for a random time.
 #pragma once
 
 #include <deque>

@@ -55,8 +55,8 @@ World::World(const Plan& plan, const WorldOptions& options)
     hosts_[i] = std::make_unique<Host>(heap_, frames_, observer_, plan_.host[i], static_cast<int>(i), rng_.next(),
                                        options.record, std::move(hooks));
     for (uint32_t worker = 0; worker < hosts_[i]->workers(); ++worker) {
-      traffic_[i].push_back(std::make_unique<Traffic>(plan_, static_cast<int>(i), worker, hosts_[i]->shards(), kAddresses,
-                                                      accepted_[i], session_hooks_));
+      traffic_[i].push_back(std::make_unique<Traffic>(plan_, static_cast<int>(i), worker, hosts_[i]->shards(),
+                                                      kAddresses, accepted_[i], session_hooks_));
     }
   }
 }
@@ -288,8 +288,8 @@ std::string World::statistics() {
                 "+", s.lost_in_queue, "+", s.lost_in_partition, " duplicated ", s.duplicated, " reordered ",
                 s.reordered, " corrupted ", s.corrupted, "; NIC tx ", n.tx_packets, "->", n.tx_frames, " rx ",
                 n.rx_frames, " merged ", n.rx_merged, " ring full ", n.rx_ring_full, " no buffer ", n.rx_no_buffer,
-                " turns ", hosts_[i]->turns(), " pumps ", hosts_[i]->pumps(), " workers ", hosts_[i]->workers(), " handed over ",
-                hosts_[i]->handed_over(), "\n");
+                " turns ", hosts_[i]->turns(), " pumps ", hosts_[i]->pumps(), " workers ", hosts_[i]->workers(),
+                " handed over ", hosts_[i]->handed_over(), "\n");
   }
   out += text("forged ", forged_, "\n");
   return out;

@@ -19,8 +19,8 @@ inline constexpr uint32_t kControl = 0;
 /// The owner of an Ethernet frame, or kHere.
 [[nodiscard]] uint32_t steer(const pkt::Packet& frame, const ShardMap& map);
 
-/// The owner of a datagram whose transport header and payload, or what there is of them, are `transport`; kHere where the
-/// protocol has no ports.
+/// The owner of a datagram whose transport header and payload, or what there is of them, are `transport`; kHere where
+/// the protocol has no ports.
 [[nodiscard]] uint32_t steer_transport(const ShardMap& map, const IpAddr& source, const IpAddr& destination,
                                        uint8_t protocol, std::span<const std::byte> transport);
 

@@ -9,8 +9,8 @@ namespace {
 // Shorter spans do not repay the wider registers.
 constexpr size_t kMinWide = 256;
 
-typedef uint64_t Lanes2 __attribute__((vector_size(16)));
-typedef uint64_t Lanes4 __attribute__((vector_size(32)));
+using Lanes2 [[gnu::vector_size(16)]] = uint64_t;
+using Lanes4 [[gnu::vector_size(32)]] = uint64_t;
 
 // Sum of the n bytes at p; n is a multiple of twice the size of Lanes.
 template <class Lanes>

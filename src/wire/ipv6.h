@@ -154,16 +154,16 @@ inline Ipv6Upper find_upper(const Ipv6View& view) {
   return detail::walk_extension_headers(view.datagram(), view.destination().is_multicast());
 }
 
-/// The same for a datagram of which only the first bytes lie in one piece (`head`): kTruncated may mean that they do not
-/// reach far enough.
+/// The same for a datagram of which only the first bytes lie in one piece (`head`): kTruncated may mean that they do
+/// not reach far enough.
 inline Ipv6Upper find_upper(const Ipv6View& view, Bytes head) {
   if (!detail::is_extension_header(view.next_header())) return find_upper(view);
   const size_t length = view.total_length() < head.size() ? view.total_length() : head.size();
   return detail::walk_extension_headers(head.first(length), view.destination().is_multicast());
 }
 
-/// Behind the header of a first fragment (`fragment.status` is kFragment): kTruncated if the chain of headers goes on in
-/// another fragment, which RFC 7112 forbids.
+/// Behind the header of a first fragment (`fragment.status` is kFragment): kTruncated if the chain of headers goes on
+/// in another fragment, which RFC 7112 forbids.
 inline Ipv6Upper find_upper_behind(Bytes datagram, const Ipv6Upper& fragment) {
   return detail::walk_behind_fragment(datagram, fragment);
 }

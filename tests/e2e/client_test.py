@@ -69,7 +69,7 @@ def echoes_raw_bytes(w):
 
 
 def sends_from_templates(w):
-    """Connections beside the stack: the kernel must find them good TCP, with and without timestamps, until their end."""
+    """Connections beside the stack: the kernel must find them good TCP, with timestamps and without, to the end."""
     peer(w)
     for target in TARGETS:
         for more in ((), ("--no-timestamps",)):

@@ -39,8 +39,10 @@ def answers_every_type_over_both_families(w):
     setup(w)
     for address in (world.STACK4, world.STACK6):
         for name, kind, want in (("web.example.org", "A", "192.0.2.3"), ("ns1.example.org", "AAAA", "fd00:6d72::2"),
-                                 ("example.org", "NS", "ns1.example.org."), ("example.org", "MX", "10 mail.example.org."),
-                                 ("example.org", "TXT", '"of the stack"'), ("www.example.org", "CNAME", "web.example.org.")):
+                                 ("example.org", "NS", "ns1.example.org."),
+                                 ("example.org", "MX", "10 mail.example.org."),
+                                 ("example.org", "TXT", '"of the stack"'),
+                                 ("www.example.org", "CNAME", "web.example.org.")):
             said = dig(w, address, "+short", name, kind).strip()
             expect(said == want, f"{address}: {name} {kind}: {said!r}")
         said = dig(w, address, "www.example.org", "A")

@@ -36,7 +36,8 @@ def counters(w):
 def fetch(w, seconds=10):
     began = time.monotonic()
     done = w.run("curl", "-sS", "-o", w.path("body"), "-w", "%{size_download}", "--max-time", seconds, URL, check=False)
-    world.expect(done.returncode == 0 and done.stdout == "100000", f"the page was not served: {done.stdout}{done.stderr}")
+    world.expect(done.returncode == 0 and done.stdout == "100000",
+                 f"the page was not served: {done.stdout}{done.stderr}")
     return time.monotonic() - began
 
 

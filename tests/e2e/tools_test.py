@@ -92,7 +92,8 @@ def neighbours_of_both_families(w):
 def netstat_shows_sockets_internals_and_statistics(w):
     serve(w)
     w.run("curl", "-s", f"http://{world.STACK4}/")
-    held = subprocess.Popen(["curl", "-s", "--limit-rate", "50k", "-o", "/dev/null", f"http://{world.STACK4}/bytes/5000000"])
+    held = subprocess.Popen(["curl", "-s", "--limit-rate", "50k", "-o", "/dev/null",
+                             f"http://{world.STACK4}/bytes/5000000"])
     w.wait(lambda: any(r["state"] == "ESTABLISHED" for r in rows(w, "netstat")), 5)
     contains(tool(w, "netstat").stdout, "Proto", "LISTEN", "ESTABLISHED")
     world.expect("ESTABLISHED" not in tool(w, "netstat", "-l").stdout, "-l shows connections")
@@ -112,7 +113,8 @@ def sysctl_changes_take_hold(w):
     contains(tool(w, "sysctl", "-d", "tcp.initial_window").stdout, "1 to 64", "RFC 6928")
     tool(w, "sysctl", "tcp.mss=1000")
     w.run("curl", "-s", f"http://{world.STACK4}/")
-    held = subprocess.Popen(["curl", "-s", "--limit-rate", "50k", "-o", "/dev/null", f"http://{world.STACK4}/bytes/5000000"])
+    held = subprocess.Popen(["curl", "-s", "--limit-rate", "50k", "-o", "/dev/null",
+                             f"http://{world.STACK4}/bytes/5000000"])
     w.wait(lambda: any(r["state"] == "ESTABLISHED" for r in rows(w, "netstat")), 5)
     contains(w.run("ss", "-tin", "dst", world.STACK4).stdout, " mss:988 ")  # 1,000 less the timestamps
     held.kill()

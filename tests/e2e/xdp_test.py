@@ -123,7 +123,8 @@ def takes_every_queue(w):
     basics.downloads(w, site, site.v4, 100 << 20)
     basics.uploads(w, site, site.v6, 100 << 20)
     counts = w.run("ethtool", "-S", "wire1", ns="stack").stdout
-    busy = [line for line in counts.splitlines() if "xdp_packets" in line and "rx_queue" in line and line.split()[-1] != "0"]
+    busy = [line for line in counts.splitlines()
+            if "xdp_packets" in line and "rx_queue" in line and line.split()[-1] != "0"]
     expect(len(busy) > 1, f"all came in by one queue:\n{counts}")
 
 

@@ -53,7 +53,8 @@ void write_capture(const World& world, const std::string& path) {
 
 void report(World& world, const std::string& what) {
   const Options& options = *g_current.options;
-  std::cout << "FAILED seed " << g_current.seed << ": " << what << "\n" << Plan::from_seed(g_current.seed, options.workers).describe();
+  std::cout << "FAILED seed " << g_current.seed << ": " << what << "\n"
+            << Plan::from_seed(g_current.seed, options.workers).describe();
   std::cout << world.statistics() << world.traces(options.verbose ? 400 : 40);
   if (options.planted.empty()) {
     write_capture(world, options.capture.empty() ? "sim-seed-" + std::to_string(g_current.seed) + ".pcapng"

@@ -134,7 +134,8 @@ TEST_F(RuntimeApp, APlainNameIsAnInterfaceOfTheKernel) {
 }
 
 TEST_F(RuntimeApp, FlagsWinOverTheFile) {
-  const std::string path = file("[interface.a0]\ndriver = \"tap\"\naddress = \"10.0.0.2/24\"\nmtu = 1400\n[tcp]\nsack = 0\nmss = 1000\n");
+  const std::string path =
+      file("[interface.a0]\ndriver = \"tap\"\naddress = \"10.0.0.2/24\"\nmtu = 1400\n[tcp]\nsack = 0\nmss = 1000\n");
   EXPECT_EQ(run({"--config", path, "--address", "10.0.0.3/24", "--gateway", "10.0.0.1", "--set", "tcp.sack=1",
                  "--spin-us", "7"}),
             0)

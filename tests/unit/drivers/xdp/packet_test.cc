@@ -79,7 +79,8 @@ TEST_F(XdpPacket, FinishesTheChecksumThatTheCoreLeft) {
         // In two segments, the first of odd length, as a reference to payload may be.
         const size_t cut = payload > 1 ? headers + 21 : frame.size();
         pkt::Packet* p = packet(Frame(frame.begin(), frame.begin() + static_cast<ptrdiff_t>(cut)));
-        if (cut != frame.size()) pkt::chain(*p, packet(Frame(frame.begin() + static_cast<ptrdiff_t>(cut), frame.end())));
+        if (cut != frame.size())
+          pkt::chain(*p, packet(Frame(frame.begin() + static_cast<ptrdiff_t>(cut), frame.end())));
         p->flags = protocol == kTcp ? pkt::kTxTcpChecksum : pkt::kTxUdpChecksum;
         p->set_tx_lengths(14, headers - 14, 20, 0);
         finish_checksum(*p);
