@@ -47,7 +47,9 @@ udp::UdpConfig udp_config(const WorkerConfig& config, Impl& impl) {
   c.frames = config.frames;
   c.blocks = &impl.blocks;
   c.memory = config.memory;
-  c.seed = derived(config.seed, 3);
+  c.seed = derived(config.seed ^ uint64_t{config.shard} << 32, 3);
+  c.workers = config.shards != nullptr ? config.shards->workers() : 1;
+  c.worker = config.shard;
   c.max_sockets = config.max_datagram_sockets;
   c.max_messages = config.max_messages;
   c.settings = config.udp;

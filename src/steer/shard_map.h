@@ -18,6 +18,11 @@ inline constexpr size_t kKeyBytes = 40;
 /// Entries of the largest table that NICs have.
 inline constexpr size_t kMaxTable = 512;
 
+/// Ports of UDP sockets that the stack chooses (RFC 6335's dynamic range as Linux has it): each worker has every so
+/// many-th, since a socket's peers are not known when its port is chosen.
+inline constexpr uint16_t kDividedPortsLow = 32'768;
+inline constexpr uint16_t kDividedPortsHigh = 60'999;
+
 /// A flow as its received frames name it: `source` is the peer.
 struct Flow {
   IpAddr source;
@@ -42,8 +47,13 @@ class ShardMap {
   [[nodiscard]] bool has_device_hash() const { return device_hash_; }
   [[nodiscard]] uint32_t by_hash(uint32_t hash) const { return table_[hash & mask_]; }
   [[nodiscard]] uint32_t hash(const Flow& flow) const;
-  /// Owner of a TCP or UDP flow.
+  /// Owner of a TCP flow.
   [[nodiscard]] uint32_t of_flow(const Flow& flow) const { return workers_ == 1 ? 0 : by_hash(hash(flow)); }
+  /// Owner of a UDP flow.
+  [[nodiscard]] uint32_t of_datagram(const Flow& flow) const {
+    const uint16_t to = flow.destination_port;
+    return to >= kDividedPortsLow && to <= kDividedPortsHigh ? to % workers_ : of_flow(flow);
+  }
   /// Owner of the fragments of one datagram.
   [[nodiscard]] uint32_t of_fragment(const IpAddr& source, const IpAddr& destination, uint32_t id) const;
   /// Owner of the echo replies with this identifier.

@@ -26,13 +26,18 @@ constexpr bool has_ports(uint8_t protocol) {
   return protocol == wire::kProtocolTcp || protocol == wire::kProtocolUdp;
 }
 
+uint32_t of_ports(const ShardMap& map, uint8_t protocol, const Flow& flow) {
+  return protocol == wire::kProtocolUdp ? map.of_datagram(flow) : map.of_flow(flow);
+}
+
 // An error about a datagram that we sent belongs to whoever receives the answers to it.
 uint32_t of_quoted(const ShardMap& map, const std::optional<wire::Quoted>& quoted) {
   if (!quoted) return kHere;
   const bool echo = quoted->protocol == wire::kProtocolIcmp || quoted->protocol == wire::kProtocolIcmpv6;
   if (echo && quoted->has_sequence()) return map.of_echo(wire::load_be16(quoted->transport.data() + 4));
   if (!has_ports(quoted->protocol) || !quoted->has_ports()) return kControl;
-  return map.of_flow({quoted->destination, quoted->source, quoted->destination_port(), quoted->source_port()});
+  return of_ports(map, quoted->protocol,
+                  {quoted->destination, quoted->source, quoted->destination_port(), quoted->source_port()});
 }
 
 uint32_t of_icmp_v4(const ShardMap& map, Bytes message) {
@@ -106,7 +111,7 @@ uint32_t steer_transport(const ShardMap& map, const IpAddr& source, const IpAddr
   if (!has_ports(protocol) || transport.size() < 4) return kHere;
   const uint16_t to = wire::load_be16(transport.data() + 2);
   if (protocol == wire::kProtocolUdp && (to == kDhcpClient || to == kDhcpv6Client)) return kControl;
-  return map.of_flow({source, destination, wire::load_be16(transport.data()), to});
+  return of_ports(map, protocol, {source, destination, wire::load_be16(transport.data()), to});
 }
 
 uint32_t steer(const pkt::Packet& frame, const ShardMap& map) {

@@ -15,6 +15,8 @@ Udp::Udp(const UdpConfig& c)
       frames_(*c.frames),
       blocks_(*c.blocks),
       settings_(c.settings),
+      workers_(c.workers),
+      worker_(c.worker),
       rng_(c.seed),
       transmit_limit_(c.transmit_queue),
       dgrams_(*c.memory, c.max_sockets),

@@ -42,6 +42,8 @@ struct UdpConfig {
   uint32_t max_messages = 262'144;  ///< unread and borrowed, of all sockets
   uint32_t transmit_queue = 4'096;  ///< Ip's
   Settings settings{};
+  uint32_t workers = 1;  ///< of the process; ports and identifiers are divided among them (steer/shard_map.h)
+  uint32_t worker = 0;
 };
 
 class Udp {
@@ -257,6 +259,8 @@ class Udp {
   pkt::PacketPool& frames_;
   pkt::BlockPool& blocks_;
   Settings settings_;
+  uint32_t workers_;
+  uint32_t worker_;
   base::Rng rng_;
   uint32_t transmit_limit_;
   base::Slab<Dgram> dgrams_;

@@ -28,14 +28,14 @@ void Udp::apply(Dgram& d, const DatagramOptions& o) {
   d.flags = flags;
 }
 
-// RFC 6056 3.3.1: a random port, then the next that is free.
+// RFC 6056 3.3.1: a random port, then the next that is free and whose datagrams, or echo replies, come to this worker.
 Result<void> Udp::choose_port(Dgram& d) {
   const auto low = static_cast<uint32_t>(settings_.port_low);
   const uint32_t count = static_cast<uint32_t>(std::max(settings_.port_high, settings_.port_low)) - low + 1;
   const auto start = static_cast<uint32_t>(rng_.below(count));
   for (uint32_t i = 0; i < count; ++i) {
     const auto port = static_cast<uint16_t>(low + (start + i) % count);
-    if (!table_.is_free(d, d.local, port)) continue;
+    if (port % workers_ != worker_ || !table_.is_free(d, d.local, port)) continue;
     d.local_port = port;
     return {};
   }

@@ -177,7 +177,7 @@ TEST_F(Steer, AFlowAndTheErrorsAboutItHaveOneOwner) {
     const Flow sent{flow.destination, flow.source, flow.destination_port, flow.source_port};
     const uint8_t protocol = rng_.chance(1, 2) ? wire::kProtocolTcp : wire::kProtocolUdp;
     const Octets in = ip(flow.source, flow.destination, protocol, transport(flow));
-    const uint32_t expected = map.of_flow(flow);
+    const uint32_t expected = protocol == wire::kProtocolTcp ? map.of_flow(flow) : map.of_datagram(flow);
     ASSERT_LT(expected, map.workers());
     ASSERT_EQ(owner(in, map), expected);
     ASSERT_EQ(owner(in, map, 1 + rng_.below(40)), expected);
@@ -195,6 +195,17 @@ TEST_F(Steer, AFlowAndTheErrorsAboutItHaveOneOwner) {
                               join(error, quoted));
     ASSERT_EQ(owner(message, map), expected);
     ASSERT_EQ(owner(message, map, 1 + rng_.below(60)), expected);
+  }
+}
+
+TEST_F(Steer, UdpPortsThatTheStackChoosesAreDividedAmongTheWorkers) {
+  const ShardMap map(4, 5);
+  for (uint16_t port = kDividedPortsLow; port < kDividedPortsLow + 40; ++port) {
+    for (int peer = 0; peer < 8; ++peer) {
+      Flow flow = random_flow();
+      flow.destination_port = port;
+      EXPECT_EQ(owner(ip(flow.source, flow.destination, wire::kProtocolUdp, transport(flow)), map), port % 4u);
+    }
   }
 }
 
