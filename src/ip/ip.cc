@@ -166,6 +166,21 @@ void Ip::set_hook(HookPoint point, Hook hook, void* context) {
 }
 bool Ip::has_hook(HookPoint point) const { return state_->hooks[static_cast<size_t>(point)].hook != nullptr; }
 
+Result<void> Ip::set(uint16_t row, int64_t value) {
+  if (row >= std::size(kSettingRows)) return fail(Error::kNotFound);
+  const SettingRow& r = kSettingRows[row];
+  if (value < r.least || value > r.greatest) return fail(Error::kInvalid);
+  if (r.field == &Settings::reassembly_datagrams || r.field == &Settings::pmtu_entries) {
+    return fail(Error::kNotSupported);
+  }
+  Settings changed = state_->config.settings;
+  changed.*r.field = value;
+  if (changed.reassembly_source_bytes > changed.reassembly_bytes) return fail(Error::kInvalid);
+  state_->config.settings = changed;
+  return {};
+}
+const Settings& Ip::settings() const { return state_->config.settings; }
+
 std::optional<Datagram> Ip::input(IfIndex interface, pkt::Packet* frame, Instant now) {
   return state_->input(interface, frame, now);
 }

@@ -114,6 +114,10 @@ class Ip {
   Result<void> remove_route(const Prefix& prefix, IfIndex interface, uint32_t table);
   Result<void> add_neighbour(IfIndex interface, const IpAddr& addr, const MacAddr& mac);
   Result<void> remove_neighbour(IfIndex interface, const IpAddr& addr);
+  /// Changes row `row` of kSettingRows. kNotFound, kInvalid (outside of its range, or against another row),
+  /// kNotSupported (the size of a table made at the start).
+  Result<void> set(uint16_t row, int64_t value);
+  [[nodiscard]] const Settings& settings() const;
   /// A null hook empties the position. Every datagram passes the output hook: while one is set, frame() takes its slow
   /// path. A caller with a fast path of its own in front of input() must not use it while has_hook(kInput).
   void set_hook(HookPoint point, Hook hook, void* context);

@@ -250,8 +250,9 @@ Said Command::set() {
                              setting->greatest));
   }
   std::string done = fmt::format("{} = {}", name, *value);
-  if (setting->section == "tcp") {
-    const req::Set change{req::Set::Section::kTcp, static_cast<uint16_t>(setting->index), *value};
+  if (setting->section == "tcp" || setting->section == "ip") {
+    const auto section = setting->section == "ip" ? req::Set::Section::kIp : req::Set::Section::kTcp;
+    const req::Set change{section, static_cast<uint16_t>(setting->index), *value};
     Said said = ask(change, std::move(done), fmt::format("{} = {} contradicts another setting", name, *value));
     if (said && observed_.broadcast) observed_.broadcast(change);  // what one worker takes, all take
     return said;
@@ -274,6 +275,7 @@ Said Command::run() {
 
 bool may_change(const conf::Setting& setting) {
   if (setting.section == "tcp") return true;
+  if (setting.section == "ip") return setting.name != "reassembly_datagrams" && setting.name != "pmtu_entries";
   return setting.section == "loop" && setting.name != "burst" && setting.name != "snap_bytes";
 }
 

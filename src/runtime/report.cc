@@ -224,6 +224,7 @@ Table settings(const Observed& observed, std::string_view prefix) {
   Table table({"name", "value", "default", "least", "greatest", "change", "meaning"});
   conf::Config now = observed.config;
   now.tcp = observed.worker.tcp_settings();
+  now.ip = observed.worker.ip_settings();
   for (const conf::Setting& s : conf::settings()) {
     const std::string name = fmt::format("{}.{}", s.section, s.name);
     if (!name.starts_with(prefix)) continue;

@@ -119,6 +119,7 @@ Result<Reply> Impl::operate(const Request& request, Instant now) {
       return plain(impl.ip.remove_neighbour(r.interface, r.addr));
     }
     Result<Reply> operator()(const req::Set& r) {
+      if (r.section == req::Set::Section::kIp) return plain(impl.ip.set(r.row, r.value));
       return plain(r.section == req::Set::Section::kUdp ? impl.udp.set(r.row, r.value) : impl.tcp.set(r.row, r.value));
     }
     Result<Reply> operator()(const req::SetInterface& r) {

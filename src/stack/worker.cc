@@ -178,6 +178,7 @@ std::optional<ip::Ip::RouteInfo> Worker::find_route(const IpAddr& destination, u
 bool Worker::is_up(IfIndex interface) const { return impl_->ip.is_up(interface); }
 const link::DeviceLimits& Worker::limits(IfIndex interface) const { return impl_->ip.limits(interface); }
 const tcp::Settings& Worker::tcp_settings() const { return impl_->tcp.settings(); }
+const ip::Settings& Worker::ip_settings() const { return impl_->ip.settings(); }
 base::TraceRing& Worker::trace() { return impl_->trace; }
 void Worker::set_tap(Tap tap) { impl_->tap = std::move(tap); }
 std::string Worker::check() { return impl_->check(); }

@@ -132,6 +132,7 @@ class Worker {
   [[nodiscard]] bool is_up(IfIndex interface) const;
   [[nodiscard]] const link::DeviceLimits& limits(IfIndex interface) const;
   [[nodiscard]] const tcp::Settings& tcp_settings() const;
+  [[nodiscard]] const ip::Settings& ip_settings() const;
   [[nodiscard]] base::TraceRing& trace();
   /// Sees every frame in and out (direction, frame) while set; for captures. Chains included.
   enum class Direction : uint8_t { kIn, kOut };

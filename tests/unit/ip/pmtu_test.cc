@@ -97,6 +97,21 @@ TEST_F(PmtuTest, BelowTheMinimumRoutersFragment) {
   EXPECT_EQ(ip_->learn_mtu(peer6_, 1280, now_), 1280);
 }
 
+TEST_F(PmtuTest, SettingsChangeWhileItRuns) {
+  const auto row = [](const char* name) {
+    uint16_t i = 0;
+    while (std::string(kSettingRows[i].name) != name) ++i;
+    return i;
+  };
+  EXPECT_TRUE(ip_->set(row("pmtu_min_v4"), 1'000));
+  EXPECT_EQ(ip_->learn_mtu(peer4_, 300, now_), 1'000);
+  EXPECT_EQ(ip_->set(row("pmtu_min_v4"), 67).error(), Error::kInvalid);
+  EXPECT_EQ(ip_->set(row("pmtu_entries"), 10).error(), Error::kNotSupported);
+  EXPECT_EQ(ip_->set(row("reassembly_bytes"), 65'536).error(), Error::kInvalid) << "below the share of one source";
+  EXPECT_EQ(ip_->set(1'000, 1).error(), Error::kNotFound);
+  EXPECT_EQ(ip_->settings().pmtu_min_v4, 1'000);
+}
+
 TEST_F(PmtuTest, DatagramsThatMayNotBeFragmentedAreRefused) {
   (void)ip_->learn_mtu(peer6_, 1280, now_);
   const auto route = ip_->route(peer6_, {}, 0);
