@@ -63,6 +63,13 @@ TEST_F(Commands, SettingsOfTcpChangeThroughTheWorker) {
   EXPECT_EQ(worker_->tcp_settings().rto_min_us, 200'000);
 }
 
+TEST_F(Commands, SettingsOfIpChangeThroughTheWorkerAndSizesDoNot) {
+  EXPECT_EQ(say("set ip.pmtu_min_v4 1000"), "ip.pmtu_min_v4 = 1000\n");
+  EXPECT_EQ(worker_->ip_settings().pmtu_min_v4, 1'000);
+  EXPECT_NE(say("set ip.reassembly_bytes 65536").find("contradicts"), std::string::npos);
+  EXPECT_NE(say("set ip.pmtu_entries 10").find("holds from the start"), std::string::npos);
+}
+
 TEST_F(Commands, SettingsOfTheLoopChangeAndSizesDoNot) {
   EXPECT_EQ(say("set loop.spin_us 3"), "loop.spin_us = 3\n");
   EXPECT_EQ(config_.loop.spin_us, 3);
