@@ -1,5 +1,6 @@
 // IPv6 input (RFC 8200, RFC 4291 for addresses). We are a host: nothing is forwarded.
 #include "ip/state.h"
+#include "wire/icmpv6.h"
 #include "wire/ipv6.h"
 #include "wire/nd.h"
 
@@ -62,10 +63,23 @@ bool Ip::State::accept_addresses_v6(Arrival& a) {
   if (a.destination.is_loopback()) return refuse(IpCounter::kIpNotForUs);  // RFC 4291 2.5.3 MUST
   // The unspecified source is for duplicate address detection, which input_nd looks at (RFC 4861 7.1.1).
   const bool probe = a.source.is_unspecified() && a.destination.is_multicast();
-  if (!probe && is_martian(a.source)) return refuse(IpCounter::kIpMartianSource);
-  if (!probe && !is_reverse_path(a.source, a.nif)) return refuse(IpCounter::kIpReversePath);
+  const bool known = probe || is_claim(a);
+  if (!known && is_martian(a.source)) return refuse(IpCounter::kIpMartianSource);
+  if (!known && !is_reverse_path(a.source, a.nif)) return refuse(IpCounter::kIpReversePath);
   if (a.to == FrameTo::kGroup && !a.destination.is_multicast()) return refuse(IpCounter::kIpLinkBroadcast);
   return true;
+}
+
+// Whether somebody says that an address which we test is his: an advertisement to all nodes from that very address (RFC
+// 4862 5.4.4). It is the one packet from an address of ours that is no forgery.
+bool Ip::State::is_claim(const Arrival& a) {
+  constexpr uint32_t kNextHeaderAt = 6;
+  constexpr uint32_t kTypeAt = wire::kIpv6Size;
+  if (a.destination != kAllNodes || a.ttl != 255 || testing(a.nif, a.source) == nullptr) return false;
+  if (a.packet->total <= kTypeAt || !gather(packets, *a.packet, kTypeAt + 1)) return false;
+  const std::byte* at = a.packet->data();
+  return wire::load_u8(at + kNextHeaderAt) == wire::kProtocolIcmpv6 &&
+         wire::load_u8(at + kTypeAt) == static_cast<uint8_t>(wire::Icmpv6Type::kNeighbourAdvertisement);
 }
 
 // Walks the extension headers. False: the packet is dropped and counted.

@@ -102,6 +102,7 @@ struct Ip::State {
   std::optional<Datagram> input_v6(Arrival a);
   std::optional<Datagram> upper_v6(Arrival& a);
   bool accept_addresses_v6(Arrival& a);
+  bool is_claim(const Arrival& a);
   bool find_upper_v6(Arrival& a);
 
   // fragments_in.cc. False: the fragment is held, or dropped and counted. True: `a` is the whole datagram.

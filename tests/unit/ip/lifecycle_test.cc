@@ -88,6 +88,22 @@ TEST_F(LifecycleTest, AdvertisementDuringTheTestTakesTheIpv6AddressAway) {
   EXPECT_TRUE(sent().empty());
 }
 
+// As Linux answers: the source is the address in question.
+TEST_F(LifecycleTest, AdvertisementFromTheTestedAddressItselfTakesItAway) {
+  ASSERT_TRUE(ip_->add_address(if_, {kNew6, 64}, now_));
+  hear(wire::NeighbourAdvertisement{kNew6, false, false, true, kPeerMac}, kNew6, kAllNodes);
+  EXPECT_EQ(state(kNew6), "duplicated");
+  EXPECT_EQ(count("address.lost"), 1U);
+}
+
+TEST_F(LifecycleTest, NothingElseFromATestedAddressIsHeard) {
+  ASSERT_TRUE(ip_->add_address(if_, {kNew6, 64}, now_));
+  hear(wire::NeighbourSolicitation{peer6_, kPeerMac}, kNew6, kAllNodes);
+  hear(wire::NeighbourAdvertisement{kNew6, true, false, true, kPeerMac}, kNew6, kNew6);
+  EXPECT_EQ(count("ip.drop.martian_source"), 2U);
+  EXPECT_NE(state(kNew6), "duplicated");
+}
+
 // RFC 4862 5.4.3
 TEST_F(LifecycleTest, ProbeOfAnotherStationDuringTheTestTakesTheIpv6AddressAway) {
   ASSERT_TRUE(ip_->add_address(if_, {kNew6, 64}, now_));
