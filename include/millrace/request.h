@@ -235,9 +235,9 @@ struct RemoveNeighbour {
   IfIndex interface;
   IpAddr addr;
 };
-/// Changes a setting of the worker: row `row` of the table of `section` (kSettingRows of tcp, udp or ip). New sockets see
-/// new buffer sizes and options; timeouts and limits hold from now on. kInvalid outside of the row's range, kNotSupported
-/// for the size of a table made at the start.
+/// Changes a setting of the worker: row `row` of the table of `section` (kSettingRows of tcp, udp or ip). New sockets
+/// see new buffer sizes and options; timeouts and limits hold from now on. kInvalid outside of the row's range,
+/// kNotSupported for the size of a table made at the start.
 struct Set {
   enum class Section : uint8_t { kTcp, kUdp, kIp };
   Section section = Section::kTcp;

@@ -29,7 +29,7 @@ struct TableMessage {
     kEnd,        ///< what came since kBegin is in force
     kNeighbour,  ///< `interface`, `addr`, `mac`, `state`: kReachable stands for kDelay and kProbe too
     kDoubt,      ///< changes were lost: ask again for every neighbour in use
-    kPathMtu,    ///< datagrams to `addr` may have `mtu` bytes; both ways: who learns it tells, the control worker tells all
+    kPathMtu,    ///< datagrams to `addr` may have `mtu` bytes; who learns it tells the control worker, which tells all
     // To the control worker.
     kWanted,     ///< packets wait for `addr`, or are sent to it while it is stale
     kConfirmed,  ///< progress through `addr`
@@ -80,7 +80,9 @@ struct Feed {
   std::vector<TableMessage> series;  ///< begin, links, addresses, routes, end; sent up to `at`
   size_t at = 0;
 
-  [[nodiscard]] bool empty() const { return neighbours.empty() && mtus.empty() && !doubt && !tables && at == series.size(); }
+  [[nodiscard]] bool empty() const {
+    return neighbours.empty() && mtus.empty() && !doubt && !tables && at == series.size();
+  }
   void changed(IfIndex interface, const IpAddr& addr) {
     if (neighbours.add(interface, addr)) return;
     neighbours.clear();

@@ -45,8 +45,8 @@ class App {
   /// For programs that make frames of their own; to be called in the factory at the latest. Borrowed until run() ends.
   void set_frame_client(FrameClient* client);
 
-  /// Makes the program; called once for each worker, after options and configuration were read and before devices are opened. A
-  /// std::unique_ptr to a Program, or runtime::failure(...) for options that make no sense together.
+  /// Makes the program; called once for each worker, after options and configuration were read and before devices are
+  /// opened. A std::unique_ptr to a Program, or runtime::failure(...) for options that make no sense together.
   using Factory = std::function<Outcome<std::unique_ptr<Program>>()>;
   /// Everything from the flags to the exit status: 0, the status given to Net::stop(), 1 for a failure, 2 for bad flags
   /// or a bad configuration.

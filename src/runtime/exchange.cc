@@ -151,8 +151,8 @@ size_t Exchange::hand_out(uint32_t self) {
   return count;
 }
 
-// The sleeper says so and then looks at its rings; we write to its ring and then look whether it says so. The fences put
-// both pairs in one order, so that one of the two sees the other.
+// The sleeper says so and then looks at its rings; we write to its ring and then look whether it says so. The fences
+// put both pairs in one order, so that one of the two sees the other.
 void Exchange::wake(uint32_t worker) {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   Side& side = *sides_[worker];

@@ -1,7 +1,7 @@
 // Exchange: what the workers of a process hand each other, in rings with one writer and one reader: frames of another
 // worker and news about tables. The taker copies a frame into packets of its own and then finishes the slot; the giver
-// frees its packet when it sees that. So no worker touches another's pools. Where the pools are safe for several threads
-// (DPDK), the packet itself goes over.
+// frees its packet when it sees that. So no worker touches another's pools. Where the pools are safe for several
+// threads (DPDK), the packet itself goes over.
 //
 // docs/ARCHITECTURE.md, "Several workers", says who owns what.
 #pragma once
@@ -25,8 +25,8 @@ class Exchange {
   void attach(uint32_t self, stack::Worker& worker, const Waker& waker);
 
   // Each for the thread of worker `self` only.
-  /// Gives its worker what others handed over; returns how many frames and pieces of news. Frames for which its pool has no packet are dropped,
-  /// counted, like at a device.
+  /// Gives its worker what others handed over; returns how many frames and pieces of news. Frames for which its pool
+  /// has no packet are dropped, counted, like at a device.
   size_t take_in(uint32_t self, Instant now);
   /// Hands out what its worker has for others; returns how much. What finds no room stays in the worker.
   size_t hand_out(uint32_t self);

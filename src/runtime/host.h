@@ -1,5 +1,6 @@
 // Host: everything of one process around its workers, made from a Config: pools, devices, workers, addresses, routes,
-// loops, capture, control socket. The first worker runs in the main thread; each further one is a Shard. Either all of it comes up or a Failure says what did not, and nothing is left behind.
+// loops, capture, control socket. The first worker runs in the main thread; each further one is a Shard. Either all of
+// it comes up or a Failure says what did not, and nothing is left behind.
 #pragma once
 
 #include <atomic>

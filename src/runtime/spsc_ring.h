@@ -1,5 +1,5 @@
-// A ring between two threads: one writes, one reads, no locks. The writer gets its slots back: it may look at a slot again
-// once the reader is done with it, which is how packets return to the worker they belong to.
+// A ring between two threads: one writes, one reads, no locks. The writer gets its slots back: it may look at a slot
+// again once the reader is done with it, which is how packets return to the worker they belong to.
 #pragma once
 
 #include <atomic>

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Two workers in one process over a TAP with two queues, against the kernel: both serve, whichever queue the kernel takes;
-a kill leaves nothing behind."""
+"""Two workers in one process over a TAP with two queues, against the kernel: both serve, whichever queue the kernel
+takes; a kill leaves nothing behind."""
 import json
 import signal
 import socket

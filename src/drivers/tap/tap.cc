@@ -121,7 +121,8 @@ class TapDriver final : public runtime::Driver {
   Outcome<std::vector<std::unique_ptr<runtime::Device>>> open_queues(
       const conf::Config&, const conf::Interface& interface, std::span<const runtime::Resources> workers) override {
     if (interface.queues > 1) {
-      return failure(fmt::format("interface {}: a TAP has one queue for each worker; leave queues out", interface.name));
+      return failure(
+          fmt::format("interface {}: a TAP has one queue for each worker; leave queues out", interface.name));
     }
     const std::string& tap = interface.device.empty() ? interface.name : interface.device;
     const link::DeviceLimits limits = limits_of(interface);

@@ -1,6 +1,6 @@
-// Two processes' worth of workers in one: hosts with several workers each, every one in a thread of its own, joined by a wire
-// in memory that spreads frames over queues as it likes. Built with the thread sanitizer it shows that nothing is written
-// by two workers; in every build, that data arrives whatever queue it takes.
+// Two processes' worth of workers in one: hosts with several workers each, every one in a thread of its own, joined by
+// a wire in memory that spreads frames over queues as it likes. Built with the thread sanitizer it shows that nothing
+// is written by two workers; in every build, that data arrives whatever queue it takes.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -44,7 +44,13 @@ struct Wire {
 class WireDevice final : public Device {
  public:
   WireDevice(Wire& in, uint32_t senders, Wire& out, uint32_t queue, MacAddr mac, const Resources& resources)
-      : in_(in), senders_(senders), out_(out), queue_(queue), mac_(mac), rng_(queue + 1), cache_(*resources.frames, *resources.references) {}
+      : in_(in),
+        senders_(senders),
+        out_(out),
+        queue_(queue),
+        mac_(mac),
+        rng_(queue + 1),
+        cache_(*resources.frames, *resources.references) {}
 
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] MacAddr mac() const override { return mac_; }
