@@ -17,8 +17,8 @@ if not world.tap_usable():
 
 
 def serve(w, *more):
-    w.server("millrace-httpd", "--tap", "mr0", *more)
-
+    server = w.server("millrace-httpd", "--tap", "mr0", *more)
+    w.wait(lambda: w.answers(STACK6), 10, server)  # its address is tested for duplicates first
 
 
 def pings(w, address, size, *more, ns=None, count=2):
