@@ -41,12 +41,19 @@ bool Link::lose() {
   return false;
 }
 
+// Whether the frame carries a fragment that is not its datagram's first.
+bool Link::is_later_fragment(const Frame& frame) {
+  const bool v4 = load16(&frame.bytes[12]) == kEthIpv4;
+  if (v4) return (load16(&frame.bytes[20]) & 0x1fff) != 0;
+  return frame.bytes.size() >= 62 && frame.bytes[20] == 44 && (load16(&frame.bytes[56]) & 0xfff8) != 0;
+}
+
 // Flips up to 15 bits inside one 16-bit word, which the Internet checksum always notices. Only IP frames: ARP has no
-// checksum, on a real wire the frame check sequence guards it.
+// checksum, on a real wire the frame check sequence guards it. Only one fragment of a datagram: two flips may cancel.
 void Link::corrupt(Frame& frame) {
   if (frame.bytes.size() < 34) return;
   const uint16_t type = load16(&frame.bytes[12]);
-  if (type != kEthIpv4 && type != kEthIpv6) return;
+  if ((type != kEthIpv4 && type != kEthIpv6) || is_later_fragment(frame)) return;
   const size_t word = 14 + 2 * rng_.below((frame.bytes.size() - 14) / 2);
   const uint16_t before = load16(&frame.bytes[word]);
   const auto after =

@@ -71,6 +71,7 @@ class Link {
   static constexpr uint32_t kAmpleQueue = 1 << 20;
   bool lose();
   bool strikes(Fault fault, uint32_t per_million, uint64_t so_far);
+  [[nodiscard]] static bool is_later_fragment(const Frame& frame);
   void corrupt(Frame& frame);
   void deliver_at(Instant when, Frame* frame);
 
