@@ -2,7 +2,7 @@
 // device. IPv4 with timestamps. Connections are visited in random order, at most 2,048 requests outstanding, in bursts
 // of 32; the generator and the validation of every answer are outside the timed region.
 //
-//   bench_core_echo [--software-checksums] [--rounds N] CONNECTIONS...
+//   bench_core_echo [--software-checksums] [--sharded] [--rounds N] CONNECTIONS...
 #include <x86intrin.h>
 
 #include <algorithm>
@@ -31,7 +31,8 @@ struct Measured {
   double greatest;
 };
 
-Measured run(uint32_t connections, bool device_checksums, int rounds) {
+// Sharded: the worker is the first of two behind an RSS NIC whose hash says that every frame is its own.
+Measured run(uint32_t connections, bool device_checksums, bool sharded, int rounds) {
   runtime::HugeMemory memory;
   pkt::HeapPacketPool frames(kOutstanding * 2 + 1'024);
   pkt::HeapPacketPool references(1'024, 0);
@@ -42,8 +43,12 @@ Measured run(uint32_t connections, bool device_checksums, int rounds) {
   config.seed = 42;
   config.max_connections = connections;
   config.block_bytes = size_t{1} << 30;
+  constexpr uint16_t kTable[] = {0, 1};
+  const steer::ShardMap shards(2, {0x6d, 0x5a}, kTable, true);
+  if (sharded) config.shards = &shards;
   stack::Worker worker(config);
   bench::Peer peer(worker, frames, device_checksums);
+  if (sharded) peer.set_rss(0);
   peer.open(connections);
 
   base::Rng rng(7);
@@ -100,11 +105,14 @@ Measured run(uint32_t connections, bool device_checksums, int rounds) {
 
 int main(int argc, char** argv) {
   bool device_checksums = true;
+  bool sharded = false;
   int rounds = 15;
   std::vector<uint32_t> counts;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--software-checksums") == 0) {
       device_checksums = false;
+    } else if (std::strcmp(argv[i], "--sharded") == 0) {
+      sharded = true;
     } else if (std::strcmp(argv[i], "--rounds") == 0 && i + 1 < argc) {
       rounds = std::atoi(argv[++i]);
     } else {
@@ -115,7 +123,7 @@ int main(int argc, char** argv) {
   fmt::print("checksums: {}\n", device_checksums ? "device" : "software");
   fmt::print("{:>12} {:>14} {:>10} {:>10}\n", "connections", "cycles/request", "min", "max");
   for (const uint32_t n : counts) {
-    const Measured m = run(n, device_checksums, rounds);
+    const Measured m = run(n, device_checksums, sharded, rounds);
     fmt::print("{:>12} {:>14.0f} {:>10.0f} {:>10.0f}\n", n, m.median, m.least, m.greatest);
     std::fflush(stdout);
   }

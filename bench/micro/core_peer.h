@@ -53,6 +53,11 @@ class Peer {
     drain();
   }
 
+  /// Frames carry this RSS hash of the device from now on.
+  void set_rss(uint32_t hash) {
+    rss_flag_ = pkt::kRxRssHash;
+    rss_ = hash;
+  }
   [[nodiscard]] IfIndex interface() const { return interface_; }
   [[nodiscard]] Instant now() const { return now_; }
   void advance_time(Duration d) { now_ = now_ + d; }
@@ -156,6 +161,8 @@ class Peer {
     p->segs = 1;
     p->next = nullptr;
     p->flags = device_checksums_ ? pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumGood : 0;
+    p->flags |= rss_flag_;
+    p->rss = rss_;
     const bool syn = (flags & 2) != 0;
     const uint32_t header = syn ? 40 : 32;
     std::byte* at = p->append(static_cast<uint16_t>(34 + header + payload.size()));
@@ -200,6 +207,8 @@ class Peer {
   stack::Worker& worker_;
   pkt::PacketPool& pool_;
   bool device_checksums_;
+  uint64_t rss_flag_ = 0;
+  uint32_t rss_ = 0;
   IfIndex interface_{};
   Handle listener_{};
   Instant now_{1'000'000'000};
