@@ -143,7 +143,10 @@ void fill_defaults(Config& config) {
   for (size_t i = 0; i < config.interfaces.size(); ++i) {
     Interface& interface = config.interfaces[i];
     if (interface.driver.empty()) interface.driver = default_driver(interface);
-    if (interface.driver != "tap" || i != 0 || !interface.addresses.empty()) continue;
+    if (interface.driver != "tap" || i != 0 || !interface.addresses.empty() ||
+        interface.dhcp4) {
+      continue;
+    }
     interface.addresses = {*Prefix::parse("198.18.0.2/24"), *Prefix::parse("fd00:6d72::2/64")};
     if (interface.configure_kernel && interface.kernel_addresses.empty()) {
       interface.kernel_addresses = {*Prefix::parse("198.18.0.1/24"), *Prefix::parse("fd00:6d72::1/64")};

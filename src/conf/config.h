@@ -44,6 +44,12 @@ struct Interface {
   bool checksum = true;                   ///< use the device's checksums if it has any
   bool dad = true;                        ///< ask the link whether somebody else has our addresses
   bool keep_address = false;              ///< never give up an IPv4 address that another station claims
+  bool dhcp4 = false;                     ///< lease an IPv4 address
+  bool accept_ra = true;                  ///< listen to IPv6 routers
+  bool autoconf = true;                   ///< form addresses from the prefixes that they advertise
+  bool redirects4 = false;                ///< believe ICMP redirects
+  bool redirects6 = true;                 ///< believe ICMPv6 redirects
+  std::string address_secret{};           ///< behind stable IPv6 addresses; empty: the machine's identity
 };
 
 /// One `[[route]]` entry.

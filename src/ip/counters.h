@@ -56,7 +56,9 @@ namespace millrace::ip {
   X(kNdUnknownNeighbour, "nd.drop.unknown_neighbour", "advertisements of neighbours that nobody asked for")  \
   X(kNdConflict, "nd.drop.conflict", "messages of another station that claims our address")                  \
   X(kNdLooped, "nd.drop.looped", "our own duplicate address probes, come back")                              \
-  X(kNdRouter, "nd.drop.router", "router solicitations, advertisements and redirects")
+  X(kNdRouter, "nd.drop.router", "router solicitations, and advertisements that nobody wants")               \
+  X(kRedirectRefused, "ip.drop.redirect_refused", "redirects that are not wanted or not of the first hop")   \
+  X(kDhcpIgnored, "dhcp.drop.ignored", "DHCP messages that are malformed or not about our question")
 
 #define MILLRACE_IP_OTHER_COUNTERS(X)                                                                        \
   X(kInFrames, "eth.in.frames", "frames received")                                                           \
@@ -93,6 +95,12 @@ namespace millrace::ip {
   X(kAddressesLost, "address.lost", "addresses given up because another station has them")                   \
   X(kAddressesDefended, "address.defended", "announcements that defended an address")                        \
   X(kAddressesExpired, "address.expired", "addresses whose lifetime ended")                                  \
+  X(kRouterAdvertsIn, "nd.in.router_advertisements", "router advertisements taken")                          \
+  X(kRouterSolicitsOut, "nd.out.router_solicitations", "router solicitations sent")                          \
+  X(kRouterItemsRefused, "nd.router_items_refused", "items of router advertisements beyond our limits")      \
+  X(kRedirectsTaken, "ip.in.redirects", "redirects taken")                                                   \
+  X(kDhcpIn, "dhcp.in.messages", "DHCP messages taken")                                                      \
+  X(kDhcpOut, "dhcp.out.messages", "DHCP messages sent")                                                     \
   X(kProbesOut, "address.out.probes", "probes for duplicates of our addresses")                              \
   X(kHopsRecycled, "ip.hops_recycled", "next hops given up to make room")                                    \
   X(kOutNoHop, "ip.drop.no_hop", "datagrams to send without a next hop")                                     \

@@ -43,6 +43,7 @@ std::optional<Datagram> Ip::State::input_v4(Arrival a) {
   a.traffic_class = view->traffic_class();
   a.header = header;
   a.length = view->total_length();
+  if (a.nif.dhcp != nullptr && input_dhcp(a)) return std::nullopt;
   if (!accept_addresses_v4(a)) return std::nullopt;
   if (!pass_hook(HookPoint::kInput, a.nif.index, packet)) return refuse(IpCounter::kIpHookIn);
   a.later_fragment = view->fragment_offset() != 0;

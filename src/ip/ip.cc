@@ -248,11 +248,12 @@ void Ip::advance(Instant now) {
   s.book.advance(now, [&](const autoconf::BookEntry& entry, const autoconf::BookStep& step) {
     s.act_on_book(entry, step, now);
   });
+  s.advance_autoconf(now);
 }
 Instant Ip::next_deadline() const {
   const State& s = *state_;
   return std::min({state_->neighbours.next_deadline(), s.reassembly.next_deadline(), s.pmtu.next_deadline(),
-                   s.book.next_deadline()});
+                   s.book.next_deadline(), s.autoconf_deadline()});
 }
 
 std::vector<Ip::NeighbourInfo> Ip::neighbours() const {

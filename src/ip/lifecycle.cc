@@ -26,7 +26,13 @@ Result<void> Ip::set_link(IfIndex interface, bool up, Instant now) {
   if (nif->up == up) return {};
   s.switch_link(*nif, up);
   s.refresh_topology();
-  if (up && !nif->is_loopback()) s.restart_addresses(*nif, now);
+  if (nif->is_loopback()) return {};
+  if (up) {
+    s.restart_addresses(*nif, now);
+    s.start_autoconf(*nif, now);
+  } else {
+    s.stop_autoconf(*nif);
+  }
   return {};
 }
 
@@ -38,6 +44,7 @@ Result<void> Ip::set_options(IfIndex interface, const InterfaceOptions& options,
   const bool test_anew = options.detect_duplicates && !nif->options.detect_duplicates;
   nif->options = options;
   if (test_anew && nif->up) s.restart_addresses(*nif, now);
+  s.start_autoconf(*nif, now);
   return {};
 }
 
@@ -125,13 +132,14 @@ void Ip::State::act_on_book(const BookEntry& entry, const BookStep& step, Instan
   if (step.lost) {
     counters.add(IpCounter::kAddressesLost);
     if (step.was_usable) disuse_address(entry);
-    return;
+    return address_settled(entry, true, now);
   }
   if (step.changed && !step.was_usable && entry.usable()) {
     if (!use_address(entry)) {  // the table of routes is full
       book.remove(nif.index, addr);
       return;
     }
+    address_settled(entry, false, now);
   } else if (step.changed) {
     addresses.mark(addr, entry.state == AddressState::kDeprecated, entry.state == AddressState::kOptimistic);
     bump_epoch();
@@ -139,7 +147,6 @@ void Ip::State::act_on_book(const BookEntry& entry, const BookStep& step, Instan
   if (!nif.up) return;
   if (step.send == GuardSend::kProbe) probe(nif, entry);
   if (step.send == GuardSend::kAnnounce) announce(nif, addr);
-  (void)now;
 }
 
 // RFC 4862 5.4, RFC 5227 2.4.1: a link that comes back may be another one.

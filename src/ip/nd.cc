@@ -23,6 +23,8 @@ void Ip::State::input_nd(Arrival& a, wire::Bytes message) {
   switch (view->type()) {
     case wire::Icmpv6Type::kNeighbourSolicitation: return input_solicitation(a, message);
     case wire::Icmpv6Type::kNeighbourAdvertisement: return input_advertisement(a, message);
+    case wire::Icmpv6Type::kRouterAdvertisement: return input_router_advertisement(a, *view);
+    case wire::Icmpv6Type::kRedirect: return input_redirect_v6(a, *view);
     default: return drop(a.packet, IpCounter::kNdRouter);
   }
 }

@@ -101,6 +101,7 @@ void Ip::State::act(neigh::EntryId id, const neigh::Step& step, Instant now) {
     flush_pending(id);
   }
   if (step.failed) fail_pending(id);
+  if (step.failed || step.resolved) note_router(entry, !step.failed);
   sync_hop(entry, now);
   publish(entry);
 }

@@ -63,7 +63,7 @@ Result<Route> Ip::State::route(const IpAddr& destination, const IpAddr& source, 
   if (addresses.contains(destination)) return route_to_self(destination, source);
   const auto [nif, next] = way_to(destination, source, table);
   if (nif == nullptr) return fail(Error::kNetUnreachable);
-  Route out{HopId::kNone, nif->index, source, std::min(nif->config.limits.mtu, pmtu.find(destination).mtu)};
+  Route out{HopId::kNone, nif->index, source, std::min(nif->mtu(destination.is_v4()), pmtu.find(destination).mtu)};
   if (given) {
     if (source.is_loopback()) return fail(Error::kAddressNotHere);
   } else {

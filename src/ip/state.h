@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "autoconf/address_book.h"
+#include "autoconf/dhcp.h"
+#include "autoconf/redirects.h"
+#include "autoconf/routers.h"
 #include "ip/addresses.h"
 #include "ip/counters.h"
 #include "ip/datagram_ids.h"
@@ -43,6 +46,13 @@ struct Netif {
   bool up = true;
   link::TxQueue queue;
   InterfaceOptions options{};
+  std::unique_ptr<autoconf::Routers> routers{};   ///< while router advertisements are accepted
+  std::unique_ptr<autoconf::DhcpClient> dhcp{};   ///< while an address is leased
+  std::array<uint16_t, 2> learned_mtu{};          ///< IPv4, IPv6: said by DHCP, by a router; 0 = nothing
+  [[nodiscard]] uint16_t mtu(bool v4) const {
+    const uint16_t learned = learned_mtu[v4 ? 0 : 1];
+    return learned != 0 && learned < config.limits.mtu ? learned : config.limits.mtu;
+  }
   [[nodiscard]] bool is_loopback() const { return config.kind == link::LinkKind::kLoopback; }
 };
 
@@ -174,6 +184,29 @@ struct Ip::State {
   bool hears_solicited(const Netif& nif, uint32_t low24) const;
   void probe(Netif& nif, const autoconf::BookEntry& entry);
 
+  // autoconf.cc: between the state machines of autoconf/ and the link.
+  void start_autoconf(Netif& nif, Instant now);
+  void stop_autoconf(Netif& nif);
+  void advance_autoconf(Instant now);
+  [[nodiscard]] Instant autoconf_deadline() const;
+  void perform(Netif& nif, autoconf::Origin who, const autoconf::Actions& actions, Instant now);
+  void set_leased(Netif& nif, autoconf::Origin who, const autoconf::Action& action, Instant now);
+  void drop_route(const Netif& nif, const Prefix& prefix, const IpAddr& gateway);
+  void address_settled(const autoconf::BookEntry& entry, bool lost, Instant now);
+  void input_router_advertisement(Arrival& a, const wire::NdView& view);
+  void note_router(const neigh::Entry& entry, bool reachable);
+  void send_router_solicitation(Netif& nif);
+  /// True: the datagram was for the DHCP client and has been dealt with.
+  bool input_dhcp(Arrival& a);
+  void send_dhcp(Netif& nif, const autoconf::Action& action, Instant now);
+
+  // redirect.cc
+  void input_redirect_v4(Arrival& a, const wire::Icmpv4View& message);
+  void input_redirect_v6(Arrival& a, const wire::NdView& view);
+  void forget_redirect(const autoconf::Redirects::Item& item);
+  void redirect(Netif& nif, const IpAddr& destination, const IpAddr& gateway, Instant now);
+  [[nodiscard]] bool is_first_hop(const Netif& nif, const IpAddr& router, const IpAddr& destination) const;
+
   // neighbours.cc: between neigh::Table, the hops and the link.
   bool frame_slow(uint32_t hop, pkt::Packet* packet, Instant now);
   void confirm_slow(uint32_t hop, Instant now);
@@ -254,6 +287,7 @@ struct Ip::State {
   std::vector<Netif> netifs;  // IfIndex - 1
   Addresses addresses;        // those that may be used
   autoconf::AddressBook book; // all of them
+  autoconf::Redirects redirects;
   route::Tables routes;
   neigh::Table neighbours;
   std::vector<Hop> hops;      // beside Ip::hops_

@@ -8,12 +8,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <map>
 
 #include "base/assert.h"
+#include "base/siphash.h"
 #include "base/siphash.h"
 #include "conf/parse.h"
 #include "stack/impl.h"
@@ -72,10 +74,31 @@ link::DeviceLimits allowed(link::DeviceLimits limits, const conf::Interface& int
   return limits;
 }
 
+// RFC 7217 5: the same for every start of this machine. 0, which is none, where nothing of that kind is known.
+uint64_t address_secret(const conf::Interface& interface) {
+  std::string text = interface.address_secret;
+  if (text.empty()) {
+    std::FILE* file = std::fopen("/etc/machine-id", "re");
+    if (file == nullptr) return 0;
+    std::array<char, 64> line{};
+    if (std::fgets(line.data(), static_cast<int>(line.size()), file) != nullptr) text = line.data();
+    (void)std::fclose(file);
+  }
+  if (text.empty()) return 0;
+  const base::SipKey key{0x6d696c6c72616365, 0x61646472};  // this use of the identity, and no other
+  return base::siphash(key, std::as_bytes(std::span(text)));
+}
+
 InterfaceOptions options_of(const conf::Interface& interface) {
   InterfaceOptions options;
   options.detect_duplicates = interface.dad;
   options.keep_address = interface.keep_address;
+  options.dhcp4 = interface.dhcp4;
+  options.accept_ra = interface.accept_ra;
+  options.autoconf = interface.autoconf;
+  options.redirects_v4 = interface.redirects4;
+  options.redirects_v6 = interface.redirects6;
+  options.secret = address_secret(interface);
   return options;
 }
 

@@ -79,6 +79,65 @@ size_t NdOption::rdnss_count() const {
   return (bytes_.size() - 8) / 16;
 }
 
+std::optional<uint8_t> preference_of(uint8_t flags) {
+  switch (flags >> 3 & 3) {
+    case 0: return uint8_t{1};
+    case 1: return uint8_t{2};
+    case 3: return uint8_t{0};
+    default: return std::nullopt;
+  }
+}
+
+std::optional<NdRoute> NdOption::route() const {
+  const size_t size = bytes_.size();
+  if (type() != NdOptionType::kRouteInformation || size > 24) return std::nullopt;
+  const std::byte* p = bytes_.data();
+  const uint8_t length = load_u8(p + 2);
+  const auto preference = preference_of(load_u8(p + 3));
+  // RFC 4191 2.3: the prefix field is as long as the prefix needs; the reserved preference makes the option void.
+  if (!preference || length > 128 || (length > 64 && size < 24) || (length > 0 && size < 16)) return std::nullopt;
+  std::array<uint8_t, 16> prefix{};
+  std::memcpy(prefix.data(), p + 8, size - 8);
+  const IpAddr addr(prefix);
+  if (addr.is_v4()) return std::nullopt;
+  return NdRoute{{addr, length}, *preference, load_be32(p + 4)};
+}
+
+DnsslWalker::DnsslWalker(const NdOption& option) {
+  if (option.type() != NdOptionType::kDnssl || option.bytes().size() < 16) return;
+  lifetime_s_ = load_be32(option.bytes().data() + 4);
+  rest_ = option.bytes().subspan(8);
+}
+
+std::optional<std::string> DnsslWalker::next() {
+  constexpr size_t kLongestLabel = 63;
+  constexpr size_t kLongestName = 253;
+  std::string name;
+  while (!rest_.empty()) {
+    const size_t length = load_u8(rest_.data());
+    if (length == 0) {
+      rest_ = rest_.subspan(1);
+      if (name.empty() || name.size() > kLongestName) break;  // padding begins, or no name
+      return name;
+    }
+    if (length > kLongestLabel || length >= rest_.size()) break;
+    if (!name.empty()) name += '.';
+    for (const std::byte b : rest_.subspan(1, length)) {
+      char c = static_cast<char>(b);
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+      const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+      if (!plain) {
+        rest_ = {};
+        return std::nullopt;
+      }
+      name += c;
+    }
+    rest_ = rest_.subspan(1 + length);
+  }
+  rest_ = {};
+  return std::nullopt;
+}
+
 Checked<NdView> NdView::check(Bytes message) {
   if (message.size() < 8) return std::nullopt;
   const NdView view(message);

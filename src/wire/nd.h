@@ -6,6 +6,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "base/assert.h"
 #include "wire/bytes.h"
@@ -39,6 +40,16 @@ struct NdPrefix {
 };
 inline constexpr uint32_t kNdInfinite = 0xffffffff;
 
+/// RFC 4191 2.3.
+struct NdRoute {
+  Prefix prefix;
+  uint8_t preference = 1;  ///< 0 low, 1 medium, 2 high
+  uint32_t lifetime_s = 0;
+  bool operator==(const NdRoute&) const = default;
+};
+/// The preference in a byte of flags (RFC 4191 2.1): 0 low, 1 medium, 2 high; nothing for the reserved value.
+[[nodiscard]] std::optional<uint8_t> preference_of(uint8_t flags);
+
 /// One option, type and length included; its length is a nonzero multiple of eight. The decoders give nothing if the
 /// option is of another type or its content is not valid: such an option is ignored (RFC 4861 4.6).
 class NdOption {
@@ -51,6 +62,7 @@ class NdOption {
   [[nodiscard]] std::optional<MacAddr> link_address() const;
   [[nodiscard]] std::optional<NdPrefix> prefix() const;
   [[nodiscard]] std::optional<uint32_t> mtu() const;
+  [[nodiscard]] std::optional<NdRoute> route() const;
   /// The datagram that a redirect quotes, perhaps cut short.
   [[nodiscard]] std::optional<Bytes> redirected() const;
   /// kRdnss: number of servers, 0 if the option is none; lifetime; server `i`.
@@ -79,6 +91,19 @@ class NdOptionWalker {
   Bytes rest_;
 };
 
+/// Walks the names of a kDnssl option (RFC 8106 5.2); stops at padding and at what is no name.
+class DnsslWalker {
+ public:
+  explicit DnsslWalker(const NdOption& option);
+  [[nodiscard]] uint32_t lifetime_s() const { return lifetime_s_; }
+  /// In lower case, labels joined by dots, without the last dot; only letters, digits, hyphens and underscores.
+  std::optional<std::string> next();
+
+ private:
+  Bytes rest_{};
+  uint32_t lifetime_s_ = 0;
+};
+
 class NdView {
  public:
   /// `message` is the whole ICMPv6 message.
@@ -92,6 +117,7 @@ class NdView {
   /// The byte of flags of a neighbour or router advertisement.
   [[nodiscard]] uint8_t neighbour_flags() const { return load_u8(message_.data() + 4); }
   [[nodiscard]] uint8_t router_flags() const { return load_u8(message_.data() + 5); }
+  [[nodiscard]] uint16_t router_lifetime_s() const { return load_be16(message_.data() + 6); }
   [[nodiscard]] Bytes message() const { return message_; }
   [[nodiscard]] Bytes options() const { return message_.subspan(fixed_size(type())); }
   /// The first valid link-layer address option of that type.
