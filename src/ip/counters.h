@@ -58,6 +58,7 @@ namespace millrace::ip {
   X(kNdLooped, "nd.drop.looped", "our own duplicate address probes, come back")                              \
   X(kNdRouter, "nd.drop.router", "router solicitations, and advertisements that nobody wants")               \
   X(kRedirectRefused, "ip.drop.redirect_refused", "redirects that are not wanted or not of the first hop")   \
+  X(kGroupBad, "mcast.drop.invalid", "IGMP and MLD messages that are malformed or not wanted")               \
   X(kDhcpIgnored, "dhcp.drop.ignored", "DHCP messages that are malformed or not about our question")
 
 #define MILLRACE_IP_OTHER_COUNTERS(X)                                                                        \
@@ -101,6 +102,8 @@ namespace millrace::ip {
   X(kRedirectsTaken, "ip.in.redirects", "redirects taken")                                                   \
   X(kDhcpIn, "dhcp.in.messages", "DHCP messages taken")                                                      \
   X(kDhcpOut, "dhcp.out.messages", "DHCP messages sent")                                                     \
+  X(kGroupReportsOut, "mcast.out.reports", "IGMP and MLD reports sent")                                      \
+  X(kGroupsRefused, "mcast.groups_refused", "groups beyond what is reported")                                \
   X(kProbesOut, "address.out.probes", "probes for duplicates of our addresses")                              \
   X(kHopsRecycled, "ip.hops_recycled", "next hops given up to make room")                                    \
   X(kOutNoHop, "ip.drop.no_hop", "datagrams to send without a next hop")                                     \

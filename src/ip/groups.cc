@@ -31,6 +31,7 @@ Result<void> Ip::State::join(IfIndex interface, const IpAddr& group) {
   }
   if (groups.size() >= kMaxGroups) return fail(Error::kTooMany);
   groups.push_back({interface, group, 1});
+  ++groups_version;
   return {};
 }
 
@@ -38,7 +39,10 @@ Result<void> Ip::State::leave(IfIndex interface, const IpAddr& group) {
   const auto found =
       std::ranges::find_if(groups, [&](const GroupInfo& g) { return g.interface == interface && g.group == group; });
   if (found == groups.end()) return fail(Error::kNotFound);
-  if (--found->count == 0) groups.erase(found);
+  if (--found->count == 0) {
+    groups.erase(found);
+    ++groups_version;
+  }
   return {};
 }
 

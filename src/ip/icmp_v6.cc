@@ -73,6 +73,9 @@ void Ip::State::input_icmp_v6(Arrival& a) {
     if (message.message().size() != length || a.fragmented) return drop(a.packet, IpCounter::kNdInvalid);
     return input_nd(a, message.message());
   }
+  if (type == wire::Icmpv6Type::kMldQuery || type == wire::Icmpv6Type::kMldReport) {
+    return input_mld(a, message.message());
+  }
   if (a.source.is_unspecified()) return drop(a.packet, IpCounter::kIpMartianSource);
   switch (type) {
     case wire::Icmpv6Type::kEchoRequest: return echo_v6(a);

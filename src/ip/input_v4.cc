@@ -44,6 +44,10 @@ std::optional<Datagram> Ip::State::input_v4(Arrival a) {
   a.header = header;
   a.length = view->total_length();
   if (a.nif.dhcp != nullptr && input_dhcp(a)) return std::nullopt;
+  if (a.protocol == wire::kProtocolIgmp && a.destination.is_multicast() && a.nif.reports_groups) {
+    input_igmp(a);
+    return std::nullopt;
+  }
   if (!accept_addresses_v4(a)) return std::nullopt;
   if (!pass_hook(HookPoint::kInput, a.nif.index, packet)) return refuse(IpCounter::kIpHookIn);
   a.later_fragment = view->fragment_offset() != 0;

@@ -245,6 +245,7 @@ void Ip::advance(Instant now) {
     s.reassembly_timed_out(first, interface, to_group, now);
   });
   if (s.pmtu.advance(now)) s.bump_epoch();  // RFC 1191 6.3: whoever holds a route may try larger datagrams again
+  s.advance_groups(now);  // in front of the first probe (RFC 4862 5.4.2)
   s.book.advance(now, [&](const autoconf::BookEntry& entry, const autoconf::BookStep& step) {
     s.act_on_book(entry, step, now);
   });
@@ -253,7 +254,7 @@ void Ip::advance(Instant now) {
 Instant Ip::next_deadline() const {
   const State& s = *state_;
   return std::min({state_->neighbours.next_deadline(), s.reassembly.next_deadline(), s.pmtu.next_deadline(),
-                   s.book.next_deadline(), s.autoconf_deadline()});
+                   s.book.next_deadline(), s.autoconf_deadline(), s.groups_deadline()});
 }
 
 std::vector<Ip::NeighbourInfo> Ip::neighbours() const {

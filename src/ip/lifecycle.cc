@@ -28,6 +28,9 @@ Result<void> Ip::set_link(IfIndex interface, bool up, Instant now) {
   s.refresh_topology();
   if (nif->is_loopback()) return {};
   if (up) {
+    for (const auto& host : nif->group_hosts) {
+      if (host) host->restart(now);
+    }
     s.restart_addresses(*nif, now);
     s.start_autoconf(*nif, now);
   } else {
@@ -43,6 +46,8 @@ Result<void> Ip::set_options(IfIndex interface, const InterfaceOptions& options,
   if (nif->is_loopback()) return fail(Error::kInvalid);
   const bool test_anew = options.detect_duplicates && !nif->options.detect_duplicates;
   nif->options = options;
+  if (!nif->reports_groups) s.groups_synced = {s.book.version() - 1, 0};
+  nif->reports_groups = true;
   if (test_anew && nif->up) s.restart_addresses(*nif, now);
   s.start_autoconf(*nif, now);
   return {};

@@ -23,6 +23,7 @@
 #include "ip/segments.h"
 #include "ip/selection.h"
 #include "link/tx_queue.h"
+#include "mcast/host.h"
 #include "neigh/table.h"
 #include "wire/bytes.h"
 #include "wire/ethernet.h"
@@ -48,6 +49,9 @@ struct Netif {
   InterfaceOptions options{};
   std::unique_ptr<autoconf::Routers> routers{};   ///< while router advertisements are accepted
   std::unique_ptr<autoconf::DhcpClient> dhcp{};   ///< while an address is leased
+  bool reports_groups = false;                    ///< once it has been given options
+  std::array<std::unique_ptr<mcast::GroupHost>, 2> group_hosts{};  ///< IPv4, IPv6
+  std::vector<IpAddr> reported{};                 ///< groups that IGMP and MLD tell of
   std::array<uint16_t, 2> learned_mtu{};          ///< IPv4, IPv6: said by DHCP, by a router; 0 = nothing
   [[nodiscard]] uint16_t mtu(bool v4) const {
     const uint16_t learned = learned_mtu[v4 ? 0 : 1];
@@ -200,6 +204,15 @@ struct Ip::State {
   bool input_dhcp(Arrival& a);
   void send_dhcp(Netif& nif, const autoconf::Action& action, Instant now);
 
+  // memberships.cc
+  mcast::GroupHost& group_host(Netif& nif, bool v4);
+  void sync_groups(Instant now);
+  void advance_groups(Instant now);
+  [[nodiscard]] Instant groups_deadline() const;
+  void send_group_report(Netif& nif, bool v4, const mcast::Report& report);
+  void input_igmp(Arrival& a);
+  void input_mld(Arrival& a, wire::Bytes message);
+
   // redirect.cc
   void input_redirect_v4(Arrival& a, const wire::Icmpv4View& message);
   void input_redirect_v6(Arrival& a, const wire::NdView& view);
@@ -288,6 +301,13 @@ struct Ip::State {
   Addresses addresses;        // those that may be used
   autoconf::AddressBook book; // all of them
   autoconf::Redirects redirects;
+  struct GroupVersions {
+    uint32_t book = 0;
+    uint32_t groups = 0;
+    bool operator==(const GroupVersions&) const = default;
+  };
+  GroupVersions groups_synced;  // what is reported
+  [[nodiscard]] bool groups_changed() const { return groups_synced != GroupVersions{book.version(), groups_version}; }
   route::Tables routes;
   neigh::Table neighbours;
   std::vector<Hop> hops;      // beside Ip::hops_
@@ -299,6 +319,7 @@ struct Ip::State {
   TokenBucket echo_limit;
   base::Counters<IpCounter> counters;
   std::vector<GroupInfo> groups;
+  uint32_t groups_version = 0;  // changes with the list
   IcmpListener icmp_listener = nullptr;
   void* icmp_context = nullptr;
   std::vector<Feed> feeds;             // the control worker's, by replica

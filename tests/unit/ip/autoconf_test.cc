@@ -15,7 +15,7 @@ const IpAddr kRouter2 = addr("fe80::78");
 const IpAddr kAllNodes = addr("ff02::1");
 const IpAddr kFar = addr("2001:db8:ffff::1");
 
-class AutoconfTest : public IpTest {
+class AutoconfTest : public WithoutReports {
  protected:
   AutoconfTest() {
     settle({.detect_duplicates = true, .accept_ra = true, .autoconf = true, .redirects_v6 = true, .secret = 5});
@@ -215,7 +215,7 @@ TEST_F(AutoconfTest, Ipv4RedirectIsFollowedOnlyIfAsked) {
   EXPECT_EQ(route_to({far, 32}), "192.0.2.9 ");
 }
 
-class DhcpGlueTest : public IpTest {
+class DhcpGlueTest : public WithoutReports {
  protected:
   DhcpGlueTest() { EXPECT_TRUE(ip_->set_options(if_, {.detect_duplicates = true, .dhcp4 = true}, now_)); }
 

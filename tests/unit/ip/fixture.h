@@ -180,4 +180,22 @@ class IpTest : public ::testing::Test {
   IpAddr peer6_ = addr("2001:db8::9");
 };
 
+/// The same, but sent() leaves reports of groups out.
+class WithoutReports : public IpTest {
+ protected:
+  static bool is_report(const Frame& f) {
+    return f.size() > 21 && wire::load_be16(&f[12]) == 0x86dd && wire::load_u8(&f[20]) == wire::kProtocolHopByHop;
+  }
+  std::vector<Frame> sent() {
+    std::vector<Frame> out = IpTest::sent();
+    std::erase_if(out, is_report);
+    return out;
+  }
+  Frame sent_one() {
+    auto all = sent();
+    EXPECT_EQ(all.size(), 1U);
+    return all.empty() ? Frame() : all.front();
+  }
+};
+
 }  // namespace millrace::ip

@@ -8,7 +8,7 @@ const IpAddr kAllNodes = addr("ff02::1");
 const IpAddr kNew6 = addr("2001:db8::77");
 const IpAddr kNew4 = addr("192.0.2.77");
 
-class LifecycleTest : public IpTest {
+class LifecycleTest : public WithoutReports {
  protected:
   LifecycleTest() {
     InterfaceOptions options;
