@@ -25,8 +25,10 @@ void Ip::State::input_arp(Netif& nif, pkt::Packet* packet, Instant now) {
   if (!is_possible_sender(message.sender_mac, message.sender) || message.sender_mac == nif.config.mac) {
     return drop(packet, IpCounter::kArpBadSender);
   }
-  // RFC 5227 2.1.1: while we test an address, another station's probe for it counts as well.
-  const bool rival_probe = message.sender.is_unspecified() && request && testing(nif, message.target) != nullptr;
+  // RFC 5227 2.1.1: while we test an address, another station's probe for it counts as well. One that is in use
+  // meanwhile answers instead.
+  const autoconf::BookEntry* tested = testing(nif, message.target);
+  const bool rival_probe = message.sender.is_unspecified() && request && tested != nullptr && !tested->usable();
   const bool claimed = address_conflict(nif, rival_probe ? message.target : message.sender, now);
   if (claimed || addresses.contains(message.sender)) return drop(packet, IpCounter::kArpConflict);
   const bool about_us = addresses.on_interface(nif.index, message.target);

@@ -294,6 +294,14 @@ TEST_F(DhcpGlueTest, LeasedAddressThatSomebodyHasIsDeclined) {
   EXPECT_EQ(state(), "none");
 }
 
+// RFC 5227 2.1.1
+TEST_F(DhcpGlueTest, RivalProbeOfATentativeAddressIsAConflict) {
+  answer(dhcp_sent(seconds(2)), 2);
+  answer(dhcp_sent({}), 5);
+  (void)input(arp_frame({wire::ArpOperation::kRequest, kOtherMac, IpAddr::any_v4(), {}, leased_}, kBroadcastMac));
+  EXPECT_EQ(state(), "none");
+}
+
 TEST_F(DhcpGlueTest, NonsenseToTheClientIsIgnored) {
   (void)dhcp_sent(seconds(2));
   Frame udp(8);
