@@ -162,7 +162,7 @@ class World:
     def __init__(self):
         self.dir = tempfile.mkdtemp(prefix="world-", dir=os.environ.get("MILLRACE_SCRATCH"))
         os.chmod(self.dir, 0o755)  # tests run programs as other users too
-        self.servers, self.namespaces, self._count = [], [], 0
+        self.servers, self.namespaces, self.links, self._count = [], [], [], 0
 
     def __enter__(self):
         return self
@@ -181,6 +181,8 @@ class World:
             except subprocess.TimeoutExpired:
                 server.process.kill()
                 server.process.wait()
+        for name in self.links:  # a namespace takes its own along, but not at once
+            subprocess.run(["ip", "link", "delete", name], capture_output=True)
         for name in self.namespaces:
             subprocess.run(["ip", "netns", "delete", name], capture_output=True)
         shutil.rmtree(self.dir, ignore_errors=True)
@@ -206,6 +208,8 @@ class World:
         for name, ns in ((name_a, ns_a), (name_b, ns_b)):
             if ns:
                 self.run("ip", "link", "set", name, "netns", ns)
+            else:
+                self.links.append(name)
             self.run("ip", "link", "set", name, "up", ns=ns)
 
     def address(self, ns, device, *addresses):
