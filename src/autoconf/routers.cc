@@ -51,7 +51,6 @@ void say(Actions& out, Kind kind, uint32_t value = 0) {
   out.push_back(action);
 }
 
-constexpr uint8_t kLow = 0;
 constexpr uint8_t kMedium = 1;
 
 }  // namespace
