@@ -80,6 +80,7 @@ def a_busy_interface_is_explained(w):
 
 def a_name_that_is_no_tap_is_explained(w):
     w.run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
+    w.links.append("veth0")
     fails(w, "millrace-httpd", "--tap", "veth0", says=["veth0"])
     w.run("ip", "link", "delete", "veth0")
     fails(w, "millrace-httpd", "--tap", "a-name-far-too-long", says=["a-name-far-too-long"], hint=False)

@@ -93,9 +93,9 @@ def nmap_scans(w):
     need("nmap")
     server = serve(w)
     for words in (["-sS", "-p", "1-600"], ["-sF", "-p", "1-200"], ["-sX", "-p", "1-200"], ["-sA", "-p", "1-200"],
-                  ["-sO", "-p", "1-40", "--max-retries", "1"], ["-sU", "-p", "50-60", "--max-retries", "1"],
+                  ["-sO", "-p", "1-20", "--max-retries", "1"], ["-sU", "-p", "52-54", "--max-retries", "1"],
                   ["-O", "-p", "79-81", "--osscan-limit"]):
-        text = w.run("nmap", "-n", "-Pn", "--host-timeout", "15s", *words, world.STACK4, timeout=60).stdout
+        text = w.run("nmap", "-n", "-Pn", "--host-timeout", "6s", *words, world.STACK4, timeout=60).stdout
         if words[0] == "-sS":
             world.expect("80/tcp open" in text.replace("   ", " "), f"nmap does not find the port:\n{text}")
             world.expect("599 closed" in text, f"closed ports do not answer:\n{text}")

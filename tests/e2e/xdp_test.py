@@ -34,6 +34,7 @@ def cable(w, mtu=1500, queues=1):
     counts = [str(queues), "numrxqueues", str(queues)]
     w.run("ip", "link", "add", "wire0", "numtxqueues", *counts, "type", "veth", "peer", "name", "wire1", "numtxqueues",
           *counts)
+    w.links.append("wire0")
     if queues > 1:
         for end in ("wire0", "wire1"):
             w.run("ethtool", "-L", end, "rx", str(queues), "tx", str(queues))
