@@ -96,7 +96,7 @@ pkt::Packet* Udp::copied(std::span<const std::byte> data) {
   pkt::Packet* head = packets_.frame();
   if (head == nullptr) return nullptr;
   if (data.size() <= head->tailroom()) {
-    std::memcpy(head->append(static_cast<uint16_t>(data.size())), data.data(), data.size());
+    if (!data.empty()) std::memcpy(head->append(static_cast<uint16_t>(data.size())), data.data(), data.size());
     return head;
   }
   while (!data.empty()) {

@@ -90,7 +90,10 @@ class World {
     const auto d = ip_->input(interface, frame, now_);
     if (!d) return;
     check_chain(*d->packet);
-    MR_ASSERT(d->protocol == wire::kProtocolTcp && ip_->is_local(d->destination));
+    MR_ASSERT(d->protocol == wire::kProtocolTcp || d->protocol == wire::kProtocolUdp ||
+              d->protocol == wire::kProtocolIcmp || d->protocol == wire::kProtocolIcmpv6);
+    MR_ASSERT(d->to_group || ip_->is_local(d->destination));
+    if (d->to_group) return cache_.free(d->packet);
     if (const auto way = ip_->route(d->source, d->destination, 0)) {
       d->packet->flags = 0;
       ip_->send({way->source, d->source, d->protocol, 64, 0, *way}, d->packet, now_);

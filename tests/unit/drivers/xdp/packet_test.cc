@@ -1,6 +1,8 @@
 // The driver's own work on packets: checksums that were left to somebody else, uncut segments, the pool of chunks.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include <cstring>
 
 #include "base/memory.h"
@@ -17,7 +19,7 @@ class XdpPacket : public testing::Test {
  protected:
   pkt::Packet* packet(const Frame& bytes) {
     pkt::Packet* p = cache_.frame();
-    std::memcpy(p->append(static_cast<uint16_t>(bytes.size())), bytes.data(), bytes.size());
+    std::copy(bytes.begin(), bytes.end(), reinterpret_cast<uint8_t*>(p->append(static_cast<uint16_t>(bytes.size()))));
     return p;
   }
   /// A frame whose transport checksum holds the sum of the pseudo-header alone.
