@@ -31,21 +31,21 @@ constexpr int64_t LoopSettings::*kLoopFields[] = {
 };
 int64_t& loop_field(Config& config, const Setting& setting) { return config.loop.*kLoopFields[setting.index]; }
 
+template <class Rows>
+void append(std::vector<Setting>& all, std::string_view section, const Rows& rows,
+            int64_t& (*field)(Config&, const Setting&)) {
+  uint32_t index = 0;
+  for (const auto& row : rows) {
+    all.push_back({section, row.name, row.least, row.greatest, row.value, row.text, field, index++});
+  }
+}
+
 std::vector<Setting> assemble() {
   std::vector<Setting> all;
+  append(all, "tcp", tcp::kSettingRows, tcp_field);
+  append(all, "ip", ip::kSettingRows, ip_field);
+  append(all, "udp", udp::kSettingRows, udp_field);
   uint32_t index = 0;
-  for (const tcp::SettingRow& row : tcp::kSettingRows) {
-    all.push_back({"tcp", row.name, row.least, row.greatest, row.value, row.text, tcp_field, index++});
-  }
-  index = 0;
-  for (const ip::SettingRow& row : ip::kSettingRows) {
-    all.push_back({"ip", row.name, row.least, row.greatest, row.value, row.text, ip_field, index++});
-  }
-  index = 0;
-  for (const udp::SettingRow& row : udp::kSettingRows) {
-    all.push_back({"udp", row.name, row.least, row.greatest, row.value, row.text, udp_field, index++});
-  }
-  index = 0;
 #define X(name, value, least, greatest, text) \
   all.push_back({"worker", #name, least, greatest, value, text, worker_field, index++});
   MILLRACE_WORKER_SETTINGS(X)

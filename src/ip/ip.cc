@@ -169,14 +169,13 @@ bool Ip::has_hook(HookPoint point) const { return state_->hooks[static_cast<size
 Result<void> Ip::set(uint16_t row, int64_t value) {
   if (row >= std::size(kSettingRows)) return fail(Error::kNotFound);
   const SettingRow& r = kSettingRows[row];
-  if (value < r.least || value > r.greatest) return fail(Error::kInvalid);
+  const auto changed = base::with_row(state_->config.settings, r, value);
+  if (!changed) return fail(Error::kInvalid);
   if (r.field == &Settings::reassembly_datagrams || r.field == &Settings::pmtu_entries) {
     return fail(Error::kNotSupported);
   }
-  Settings changed = state_->config.settings;
-  changed.*r.field = value;
-  if (changed.reassembly_source_bytes > changed.reassembly_bytes) return fail(Error::kInvalid);
-  state_->config.settings = changed;
+  if (changed->reassembly_source_bytes > changed->reassembly_bytes) return fail(Error::kInvalid);
+  state_->config.settings = *changed;
   return {};
 }
 const Settings& Ip::settings() const { return state_->config.settings; }

@@ -1,8 +1,7 @@
-// Settings of IP: one row a knob generates the struct here and, in conf/, the sysctl, the parser with its range, the
-// documentation and the boundary tests.
+// Settings of IP (base/settings.h).
 #pragma once
 
-#include <cstdint>
+#include "base/settings.h"
 
 namespace millrace::ip {
 
@@ -23,25 +22,6 @@ namespace millrace::ip {
     "refuse sources that we would not send to: 0 = no, 1 = strict, through the same interface, 2 = loose (RFC 3704)") \
   X(source_route, 0, 0, 1, "1 = take IPv4 datagrams whose source route ends here; nothing is ever forwarded")
 
-struct Settings {
-#define X(name, value, least, greatest, text) int64_t name = value;
-  MILLRACE_IP_SETTINGS(X)
-#undef X
-};
-
-struct SettingRow {
-  const char* name;
-  int64_t Settings::*field;
-  int64_t least;
-  int64_t greatest;
-  int64_t value;  ///< default
-  const char* text;
-};
-
-inline constexpr SettingRow kSettingRows[] = {
-#define X(name, value, least, greatest, text) {#name, &Settings::name, least, greatest, value, text},
-    MILLRACE_IP_SETTINGS(X)
-#undef X
-};
+MILLRACE_SETTINGS(MILLRACE_IP_SETTINGS)
 
 }  // namespace millrace::ip

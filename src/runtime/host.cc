@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <grp.h>
 #include <pwd.h>
-#include <sched.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,8 +15,8 @@
 
 #include "base/assert.h"
 #include "base/siphash.h"
-#include "base/siphash.h"
 #include "conf/parse.h"
+#include "runtime/cpu.h"
 #include "stack/impl.h"
 
 namespace millrace::runtime {
@@ -155,10 +154,7 @@ Outcome<void> Host::set_up(const DriverRegistry& drivers) {
 
 Outcome<void> Host::pin() {
   if (!config_.cpu) return {};
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (*config_.cpu < CPU_SETSIZE) CPU_SET(*config_.cpu, &set);
-  if (sched_setaffinity(0, sizeof set, &set) == 0) return {};
+  if (run_on_cpu(*config_.cpu)) return {};
   return failure(fmt::format("cannot run on CPU {}: {}", *config_.cpu, std::strerror(errno)),
                  "see which there are with: taskset -pc $$");
 }

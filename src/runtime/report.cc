@@ -201,7 +201,8 @@ Outcome<std::string> trace(const Observed& observed, std::string_view which) {
 Table interfaces(const Observed& observed) {
   Table table({"interface", "driver", "mac", "mtu", "state", "link", "checksum", "tso", "addresses", "rx_frames",
                "rx_bytes", "rx_dropped", "rx_errors", "tx_frames", "tx_bytes", "tx_errors"});
-  for (const ObservedPort& port : observed.ports) {
+  for (size_t i = 0; i < observed.ports.size(); ++i) {
+    const ObservedPort& port = observed.ports[i];
     Table::Cell addresses = Table::Cell::array();
     for (const auto& a : observed.worker.addresses()) {
       if (a.interface == port.interface) addresses.push_back(a.prefix.to_string());
@@ -212,7 +213,7 @@ Table interfaces(const Observed& observed) {
       table.add({"lo", "loopback", "-", limits.mtu, state, "up", true, false, addresses, 0, 0, 0, 0, 0, 0, 0});
       continue;
     }
-    const DeviceCounters d = port.device->counters();
+    const DeviceCounters d = all_queues(observed, i);
     table.add({port.device->name(), port.config->driver, port.device->mac().to_string(), limits.mtu, state,
                port.device->link_up() ? "up" : "down", limits.tx_checksum_v4, limits.tso_v4, addresses, d.rx_frames,
                d.rx_bytes, d.rx_dropped, d.rx_errors, d.tx_frames, d.tx_bytes, d.tx_errors});

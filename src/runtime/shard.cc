@@ -1,10 +1,12 @@
 #include "runtime/shard.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <signal.h>
 
+#include <cerrno>
 #include <cstring>
+
+#include "runtime/cpu.h"
 
 namespace millrace::runtime {
 
@@ -55,13 +57,8 @@ void Shard::start(Program& program, std::optional<uint32_t> cpu, std::function<b
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread([this, &program, cpu] {
-    if (cpu) {
-      cpu_set_t set;
-      CPU_ZERO(&set);
-      if (*cpu < CPU_SETSIZE) CPU_SET(*cpu, &set);
-      if (sched_setaffinity(0, sizeof set, &set) != 0) {
-        fmt::print(stderr, "cannot run a worker on CPU {}: {}; it runs anywhere\n", *cpu, std::strerror(errno));
-      }
+    if (cpu && !run_on_cpu(*cpu)) {
+      fmt::print(stderr, "cannot run a worker on CPU {}: {}; it runs anywhere\n", *cpu, std::strerror(errno));
     }
     ended_(loop_->run(program));
   });

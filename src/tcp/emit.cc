@@ -259,7 +259,7 @@ void Tcp::send_bare(const Bare& b, Instant now) {
   h.window = b.window;
   h.emit({tcp, header});
   std::memcpy(tcp + wire::kTcpMinSize, options, option_bytes);
-  finish(p, b.tuple.local, b.tuple.remote, header, 0, 1, ip_.interface(route->interface).limits);
+  finish(p, b.tuple.local, b.tuple.remote, header, 0, 1, ip_.limits(route->interface));
   counters_.add(Counter::kSegmentsOut);
   if (ip_.frame(route->hop, p, now)) ip_.transmit(route->interface, p);
 }

@@ -1,8 +1,7 @@
-// Settings of TCP: one row a knob generates the struct here and, in conf/, the sysctl, the parser with its range, the
-// documentation and the boundary tests.
+// Settings of TCP (base/settings.h).
 #pragma once
 
-#include <cstdint>
+#include "base/settings.h"
 
 namespace millrace::tcp {
 
@@ -31,25 +30,6 @@ namespace millrace::tcp {
   X(port_high, 60'999, 1, 65'535, "highest port for outgoing connections")                                  \
   X(mss, 0, 0, 65'495, "largest segment to offer; 0 = from the MTU")
 
-struct Settings {
-#define X(name, value, least, greatest, text) int64_t name = value;
-  MILLRACE_TCP_SETTINGS(X)
-#undef X
-};
-
-struct SettingRow {
-  const char* name;
-  int64_t Settings::*field;
-  int64_t least;
-  int64_t greatest;
-  int64_t value;  ///< default
-  const char* text;
-};
-
-inline constexpr SettingRow kSettingRows[] = {
-#define X(name, value, least, greatest, text) {#name, &Settings::name, least, greatest, value, text},
-    MILLRACE_TCP_SETTINGS(X)
-#undef X
-};
+MILLRACE_SETTINGS(MILLRACE_TCP_SETTINGS)
 
 }  // namespace millrace::tcp

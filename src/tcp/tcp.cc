@@ -82,12 +82,10 @@ uint32_t Tcp::prefetch_behind(Ref ref) {
 
 Result<void> Tcp::set(uint16_t row, int64_t value) {
   if (row >= std::size(kSettingRows)) return fail(Error::kNotFound);
-  const SettingRow& r = kSettingRows[row];
-  if (value < r.least || value > r.greatest) return fail(Error::kInvalid);
-  Settings changed = settings_;
-  changed.*r.field = value;
-  if (changed.port_low > changed.port_high || changed.rto_min_us > changed.rto_max_us) return fail(Error::kInvalid);
-  settings_ = changed;
+  const auto changed = base::with_row(settings_, kSettingRows[row], value);
+  if (!changed) return fail(Error::kInvalid);
+  if (changed->port_low > changed->port_high || changed->rto_min_us > changed->rto_max_us) return fail(Error::kInvalid);
+  settings_ = *changed;
   return {};
 }
 

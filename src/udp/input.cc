@@ -51,6 +51,12 @@ bool Udp::checksum_ok(const Incoming& in) {
   return wire::is_valid(wire::add_sums(sum, ip::sum_chain(p, 0)));
 }
 
+// Over IPv6 the field is 0, and not because a link without a wire left it to us.
+bool Udp::lacks_checksum_v6(const Incoming& in) {
+  return in.source.is_v6() && wire::load_be16(in.packet->data() - 2) == 0 &&
+         (in.packet->flags & pkt::kRxL4ChecksumMask) != pkt::kRxL4ChecksumNone;
+}
+
 void Udp::input(Incoming& in, Instant now) {
   counters_.add(Counter::kIn);
   if (__builtin_expect(in.to_group, 0)) return input_group(in, now);
@@ -61,9 +67,7 @@ void Udp::input(Incoming& in, Instant now) {
     return packets_.free(in.packet);
   }
   // RFC 8200 8.1: without a checksum only where the socket was told to take it (RFC 6935 5).
-  if (__builtin_expect(in.source.is_v6(), 0) && wire::load_be16(in.packet->data() - 2) == 0 &&
-      (in.packet->flags & pkt::kRxL4ChecksumMask) != pkt::kRxL4ChecksumNone &&
-      (dgrams_[index].flags & kZeroChecksum6) == 0) {
+  if (__builtin_expect(lacks_checksum_v6(in), 0) && (dgrams_[index].flags & kZeroChecksum6) == 0) {
     counters_.add(Counter::kDropNoChecksum);
     return packets_.free(in.packet);
   }
@@ -89,8 +93,7 @@ void Udp::input(ip::Datagram& d, Instant now) {
 
 // A datagram to a group or a broadcast address goes to every socket that it fits, one copy of the reference each.
 void Udp::input_group(Incoming& in, Instant now) {
-  const bool none = in.source.is_v6() && wire::load_be16(in.packet->data() - 2) == 0 &&
-                    (in.packet->flags & pkt::kRxL4ChecksumMask) != pkt::kRxL4ChecksumNone;
+  const bool none = lacks_checksum_v6(in);
   if (!checksum_ok(in) || none) {
     counters_.add(none ? Counter::kDropNoChecksum : Counter::kDropChecksum);
     return packets_.free(in.packet);

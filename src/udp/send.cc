@@ -190,7 +190,7 @@ Result<void> Udp::room_for(uint32_t index, const Outgoing& out, uint32_t frames,
 
 // A device that takes frames of one buffer only carries no more than the buffer holds, whatever its MTU.
 bool Udp::fits_device(const Outgoing& out, const pkt::Packet& p) const {
-  return p.next == nullptr || p.segs <= ip_.interface(out.way.interface).limits.max_segments;
+  return p.next == nullptr || p.segs <= ip_.limits(out.way.interface).max_segments;
 }
 
 Result<void> Udp::send_segments(Dgram& d, const Message& m, const Outgoing& out, Instant now) {
@@ -256,7 +256,7 @@ Result<void> Udp::send_one(uint32_t index, const Message& m, Instant now) {
   const uint32_t largest = segmented ? m.segment : bytes;
   if (__builtin_expect(frames > kMostSegments || bytes > kMostBytes, 0)) return fail(Error::kTooBig);
   if (__builtin_expect(largest + headers > out.way.mtu, 0) &&
-      (d.path_mtu != PathMtu::kProbe || largest + headers > ip_.interface(out.way.interface).limits.mtu)) {
+      (d.path_mtu != PathMtu::kProbe || largest + headers > ip_.limits(out.way.interface).mtu)) {
     return segmented ? fail(Error::kInvalid) : send_large(index, m, out, now);
   }
   if (auto room = room_for(index, out, frames, bytes); __builtin_expect(!room, 0)) return room;
@@ -300,7 +300,7 @@ bool Udp::send_in_place(Dgram& d, const Message& m, Batch& batch, Instant now) {
   }
   if (c.way.interface != batch.interface) {
     batch.interface = c.way.interface;
-    batch.limits = &ip_.interface(c.way.interface).limits;
+    batch.limits = &ip_.limits(c.way.interface);
     batch.room = ip_.transmit_room(c.way.interface);
   }
   if (d.turn != turn_) {

@@ -1,7 +1,7 @@
-// Settings of datagram sockets; see tcp/settings.h for what a row generates.
+// Settings of datagram sockets (base/settings.h).
 #pragma once
 
-#include <cstdint>
+#include "base/settings.h"
 
 namespace millrace::udp {
 
@@ -13,25 +13,6 @@ namespace millrace::udp {
   X(port_high, 60'999, 1, 65'535, "highest port that is chosen for a datagram socket")                          \
   X(errors, 16, 0, 1'024, "errors kept for one socket with an error queue")
 
-struct Settings {
-#define X(name, value, least, greatest, text) int64_t name = value;
-  MILLRACE_UDP_SETTINGS(X)
-#undef X
-};
-
-struct SettingRow {
-  const char* name;
-  int64_t Settings::*field;
-  int64_t least;
-  int64_t greatest;
-  int64_t value;  ///< default
-  const char* text;
-};
-
-inline constexpr SettingRow kSettingRows[] = {
-#define X(name, value, least, greatest, text) {#name, &Settings::name, least, greatest, value, text},
-    MILLRACE_UDP_SETTINGS(X)
-#undef X
-};
+MILLRACE_SETTINGS(MILLRACE_UDP_SETTINGS)
 
 }  // namespace millrace::udp

@@ -61,9 +61,7 @@ class Udp {
   void input(ip::Datagram& datagram, Instant now);
   /// Whether a datagram between these addresses may skip Ip, which would let it in.
   bool knows(const IpAddr& source, const IpAddr& destination, IfIndex interface) {
-    uint64_t words[2];
-    __builtin_memcpy(words, source.bytes().data(), 16);
-    KnownPair& k = pairs_[(words[0] ^ words[1] ^ words[1] >> 32) * 0x9e3779b97f4a7c15ULL >> 56];
+    KnownPair& k = pairs_[slot_of(source)];
     if (k.source == source && k.destination == destination && k.interface == interface && k.epoch == ip_.epoch()) {
       return true;
     }
@@ -196,6 +194,13 @@ class Udp {
   static constexpr uint32_t kMostErrors = 4'096;
   static constexpr size_t kWays = 256;
   static constexpr size_t kPairs = 256;
+  /// Place of an address in either cache.
+  static size_t slot_of(const IpAddr& addr) {
+    uint64_t words[2];
+    __builtin_memcpy(words, addr.bytes().data(), 16);
+    return (words[0] ^ words[1] ^ words[1] >> 32) * 0x9e3779b97f4a7c15ULL >> 56;
+  }
+  static_assert(kWays == 256 && kPairs == 256);
   struct KnownPair {
     IpAddr source{};
     IpAddr destination{};
@@ -205,6 +210,7 @@ class Udp {
 
   // input.cc
   bool checksum_ok(const Incoming& in);
+  static bool lacks_checksum_v6(const Incoming& in);
   void input_group(Incoming& in, Instant now);
   void no_port(Incoming& in, Instant now);
   bool merge(Dgram& d, const Incoming& in);
@@ -223,19 +229,14 @@ class Udp {
   bool send_in_place(Dgram& d, const Message& m, Batch& batch, Instant now);
   Result<void> send_one(uint32_t index, const Message& m, Instant now);
   Result<void> prepare(Dgram& d, const Message& m, Outgoing& out);
-  [[nodiscard]] CachedWay& cached_way(const IpAddr& destination) {
-    uint64_t words[2];
-    __builtin_memcpy(words, destination.bytes().data(), 16);
-    return ways_[(words[0] ^ words[1] ^ words[1] >> 32) * 0x9e3779b97f4a7c15ULL >> 56];
-  }
+  [[nodiscard]] CachedWay& cached_way(const IpAddr& destination) { return ways_[slot_of(destination)]; }
   Result<Way> find_way(Dgram& d, const IpAddr& destination, const IpAddr& wanted);
   Result<void> send_large(uint32_t index, const Message& m, const Outgoing& out, Instant now);
   Result<void> send_segments(Dgram& d, const Message& m, const Outgoing& out, Instant now);
   pkt::Packet* payload_of(const Message& m);
   bool fits_device(const Outgoing& out, const pkt::Packet& p) const;
   void emit(Dgram& d, const Outgoing& out, pkt::Packet* p, Instant now) {
-    emit(d, out.way, out.destination, out.port, out.ttl, out.traffic_class, ip_.interface(out.way.interface).limits, p,
-         now);
+    emit(d, out.way, out.destination, out.port, out.ttl, out.traffic_class, ip_.limits(out.way.interface), p, now);
   }
   void emit(Dgram& d, const Way& way, const IpAddr& destination, uint16_t port, uint8_t ttl, uint8_t traffic_class,
             const link::DeviceLimits& limits, pkt::Packet* p, Instant now);

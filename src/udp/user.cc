@@ -117,9 +117,9 @@ Result<void> Udp::set_options(uint32_t index, const DatagramOptions& options) {
 
 Result<void> Udp::set(uint16_t row, int64_t value) {
   if (row >= std::size(kSettingRows)) return fail(Error::kInvalid);
-  const SettingRow& r = kSettingRows[row];
-  if (value < r.least || value > r.greatest) return fail(Error::kInvalid);
-  settings_.*r.field = value;
+  const auto changed = base::with_row(settings_, kSettingRows[row], value);
+  if (!changed) return fail(Error::kInvalid);
+  settings_ = *changed;
   return {};
 }
 

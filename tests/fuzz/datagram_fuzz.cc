@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "input.h"
 #include "pkt/pool.h"
 #include "reused.h"
 #include "stack/impl.h"
@@ -35,21 +36,7 @@ constexpr size_t kSockets = 8;
   std::abort();
 }
 
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : data_(data), left_(size) {}
-  [[nodiscard]] bool empty() const { return left_ == 0; }
-  uint8_t u8() {
-    if (left_ == 0) return 0;
-    --left_;
-    return *data_++;
-  }
-  uint16_t u16() { return static_cast<uint16_t>(u8() << 8 | u8()); }
-
- private:
-  const uint8_t* data_;
-  size_t left_;
-};
+using fuzz::Input;
 
 /// What outlives an input.
 struct Machine {

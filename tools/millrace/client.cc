@@ -89,4 +89,21 @@ void print_rows(const Json& rows, const std::vector<std::string>& keys, const st
 
 void print_json(const Json& rows) { fmt::print("{}\n", rows.dump(2)); }
 
+int show(const Target& target, const std::string& question, const std::vector<std::string>& keys,
+         const std::vector<std::string>& titles) {
+  const auto rows = ask(target, question);
+  if (!rows) return complain(rows.error());
+  if (target.json) {
+    print_json(*rows);
+  } else {
+    print_rows(*rows, keys, titles);
+  }
+  return 0;
+}
+
+int show_routes(const Target& target, const std::string& question) {
+  return show(target, question, {"prefix", "gateway", "interface", "metric", "table"},
+              {"Destination", "Gateway", "Interface", "Metric", "Table"});
+}
+
 }  // namespace millrace::tool

@@ -43,5 +43,9 @@ int change(const Target& target, const std::string& command);
 void print_rows(const Json& rows, const std::vector<std::string>& keys, const std::vector<std::string>& titles);
 /// The list as JSON.
 void print_json(const Json& rows);
+/// Asks for a list and prints it, as rows or as JSON; the exit status.
+int show(const Target& target, const std::string& question, const std::vector<std::string>& keys,
+         const std::vector<std::string>& titles);
+int show_routes(const Target& target, const std::string& question);
 
 }  // namespace millrace::tool

@@ -100,32 +100,19 @@ int statistics(const Target& target, bool all) {
   return 0;
 }
 
-int table(const Target& target, const char* question, const std::vector<std::string>& keys,
-          const std::vector<std::string>& titles) {
-  const auto rows = ask(target, question);
-  if (!rows) return complain(rows.error());
-  if (target.json) {
-    print_json(*rows);
-  } else {
-    print_rows(*rows, keys, titles);
-  }
-  return 0;
-}
-
 int run(const Target& target, const Arguments& a) {
   if (a.statistics) return statistics(target, a.all);
   if (a.interfaces) {
-    return table(target, "interfaces",
-                 {"interface", "mtu", "state", "rx_frames", "rx_bytes", "rx_dropped", "rx_errors", "tx_frames",
-                  "tx_bytes", "tx_errors"},
-                 {"Interface", "MTU", "State", "RX-Packets", "RX-Bytes", "RX-Drop", "RX-Err", "TX-Packets", "TX-Bytes",
-                  "TX-Err"});
+    return show(target, "interfaces",
+                {"interface", "mtu", "state", "rx_frames", "rx_bytes", "rx_dropped", "rx_errors", "tx_frames",
+                 "tx_bytes", "tx_errors"},
+                {"Interface", "MTU", "State", "RX-Packets", "RX-Bytes", "RX-Drop", "RX-Err", "TX-Packets", "TX-Bytes",
+                 "TX-Err"});
   }
   if (a.routes) {
-    return table(target, "routes", {"prefix", "gateway", "interface", "metric", "table"},
-                 {"Destination", "Gateway", "Interface", "Metric", "Table"});
+    return show_routes(target, "routes");
   }
-  if (a.groups) return table(target, "groups", {"interface", "members", "group"}, {"Interface", "RefCnt", "Group"});
+  if (a.groups) return show(target, "groups", {"interface", "members", "group"}, {"Interface", "RefCnt", "Group"});
   return sockets(target, a);
 }
 

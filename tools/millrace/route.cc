@@ -8,22 +8,10 @@
 namespace millrace::tool {
 namespace {
 
-int show(const Target& target, const std::string& question) {
-  const auto rows = ask(target, question);
-  if (!rows) return complain(rows.error());
-  if (target.json) {
-    print_json(*rows);
-    return 0;
-  }
-  print_rows(*rows, {"prefix", "gateway", "interface", "metric", "table"},
-             {"Destination", "Gateway", "Interface", "Metric", "Table"});
-  return 0;
-}
-
 int run(const Target& target, const std::vector<std::string>& words) {
-  if (words.empty() || words.front() == "show") return show(target, "routes");
+  if (words.empty() || words.front() == "show") return show_routes(target, "routes");
   if (words.front() == "get" && words.size() >= 2) {
-    return show(target, fmt::format("route-to {}", fmt::join(words.begin() + 1, words.end(), " ")));
+    return show_routes(target, fmt::format("route-to {}", fmt::join(words.begin() + 1, words.end(), " ")));
   }
   if (words.front() == "add" || words.front() == "delete") {
     return change(target, fmt::format("route {}", fmt::join(words, " ")));

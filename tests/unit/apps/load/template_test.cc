@@ -258,8 +258,10 @@ TEST_P(TemplateTest, RepeatedFramesAreDeliveredOnce) {
   EXPECT_GT(client_->counters().duplicates, 0u);
 }
 
-TEST_P(TemplateTest, SpoiledFramesAreNotTaken) {
-  if (GetParam().device_checksum) GTEST_SKIP() << "a device that says good is believed";
+/// Where the client itself checks sums; a device that says good is believed.
+class OwnChecksumTest : public TemplateTest {};
+
+TEST_P(OwnChecksumTest, SpoiledFramesAreNotTaken) {
   uint32_t n = 0;
   fault_ = [&](pkt::Packet& p, bool to_server) {
     if (!to_server && ++n % 5 == 0) p.data()[p.len - 1] ^= std::byte{1};
@@ -334,6 +336,11 @@ INSTANTIATE_TEST_SUITE_P(Variants, TemplateTest,
                          ::testing::Values(Variant{}, Variant{.timestamps = false}, Variant{.v6 = true},
                                            Variant{.v6 = true, .timestamps = false}, Variant{.device_checksum = true},
                                            Variant{.v6 = true, .device_checksum = true}),
+                         name_of);
+
+INSTANTIATE_TEST_SUITE_P(Variants, OwnChecksumTest,
+                         ::testing::Values(Variant{}, Variant{.timestamps = false}, Variant{.v6 = true},
+                                           Variant{.v6 = true, .timestamps = false}),
                          name_of);
 
 }  // namespace
