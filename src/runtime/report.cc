@@ -10,6 +10,7 @@
 #include "runtime/loop.h"
 #include "runtime/table.h"
 #include "runtime/words.h"
+#include "wire/nd.h"
 
 namespace millrace::runtime {
 namespace {
@@ -59,6 +60,19 @@ Table neighbours(const Observed& observed) {
   for (const auto& n : observed.worker.neighbours()) {
     table.add({n.addr.to_string(), n.mac == MacAddr{} ? "-" : n.mac.to_string(), interface_name(observed, n.interface),
                n.state});
+  }
+  return table;
+}
+
+// What sockets have joined, and the solicited-node group of each IPv6 address (RFC 4291 2.7.1).
+Table groups(const Observed& observed) {
+  Table table({"interface", "members", "group"});
+  for (const auto& g : observed.worker.groups()) {
+    table.add({interface_name(observed, g.interface), g.count, g.group.to_string()});
+  }
+  for (const auto& a : observed.worker.addresses()) {
+    if (a.prefix.addr.is_v4() || a.prefix.addr.is_loopback()) continue;
+    table.add({interface_name(observed, a.interface), 1, wire::solicited_node(a.prefix.addr).to_string()});
   }
   return table;
 }
@@ -235,9 +249,9 @@ Table settings(const Observed& observed, std::string_view prefix) {
 }
 
 constexpr const char* kHelp =
-    "questions: sockets [internals], counters [all], stages, trace [CONNECTION | kept], neighbours, routes, route-to "
-    "ADDRESS [TABLE], addresses, interfaces, settings [PREFIX]; commands: link, address, route, neighbour, set; append "
-    "json for JSON";
+    "questions: sockets [internals], counters [all], stages, trace [CONNECTION | kept], neighbours, groups, routes, "
+    "route-to ADDRESS [TABLE], addresses, interfaces, settings [PREFIX]; commands: link, address, route, neighbour, "
+    "set; append json for JSON";
 
 Outcome<Table> route_to(const Observed& observed, std::string_view address, std::string_view table_id) {
   const auto destination = IpAddr::parse(address);
@@ -284,6 +298,7 @@ std::string answer(std::string_view text, const Observed& observed) {
     return json ? nlohmann::json(*lines).dump() + "\n" : *lines;
   }
   if (subject == "neighbours") return show(neighbours(observed));
+  if (subject == "groups") return show(groups(observed));
   if (subject == "routes") return show(routes(observed));
   if (subject == "route-to") {
     const auto table = route_to(observed, argument, words.size() < 3 ? "0" : words[2]);

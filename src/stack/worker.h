@@ -126,6 +126,8 @@ class Worker {
   [[nodiscard]] std::vector<CounterValue> counters() const;
   [[nodiscard]] std::vector<ip::Ip::NeighbourInfo> neighbours() const;
   [[nodiscard]] std::vector<ip::Ip::RouteInfo> routes() const;
+  /// Groups that sockets of this worker have joined.
+  [[nodiscard]] std::vector<ip::Ip::GroupInfo> groups() const;
   [[nodiscard]] std::vector<ip::Ip::AddressInfo> addresses() const;
   /// The route that a packet to `destination` would take, if any.
   [[nodiscard]] std::optional<ip::Ip::RouteInfo> find_route(const IpAddr& destination, uint32_t table) const;

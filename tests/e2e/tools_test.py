@@ -104,6 +104,7 @@ def netstat_shows_sockets_internals_and_statistics(w):
     held.wait()
     contains(tool(w, "netstat", "-s").stdout, "tcp:", "ip:", "segments received")
     contains(tool(w, "netstat", "-i").stdout, "mr0", "RX-Packets")
+    contains(tool(w, "netstat", "-g").stdout, "Group", "ff02::1:ff00:2")
     world.expect(len(rows(w, "netstat", "-s", "-a")) > len(rows(w, "netstat", "-s")), "-a adds no counters")
 
 
