@@ -7,8 +7,12 @@ namespace millrace::pkt {
 namespace {
 
 constexpr size_t kRegionBytes = size_t{2} << 20;
+constexpr size_t kLargestShare = 8;  // one part in so many of the limit, and at least one region
 
 }  // namespace
+
+BlockPool::BlockPool(base::MemorySource& memory, size_t limit_bytes)
+    : memory_(memory), left_(limit_bytes), kept_(std::max(limit_bytes / kLargestShare, kRegionBytes)) {}
 
 Block* BlockPool::allocate(uint32_t bytes) {
   size_t which = 0;
@@ -42,10 +46,13 @@ Block* BlockPool::allocate(uint32_t bytes) {
 }
 
 bool BlockPool::grow(size_t which) {
-  if (left_ < kRegionBytes) return false;
+  // Memory stays with the class that took it, and only the largest class serves every request: it keeps a share.
+  const bool largest = which + 1 == kClassBytes.size();
+  if (left_ < kRegionBytes + (largest ? 0 : kept_)) return false;
   const base::Region region = memory_.allocate(kRegionBytes);
   if (region.base == nullptr) return false;
   left_ -= kRegionBytes;
+  if (largest) kept_ -= std::min(kept_, kRegionBytes);
   Class& c = classes_[which];
   c.fresh = region.base;
   c.fresh_end = region.base + kRegionBytes / kClassBytes[which] * kClassBytes[which];

@@ -47,8 +47,9 @@ class BlockPool {
  public:
   static constexpr std::array<uint32_t, 4> kClassBytes = {256, 2048, 16384, 65536};  // header included
 
-  /// At most `limit_bytes` are taken from `memory`.
-  BlockPool(base::MemorySource& memory, size_t limit_bytes) : memory_(memory), left_(limit_bytes) {}
+  /// At most `limit_bytes` are taken from `memory`; an eighth of it at the least goes to the largest blocks only, which
+  /// smaller requests get too when nothing else is left.
+  BlockPool(base::MemorySource& memory, size_t limit_bytes);
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
 
@@ -81,6 +82,7 @@ class BlockPool {
   };
   base::MemorySource& memory_;
   size_t left_;
+  size_t kept_;  // of left_, for the largest class alone
   std::array<Class, kClassBytes.size()> classes_;
   std::vector<ReleasedBlock> released_;
   uint64_t in_use_ = 0;

@@ -234,6 +234,27 @@ TEST(BlockPool, SmallBlockComesFromALargerClassWhenMemoryRanOut) {
   EXPECT_EQ(pool.in_use_bytes(), 0u);
 }
 
+TEST(BlockPool, SmallBlocksLeaveTheLargestOnesTheirShare) {
+  constexpr size_t kRegion = size_t{2} << 20;
+  for (const size_t regions : {size_t{1}, size_t{4}, size_t{32}}) {
+    base::HeapMemory memory;
+    BlockPool pool(memory, regions * kRegion);
+    for (const uint32_t bytes : {100u, 1'000u, 10'000u}) {  // each class takes what it can get and gives it back
+      std::vector<Block*> all;
+      while (Block* b = pool.allocate(bytes)) {
+        all.push_back(b);
+        if (b->capacity == BlockPool::max_payload()) break;
+      }
+      ASSERT_FALSE(all.empty());
+      for (Block* b : all) BlockPool::unref(b);
+    }
+    std::vector<Block*> large;
+    while (Block* b = pool.allocate(BlockPool::max_payload())) large.push_back(b);
+    EXPECT_EQ(large.size(), std::max<size_t>(1, regions / 8) * (kRegion / BlockPool::kClassBytes.back())) << regions;
+    for (Block* b : large) BlockPool::unref(b);
+  }
+}
+
 TEST(BlockPool, ReportsCookiesOfBlocksThatCameBack) {
   base::HeapMemory memory;
   BlockPool pool(memory, size_t{4} << 20);
