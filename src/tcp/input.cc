@@ -236,6 +236,11 @@ bool Tcp::check_reset(uint32_t index, Segment& s, Instant now) {
   counters_.add(Counter::kResetsIn);
   packets_.free(s.packet);
   s.packet = nullptr;
+  if (c.state == State::kClosing || c.state == State::kLastAck) {
+    // Both sides have closed, and the peer has forgotten it already: nobody is told, unread data and its end stay.
+    destroy(index);
+    return false;
+  }
   fail_conn(index, c.state == State::kSynReceived ? Error::kConnectionRefused : Error::kConnectionReset);
   return false;
 }

@@ -166,6 +166,41 @@ TEST_P(Reset, ResetInFinWaitAndCloseWaitEndsTheConnection) {  // RFC 9293 3.10.7
   EXPECT_EQ(s.state(), "");
 }
 
+TEST_P(Reset, ResetInLastAckTellsNobody) {  // RFC 9293 3.10.7.4 second: CLOSING, LAST-ACK
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.in(FIN | ACK, seq(1), len(100));
+  s.expect(ACK, ack(102));
+  s.shutdown(c);
+  s.expect(FIN | ACK, seq(1));
+  EXPECT_EQ(s.state(), "LAST-ACK");
+  (void)s.events(c);
+  s.in(RST, seq(102));  // our last ACK was lost, and the peer's TIME-WAIT is over
+  s.expect_nothing();
+  EXPECT_EQ(s.state(), "");
+  EXPECT_EQ(s.events(c) & kError, 0u);
+  EXPECT_EQ(s.read(c), 100u);
+  EXPECT_EQ(s.read(c), 0u);
+  s.close(c);
+}
+
+TEST_P(Reset, ResetInClosingTellsNobody) {  // RFC 9293 3.10.7.4 second: CLOSING, LAST-ACK
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.shutdown(c);
+  s.expect(FIN | ACK, seq(1));
+  s.in(FIN | ACK, seq(1), ack(1), len(100));
+  s.expect(ACK, ack(102));
+  EXPECT_EQ(s.state(), "CLOSING");
+  (void)s.events(c);
+  s.in(RST, seq(102));
+  EXPECT_EQ(s.state(), "");
+  EXPECT_EQ(s.events(c) & kError, 0u);
+  EXPECT_EQ(s.read(c), 100u);
+  EXPECT_EQ(s.read(c), 0u);
+  s.close(c);
+}
+
 TEST_P(Reset, DataBeforeTheResetStaysReadable) {
   Script s(GetParam());
   const Handle c = s.server();
