@@ -54,8 +54,6 @@ class Session {
   [[nodiscard]] uint64_t received() const { return rx_; }
   [[nodiscard]] Handle handle() const { return handle_; }
   [[nodiscard]] size_t lent_out() const { return lent_.size(); }
-  /// Everything was sent and received; at most the farewell is missing.
-  [[nodiscard]] bool complete() const { return tx_ >= send_total() && rx_ >= receive_total(); }
   [[nodiscard]] bool was_open() const { return was_open_; }
   /// It failed before it was open, because no neighbour answered.
   [[nodiscard]] bool unreachable() const {

@@ -219,19 +219,28 @@ bool World::allowed_error(const Session& s) const {
   const ConnPlan& c = s.conn();
   if (c.kind == ConnKind::kAbort || s.unreachable()) return true;
   if (c.kind == ConnKind::kSimultaneous) return s.sent() == 0 && s.received() == 0;
-  // A TIME-WAIT entry that gave way in a full table leaves a peer whose last ACK was lost to a reset.
-  if (s.complete() && s.error() == Error::kConnectionReset) {
-    return hosts_[static_cast<size_t>(1 - s.host())]->counter("tcp.time_wait_evicted") > 0;
-  }
   if (s.role() != 0) return false;
   // The server's tables may have been full: it gave the half-open entry up, or could not make it a connection.
   const Host& server = *hosts_[static_cast<size_t>(1 - s.host())];
   const uint64_t refused = server.counter("tcp.half_open_evicted") + server.counter("tcp.drop.backlog_full") +
                            server.counter("tcp.drop.table_full");
-  const Accepted& ports = accepted_[static_cast<size_t>(1 - s.host())];
+  return refused > 0 && s.received() == 0 && never_accepted(c);
+}
+
+// Whether as many connections to the port of `c` were never accepted as failed without an answer.
+bool World::never_accepted(const ConnPlan& c) const {
+  uint64_t opened = 0;
+  uint64_t unanswered = 0;
+  for (const auto& traffic : traffic_[static_cast<size_t>(c.client)]) {
+    for (const Session& s : traffic->sessions()) {
+      if (&s.conn() != &c || s.role() != 0 || s.unreachable()) continue;
+      ++opened;
+      if (s.error() && s.received() == 0) ++unanswered;
+    }
+  }
+  const Accepted& ports = accepted_[static_cast<size_t>(1 - c.client)];
   const auto found = ports.find(c.port);
-  const uint32_t accepted = found == ports.end() ? 0 : found->second;
-  return refused > 0 && s.received() == 0 && accepted <= s.round();
+  return unanswered + (found == ports.end() ? 0 : found->second) <= opened;
 }
 
 bool World::released_early(const Session& s, uint64_t end) const {
