@@ -42,13 +42,17 @@ ShardMap::ShardMap(uint32_t workers, const std::array<uint8_t, kKeyBytes>& key, 
     table_[i] = static_cast<uint8_t>(queue < workers ? queue : i % workers);
     ++owned[table_[i]];
   }
+  const auto give = [&](size_t i, uint32_t worker) {
+    if (owned[table_[i]] < 2) return;
+    --owned[table_[i]];
+    table_[i] = static_cast<uint8_t>(worker);
+    ++owned[worker];
+  };
+  // A fair share, not one entry: the hash is linear, and all ports toward one peer may miss a single entry.
   for (uint32_t worker = 0; worker < workers; ++worker) {
-    for (size_t i = 0; i < entries && owned[worker] == 0; ++i) {
-      if (owned[table_[i]] < 2) continue;
-      --owned[table_[i]];
-      table_[i] = static_cast<uint8_t>(worker);
-      ++owned[worker];
-    }
+    if (owned[worker] != 0) continue;
+    for (size_t i = worker; i < entries; i += workers) give(i, worker);
+    for (size_t i = 0; i < entries && owned[worker] == 0; ++i) give(i, worker);
   }
   take_key(key);
 }

@@ -38,8 +38,9 @@ class ShardMap {
   /// `workers` from 1 to kMaxWorkers share everything evenly, under a key drawn from `seed`.
   ShardMap(uint32_t workers, uint64_t seed);
   /// Like a NIC: its key, and its table of `table.size()` queues (a power of two, at most kMaxTable). Entries that
-  /// name no worker, and some others where a worker would own nothing, are given away: the NIC may disagree with the
-  /// map, which then costs a hand-over. `device_hash`: frames of plain TCP that carry kRxRssHash carry this very hash.
+  /// name no worker are given away, and so is a fair share of the others where a worker would own nothing: the NIC may
+  /// disagree with the map, which then costs a hand-over. `device_hash`: frames of plain TCP that carry kRxRssHash
+  /// carry this very hash.
   ShardMap(uint32_t workers, const std::array<uint8_t, kKeyBytes>& key, std::span<const uint16_t> table,
            bool device_hash);
 

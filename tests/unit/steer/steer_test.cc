@@ -162,6 +162,16 @@ TEST_F(Steer, EveryWorkerOwnsSomethingWhateverTheTableOfTheNic) {
   }
 }
 
+TEST_F(Steer, AWorkerWithoutAQueueGetsAFairShareOfTheTable) {
+  const std::vector<uint16_t> table(128, 0);  // every flow on queue 0
+  for (const uint32_t workers : {2u, 4u, 8u}) {
+    const ShardMap map(workers, kPublishedKey, table, true);
+    std::vector<uint32_t> owned(workers);
+    for (uint32_t hash = 0; hash < table.size(); ++hash) ++owned[map.by_hash(hash)];
+    for (const uint32_t n : owned) EXPECT_EQ(n, table.size() / workers) << workers;
+  }
+}
+
 TEST_F(Steer, TheTableOfTheNicIsKeptWhereItServesEverybody) {
   std::vector<uint16_t> table(128);
   for (size_t i = 0; i < table.size(); ++i) table[i] = static_cast<uint16_t>(i * 7 % 4);
