@@ -3,6 +3,7 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 
@@ -61,6 +62,15 @@ Outcome<void> check_device(const conf::Config& config, const DeviceSpec& spec) {
   return {};
 }
 
+/// virtio puts its header of 12 bytes right before the frame, and the other end of a link in shared memory fetches
+/// every line of both. With buffers that begin 16 bytes behind a cache line the header begins a line (4 bytes in) and
+/// not the last quarter of one: a line less each way for most small frames.
+uint16_t buffer_shift(std::span<const DeviceSpec> specs) {
+  constexpr uint16_t kShift = 16;
+  static_assert((pkt::kHeadroom + kShift - kVirtioHeader) % 64 < kShift);
+  return std::any_of(specs.begin(), specs.end(), [](const DeviceSpec& s) { return s.is_virtio(); }) ? kShift : 0;
+}
+
 class DpdkDriver final : public runtime::Driver {
  public:
   [[nodiscard]] std::string_view name() const override { return "dpdk"; }
@@ -80,7 +90,8 @@ class DpdkDriver final : public runtime::Driver {
       specs.push_back(std::move(*spec));
     }
     if (auto ok = eal_.start(config, specs); !ok) return ok;
-    auto frames = MempoolPool::make("millrace_frames", static_cast<size_t>(config.worker.frames), pkt::kFrameRoom);
+    auto frames = MempoolPool::make("millrace_frames", static_cast<size_t>(config.worker.frames), pkt::kFrameRoom,
+                                    buffer_shift(specs));
     if (!frames) return tl::unexpected(frames.error());
     frames_ = std::move(*frames);
     auto references = MempoolPool::make("millrace_refs", static_cast<size_t>(config.worker.references), 0);

@@ -11,9 +11,6 @@ constexpr uint16_t kMostSegments = 64;
 constexpr uint16_t kUnsaidSegments = 8;
 /// An IP datagram's greatest length bounds what may be cut, headers included.
 constexpr uint32_t kMostTsoBytes = 65'535;
-/// struct virtio_net_hdr_mrg_rxbuf, which virtio puts right before the frame.
-constexpr uint16_t kVirtioHeader = 12;
-
 /// The limit on segments that a PMD reports; 0 and 65,535 mean that it said nothing.
 uint16_t said(uint16_t n) { return n == 0 ? UINT16_MAX : n; }
 

@@ -11,6 +11,9 @@
 
 namespace millrace::drivers::dpdk {
 
+/// struct virtio_net_hdr_mrg_rxbuf, which virtio puts right before the frame.
+inline constexpr uint16_t kVirtioHeader = 12;
+
 struct Offloads {
   uint64_t rx = 0;
   uint64_t tx = 0;

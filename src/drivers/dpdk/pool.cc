@@ -15,12 +15,15 @@ void** objects(std::span<pkt::Packet*> packets) { return reinterpret_cast<void**
 
 }  // namespace
 
-runtime::Outcome<std::unique_ptr<MempoolPool>> MempoolPool::make(const char* name, size_t count, uint16_t room) {
+runtime::Outcome<std::unique_ptr<MempoolPool>> MempoolPool::make(const char* name, size_t count, uint16_t room,
+                                                                 uint16_t shift) {
   const auto data_room = static_cast<uint16_t>(room == 0 ? 0 : pkt::kHeadroom + room);
   rte_pktmbuf_pool_private info{};
   info.mbuf_data_room_size = data_room;
-  rte_mempool* pool = rte_mempool_create_empty(name, static_cast<unsigned>(count), sizeof(rte_mbuf) + data_room, kCache,
-                                               sizeof info, SOCKET_ID_ANY, RTE_MEMPOOL_F_SP_PUT | RTE_MEMPOOL_F_SC_GET);
+  info.mbuf_priv_size = shift;
+  const auto each = static_cast<unsigned>(sizeof(rte_mbuf) + shift + data_room);
+  rte_mempool* pool = rte_mempool_create_empty(name, static_cast<unsigned>(count), each, kCache, sizeof info,
+                                               SOCKET_ID_ANY, RTE_MEMPOOL_F_SP_PUT | RTE_MEMPOOL_F_SC_GET);
   if (pool != nullptr) {
     rte_pktmbuf_pool_init(pool, &info);
     if (rte_mempool_populate_default(pool) < 0) {
@@ -29,9 +32,9 @@ runtime::Outcome<std::unique_ptr<MempoolPool>> MempoolPool::make(const char* nam
     }
   }
   if (pool == nullptr) {
-    return runtime::failure(fmt::format("no memory for {} packets of {} bytes ({})", count,
-                                        sizeof(rte_mbuf) + data_room, rte_strerror(rte_errno)),
-                            "free or add huge pages, or lower worker.frames and worker.references");
+    return runtime::failure(
+        fmt::format("no memory for {} packets of {} bytes ({})", count, each, rte_strerror(rte_errno)),
+        "free or add huge pages, or lower worker.frames and worker.references");
   }
   rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
   return std::unique_ptr<MempoolPool>(new MempoolPool(pool, count));

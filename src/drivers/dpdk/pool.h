@@ -13,9 +13,10 @@ namespace millrace::drivers::dpdk {
 
 class MempoolPool final : public pkt::PacketPool {
  public:
-  /// `room` bytes behind the headroom; 0 makes reference packets, without a buffer. One worker's: the ring behind the
-  /// cache is single-producer, single-consumer.
-  static runtime::Outcome<std::unique_ptr<MempoolPool>> make(const char* name, size_t count, uint16_t room);
+  /// `room` bytes behind the headroom; 0 makes reference packets, without a buffer. Buffers begin `shift` bytes (of 8)
+  /// behind a cache line. One worker's: the ring behind the cache is single-producer, single-consumer.
+  static runtime::Outcome<std::unique_ptr<MempoolPool>> make(const char* name, size_t count, uint16_t room,
+                                                             uint16_t shift = 0);
   ~MempoolPool() override;
   MempoolPool(const MempoolPool&) = delete;
   MempoolPool& operator=(const MempoolPool&) = delete;

@@ -60,10 +60,11 @@ class Port final : public runtime::Device {
   void drop(rte_mbuf* frame);
   void forget_wakeups() const;
   /// On a link in shared memory the other end wrote a frame's lines and has them in its cache. A buffer just received
-  /// is the next to carry an answer, so fetch the lines for writing: one trip instead of two. From the line with the
-  /// virtio header on, as many as a short answer needs.
+  /// is the next to carry an answer, so fetch the lines for writing: one trip instead of two. From the virtio header
+  /// on, as many as a short answer needs.
   static void own_lines(const pkt::Packet& p) {
-    for (uint32_t at = 64; at < 384; at += 64) asm volatile("prefetchw %0" : : "m"(p.buf[at]));
+    constexpr uint32_t kFrom = pkt::kHeadroom - kVirtioHeader;
+    for (uint32_t at = kFrom; at < kFrom + 320; at += 64) asm volatile("prefetchw %0" : : "m"(p.buf[at]));
   }
   size_t unstash(std::span<pkt::Packet*> out);
 
