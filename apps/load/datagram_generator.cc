@@ -1,6 +1,5 @@
+// See datagram_generator.h.
 #include "load/datagram_generator.h"
-
-#include <cstring>
 
 namespace millrace::load {
 namespace {
@@ -10,37 +9,7 @@ constexpr uint32_t kLateTicks = 10;  // without an answer: what is on its way is
 constexpr uint32_t kPatienceTicks = 500;
 constexpr size_t kLargest = 65'536;
 
-uint64_t mixed(uint64_t x) {
-  x = (x ^ x >> 32) * 0xd6e8feb86659fd93ULL;
-  return x ^ x >> 32;
-}
-
 }  // namespace
-
-// The sequence number, then words that follow from it and the flow.
-void stamp_datagram(std::span<std::byte> into, uint32_t flow, uint64_t sequence) {
-  std::memcpy(into.data(), &sequence, 8);
-  uint64_t word = mixed(sequence * 0x9e3779b97f4a7c15ULL + flow);
-  size_t at = 8;
-  for (; at + 8 <= into.size(); at += 8, word += 0x9e3779b97f4a7c15ULL) std::memcpy(&into[at], &word, 8);
-  std::memcpy(into.data() + at, &word, into.size() - at);
-}
-
-std::optional<uint64_t> read_stamp(std::span<const std::byte> payload, uint32_t flow, size_t size) {
-  if (payload.size() != size) return std::nullopt;
-  uint64_t sequence = 0;
-  std::memcpy(&sequence, payload.data(), 8);
-  uint64_t word = mixed(sequence * 0x9e3779b97f4a7c15ULL + flow);
-  uint64_t wrong = 0;
-  size_t at = 8;
-  for (; at + 8 <= size; at += 8, word += 0x9e3779b97f4a7c15ULL) {
-    uint64_t got = 0;
-    std::memcpy(&got, &payload[at], 8);
-    wrong |= got ^ word;
-  }
-  if (wrong != 0 || std::memcmp(payload.data() + at, &word, size - at) != 0) return std::nullopt;
-  return sequence;
-}
 
 DatagramGenerator::DatagramGenerator(const Options& options, Machine machine, Report& report)
     : options_(options), machine_(std::move(machine)), report_(report), room_(kBatch * kLargest) {
@@ -69,57 +38,35 @@ void DatagramGenerator::start(Net& net) {
 
 // Fills the window of a flow.
 void DatagramGenerator::ask(Net& net, uint32_t index) {
-  Flow& f = flows_[index];
-  while (f.in_flight < options_.pipeline) {
+  EchoWindow& w = flows_[index].window;
+  while (w.in_flight() < options_.pipeline) {
     size_t n = 0;
-    for (; n < kBatch && f.in_flight + n < options_.pipeline; ++n) {
+    for (; n < kBatch && w.in_flight() + n < options_.pipeline; ++n) {
       const std::span<std::byte> payload(room_.data() + n * options_.size, options_.size);
-      stamp_datagram(payload, index, f.next + n);
+      stamp_datagram(payload, index, w.next() + n);
       messages_[n] = Message{};
       messages_[n].data = payload;
     }
-    const auto sent = net.send_batch(f.socket, {messages_.data(), n});
+    const auto sent = net.send_batch(flows_[index].socket, {messages_.data(), n});
     const size_t done = sent ? *sent : 0;
     for (size_t i = 0; i < done; ++i) {
-      const uint64_t sequence = f.next + i;
-      uint64_t& word = f.waiting[sequence % kWindow / 64];
-      const uint64_t bit = uint64_t{1} << sequence % 64;
-      if ((word & bit) != 0) {  // a whole window ago and still not back
-        --f.in_flight;
-        if (phase_ == Phase::kMeasure) ++report_.late;
-        if (f.timed + kWindow == sequence) f.timed = UINT64_MAX;
-      }
-      word |= bit;
-      if (f.timed == UINT64_MAX && sequence % 64 == 0) {
-        f.timed = sequence;
-        f.timed_at = machine_.cycles();
-      }
+      if (!w.sent(machine_.cycles) && phase_ == Phase::kMeasure) ++report_.late;
     }
-    f.next += done;
-    f.in_flight += static_cast<uint32_t>(done);
     if (done < n) return;  // kWritable follows, or the tick tries again
   }
 }
 
 void DatagramGenerator::answered(Flow& f, uint32_t index, const Message& m) {
   const auto sequence = read_stamp(m.data, index, options_.size);
-  if (!sequence || *sequence >= f.next) {
+  const auto answer = sequence ? f.window.take(*sequence) : EchoWindow::Answer::kNotAsked;
+  if (answer == EchoWindow::Answer::kNotAsked) {
     ++report_.errors[static_cast<size_t>(ErrorKind::kContent)];
     return;
   }
-  if (*sequence + kWindow < f.next) return;  // given up long ago
-  uint64_t& word = f.waiting[*sequence % kWindow / 64];
-  const uint64_t bit = uint64_t{1} << *sequence % 64;
-  if ((word & bit) == 0) return;  // given up, or the network's copy
-  word &= ~bit;
-  --f.in_flight;
-  f.idle_ticks = 0;
+  if (answer == EchoWindow::Answer::kAgain) return;  // given up, or the network's copy
   ++answers_;
-  if (*sequence == f.timed) {
-    if (phase_ == Phase::kMeasure) report_.latency.record(machine_.cycles() - f.timed_at);
-    f.timed = UINT64_MAX;
-  }
   if (phase_ != Phase::kMeasure) return;
+  if (answer == EchoWindow::Answer::kTimed) report_.latency.record(machine_.cycles() - f.window.timed_at());
   ++report_.responses;
   report_.body_bytes += m.data.size();
 }
@@ -149,14 +96,8 @@ void DatagramGenerator::event(Net& net, const Event& event) {
 // What has not come back for long is lost; the window goes on behind it.
 void DatagramGenerator::give_up_late(Net& net) {
   for (uint32_t i = 0; i < flows_.size(); ++i) {
-    Flow& f = flows_[i];
-    if (f.in_flight != 0 && ++f.idle_ticks > kLateTicks) {
-      if (phase_ == Phase::kMeasure) report_.late += f.in_flight;
-      f.in_flight = 0;
-      f.waiting.fill(0);
-      f.timed = UINT64_MAX;
-      f.idle_ticks = 0;
-    }
+    const uint32_t lost = flows_[i].window.give_up_after(kLateTicks);
+    if (phase_ == Phase::kMeasure) report_.late += lost;
     ask(net, i);
   }
 }

@@ -6,22 +6,16 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
-#include <span>
 #include <string>
 #include <vector>
 
+#include "load/echo_window.h"
 #include "load/machine.h"
 #include "load/options.h"
 #include "load/report.h"
 #include "millrace/program.h"
 
 namespace millrace::load {
-
-/// What `sequence` of `flow` carries, and whether bytes are that. `size` is at least 16.
-void stamp_datagram(std::span<std::byte> into, uint32_t flow, uint64_t sequence);
-/// The sequence number in the payload; nothing if any byte is wrong.
-[[nodiscard]] std::optional<uint64_t> read_stamp(std::span<const std::byte> payload, uint32_t flow, size_t size);
 
 class DatagramGenerator final : public Program {
  public:
@@ -36,15 +30,9 @@ class DatagramGenerator final : public Program {
 
  private:
   static constexpr size_t kBatch = 64;
-  static constexpr uint32_t kWindow = 1'024;  // the largest
   struct Flow {
     Handle socket{};
-    uint64_t next = 0;  // sequence number of the next request
-    uint32_t in_flight = 0;
-    uint32_t idle_ticks = 0;      // since the last answer
-    uint64_t timed = UINT64_MAX;  // the request whose round trip is being measured
-    uint64_t timed_at = 0;
-    std::array<uint64_t, kWindow / 64> waiting{};  // by sequence modulo kWindow
+    EchoWindow window;
   };
   enum class Phase : uint8_t { kWarmup, kMeasure, kDone };
 

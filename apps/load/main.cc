@@ -11,15 +11,18 @@
 #include "load/datagram_generator.h"
 #include "load/generator.h"
 #include "load/template_generator.h"
+#include "load/templated_datagrams.h"
 #include "runtime/app.h"
 
 namespace {
 
 using millrace::Endpoint;
 using millrace::IpAddr;
+using millrace::load::DatagramGenerator;
 using millrace::load::Generator;
 using millrace::load::Mode;
 using millrace::load::Options;
+using millrace::load::TemplatedDatagrams;
 using millrace::load::TemplateGenerator;
 using millrace::runtime::failure;
 
@@ -51,7 +54,8 @@ void add_flags(CLI::App& cli, Flags& f) {
       ->capture_default_str();
   cli.add_option("--connections", f.run.connections, "connections")->check(CLI::Range(1u, 16'000'000u))
       ->capture_default_str();
-  cli.add_option("--pipeline", f.run.pipeline, "requests in flight on each connection")->check(CLI::Range(1u, 1000u))
+  cli.add_option("--pipeline", f.run.pipeline, "requests in flight on each connection")
+      ->check(CLI::Range(1u, 2000u))
       ->capture_default_str();
   cli.add_option("--outstanding", f.run.outstanding, "most requests in flight, on random connections; 0: no limit")
       ->capture_default_str();
@@ -106,9 +110,16 @@ millrace::runtime::Outcome<void> choose_sources(Flags& flags, const millrace::co
 millrace::runtime::Outcome<void> check_templated(const Options& run) {
   constexpr uint32_t kMostEcho = 1400;
   if (!run.templated) return {};
-  if (run.rate > 0 || run.pipeline != 1 || run.requests_per_connection != 0) {
-    return failure("--template goes with neither --rate, --pipeline nor --requests-per-connection");
+  if (run.rate > 0 || run.requests_per_connection != 0) {
+    return failure("--template goes with neither --rate nor --requests-per-connection");
   }
+  if (run.mode == Mode::kUdp) {
+    constexpr uint32_t kMostFlows = 60'000;
+    if (run.connections <= kMostFlows) return {};
+    return failure(fmt::format("--template sends datagrams of at most {} flows: --connections", kMostFlows));
+  }
+  if (run.pipeline != 1)
+    return failure("--template sends one request at a time over TCP: it does not go with --pipeline");
   if (run.mode == Mode::kEcho && run.size > kMostEcho) {
     return failure(fmt::format("--template sends requests of one segment: --size of at most {}", kMostEcho));
   }
@@ -119,8 +130,7 @@ millrace::runtime::Outcome<void> check_templated(const Options& run) {
 /// A window of one flow and a payload that can be told from others.
 millrace::runtime::Outcome<void> check_datagrams(const Options& run) {
   if (run.mode != Mode::kUdp) return {};
-  if (run.templated || run.rate > 0) return failure("--mode udp goes with neither --template nor --rate");
-  if (run.pipeline > 512) return failure("--mode udp keeps at most 512 requests of a socket in flight: --pipeline");
+  if (run.rate > 0) return failure("--mode udp does not go with --rate");
   if (run.size < 16 || run.size > 1'400) return failure("--mode udp sends datagrams of 16 to 1400 bytes: --size");
   return {};
 }
@@ -167,7 +177,11 @@ int main(int argc, char** argv) {
       return stages == nullptr ? 0 : std::accumulate(stages->cycles.begin(), stages->cycles.end(), uint64_t{0});
     };
     machine.stage_cycles = [&app] { return stage_cycles(app); };
-    using millrace::load::DatagramGenerator;
+    if (flags.run.mode == Mode::kUdp && flags.run.templated) {
+      auto generator = std::make_unique<TemplatedDatagrams>(flags.run, std::move(machine), report);
+      app.set_frame_client(generator.get());
+      return generator;
+    }
     if (flags.run.mode == Mode::kUdp) {
       return std::make_unique<DatagramGenerator>(flags.run, std::move(machine), report);
     }

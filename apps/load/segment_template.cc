@@ -20,26 +20,30 @@ size_t find_timestamps(wire::Bytes options) {
   return 0;
 }
 
-void emit_ip(const SegmentRoute& route, size_t tcp_bytes, wire::MutableBytes out) {
-  if (route.target.addr.is_v4()) {
+}  // namespace
+
+void emit_below(const SegmentRoute& route, uint8_t protocol, size_t bytes, wire::MutableBytes frame) {
+  const bool v4 = route.target.addr.is_v4();
+  const auto type = v4 ? wire::EtherType::kIpv4 : wire::EtherType::kIpv6;
+  wire::EthernetHeader{route.to, route.from, type}.emit(frame);
+  const wire::MutableBytes out = frame.subspan(wire::kEthernetSize);
+  if (v4) {
     wire::Ipv4Header ip;
-    ip.total_length = static_cast<uint16_t>(wire::kIpv4MinSize + tcp_bytes);
+    ip.total_length = static_cast<uint16_t>(wire::kIpv4MinSize + bytes);
     ip.dont_fragment = true;
-    ip.protocol = wire::kProtocolTcp;
+    ip.protocol = protocol;
     ip.source = route.source;
     ip.destination = route.target.addr;
     ip.emit(out);
     return;
   }
   wire::Ipv6Header ip;
-  ip.payload_length = static_cast<uint16_t>(tcp_bytes);
-  ip.next_header = wire::kProtocolTcp;
+  ip.payload_length = static_cast<uint16_t>(bytes);
+  ip.next_header = protocol;
   ip.source = route.source;
   ip.destination = route.target.addr;
   ip.emit(out);
 }
-
-}  // namespace
 
 SegmentTemplate::SegmentTemplate(const SegmentRoute& route, wire::TcpFlags flags, uint16_t window,
                                  wire::Bytes options, wire::Bytes payload)
@@ -52,9 +56,7 @@ SegmentTemplate::SegmentTemplate(const SegmentRoute& route, wire::TcpFlags flags
   MR_ASSERT(options.size() % 4 == 0 && tcp_at_ + tcp_bytes <= pkt::kFrameRoom);
   bytes_.resize(tcp_at_ + tcp_bytes);
   const wire::MutableBytes frame(bytes_);
-  const auto type = v4 ? wire::EtherType::kIpv4 : wire::EtherType::kIpv6;
-  wire::EthernetHeader{route.to, route.from, type}.emit(frame);
-  emit_ip(route, tcp_bytes, frame.subspan(wire::kEthernetSize));
+  emit_below(route, wire::kProtocolTcp, tcp_bytes, frame);
   wire::TcpHeader tcp;
   tcp.destination_port = route.target.port;
   tcp.header_length = l4_bytes_;

@@ -22,6 +22,9 @@ struct SegmentRoute {
   bool device_checksum = false;  ///< the device fills the TCP checksum
 };
 
+/// Writes Ethernet and IP headers for `bytes` of `protocol` at the front of a frame.
+void emit_below(const SegmentRoute& route, uint8_t protocol, size_t bytes, wire::MutableBytes frame);
+
 class SegmentTemplate {
  public:
   SegmentTemplate() = default;

@@ -5,9 +5,7 @@
 #include <numeric>
 #include <random>
 
-#include "wire/ethernet.h"
-#include "wire/ipv4.h"
-#include "wire/ipv6.h"
+#include "wire/ip_protocol.h"
 
 namespace millrace::load {
 
@@ -68,38 +66,14 @@ void TemplateGenerator::event(Net& net, const Event& event) {
   end(net);
 }
 
-/// A segment of the server to the first connection shows where frames come from and go to.
-void TemplateGenerator::look_for_way(const pkt::Packet& frame) {
-  const auto ethernet = wire::EthernetView::check(frame.bytes());
-  if (!ethernet) return;
-  IpAddr from;
-  IpAddr to;
-  wire::Bytes tcp;
-  if (ethernet->type() == wire::EtherType::kIpv4) {
-    const auto ip = wire::Ipv4View::check(ethernet->payload());
-    if (!ip || ip->protocol() != wire::kProtocolTcp) return;
-    from = ip->source();
-    to = ip->destination();
-    tcp = ip->payload();
-  } else if (ethernet->type() == wire::EtherType::kIpv6) {
-    const auto ip = wire::Ipv6View::check(ethernet->payload());
-    if (!ip || ip->next_header() != wire::kProtocolTcp) return;
-    from = ip->source();
-    to = ip->destination();
-    tcp = ip->payload();
-  }
-  const auto view = wire::TcpView::check(tcp);
-  if (!view || from != options_.target.addr || view->source_port() != options_.target.port) return;
-  if (view->destination_port() == kProbePort) way_ = Way{ethernet->source(), to};
-}
-
 size_t TemplateGenerator::input(std::span<pkt::Packet*> frames, Instant now) {
   if (client_ != nullptr) {
     now_cycles_ = machine_.cycles();
     return client_->input(frames, now);
   }
-  if (!way_) {
-    for (const pkt::Packet* p : frames) look_for_way(*p);
+  // A segment of the server to the first connection shows where frames come from and go to.
+  for (size_t i = 0; i < frames.size() && !way_; ++i) {
+    way_ = way_of(*frames[i], wire::kProtocolTcp, options_.target, kProbePort);
   }
   return frames.size();
 }

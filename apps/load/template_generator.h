@@ -16,6 +16,7 @@
 #include "load/report.h"
 #include "load/response_checker.h"
 #include "load/template_client.h"
+#include "load/way.h"
 #include "millrace/program.h"
 
 namespace millrace::load {
@@ -40,18 +41,12 @@ class TemplateGenerator final : public Program, public runtime::FrameClient, pri
 
  private:
   enum class Phase : uint8_t { kProbe, kOpening, kWarmup, kMeasure, kClosing, kDone };
-  /// What the frames of the first connection told.
-  struct Way {
-    MacAddr next_hop{};
-    IpAddr source;
-  };
 
   void opened(uint32_t i) override;
   void received(uint32_t i, std::string_view bytes) override;
   void closed(uint32_t i) override;
   void broken(uint32_t i, ErrorKind why) override;
 
-  void look_for_way(const pkt::Packet& frame);
   void begin_opening(Net& net);
   void open_more();
   void begin_warmup(Instant now);

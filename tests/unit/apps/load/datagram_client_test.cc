@@ -1,0 +1,238 @@
+// DatagramClient against a real worker with a UDP echo: both families, with device checksums and its own, over a link
+// that may lose, repeat or spoil frames. And the window of numbered requests by itself.
+#include "load/datagram_client.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+
+#include "base/memory.h"
+#include "load/way.h"
+#include "stack/worker.h"
+#include "wire/ip_protocol.h"
+
+namespace millrace::load {
+namespace {
+
+constexpr MacAddr kServerMac{{2, 0, 0, 0, 0, 2}};
+constexpr MacAddr kClientMac{{2, 0, 0, 0, 0, 1}};
+constexpr uint16_t kPort = 7;
+
+struct Variant {
+  bool v6 = false;
+  bool device_checksum = false;
+};
+
+std::string name_of(const ::testing::TestParamInfo<Variant>& info) {
+  return std::string(info.param.v6 ? "V6" : "V4") + (info.param.device_checksum ? "DeviceSums" : "OwnSums");
+}
+
+class DatagramClientTest : public ::testing::TestWithParam<Variant> {
+ protected:
+  DatagramClientTest() : frames_(8192), references_(1024, 0), cache_(frames_, references_) {
+    stack::WorkerConfig config;
+    config.frames = &frames_;
+    config.references = &references_;
+    config.memory = &memory_;
+    config.seed = 11;
+    config.start = now_;
+    worker_ = std::make_unique<stack::Worker>(config);
+    link::NetifConfig netif;
+    netif.name = "v0";
+    netif.mac = kServerMac;
+    netif.limits = limits();
+    interface_ = *worker_->add_interface(netif);
+    server_ = *IpAddr::parse(GetParam().v6 ? "fd00::2" : "198.18.0.2");
+    source_ = *IpAddr::parse(GetParam().v6 ? "fd00::10" : "198.18.0.10");
+    (void)worker_->request(req::AddNeighbour{interface_, source_, kClientMac}, now_);
+    (void)worker_->request(req::AddAddress{interface_, {server_, static_cast<uint8_t>(GetParam().v6 ? 64 : 24)}}, now_);
+    const auto socket = worker_->request(req::OpenDatagram{{server_, kPort}}, now_);
+    EXPECT_TRUE(socket);
+    socket_ = socket->handle;
+    std::array<pkt::Packet*, 16> announcements;
+    for (size_t n = worker_->output(interface_, announcements, now_); n > 0; --n) cache_.free(announcements[n - 1]);
+  }
+  [[nodiscard]] static link::DeviceLimits limits() {
+    link::DeviceLimits l;
+    l.tx_checksum_v4 = l.tx_checksum_v6 = GetParam().device_checksum;
+    return l;
+  }
+  void make(uint32_t flows, uint32_t window, uint32_t size = 64) {
+    DatagramSettings s;
+    s.target = {server_, kPort};
+    s.source = source_;
+    s.next_hop = kServerMac;
+    s.flows = flows;
+    s.window = window;
+    s.size = size;
+    client_ = std::make_unique<DatagramClient>(s, runtime::FramePort{kClientMac, limits(), &cache_},
+                                               [] { return uint64_t{0}; });
+  }
+  [[nodiscard]] const DatagramCounters& seen() const { return client_->counters(); }
+
+  void to_client(pkt::Packet* p) {
+    p->flags = GetParam().device_checksum ? pkt::kRxL4ChecksumNone : 0;
+    p->tx_offload = 0;
+    if (client_->input({&p, 1}) == 0) return;
+    ++others_;
+    cache_.free(p);
+  }
+  pkt::Packet* copy_of(const pkt::Packet& p) {
+    pkt::Packet* copy = cache_.frame();
+    std::memcpy(copy->append(p.len), p.data(), p.len);
+    return copy;
+  }
+  void echo() {
+    std::array<Message, 32> batch{};
+    while (const auto taken = worker_->request(req::ReceiveBatch{socket_, batch, false}, now_)) {
+      for (size_t i = 0; i < taken->bytes; ++i) batch[i].turn_around();
+      (void)worker_->request(req::SendBatch{socket_, {batch.data(), taken->bytes}}, now_);
+      batch = {};
+    }
+  }
+  /// Requests to the server and its answers back. `fault` may spoil an answer; false: it is lost.
+  void round(const std::function<bool(pkt::Packet&)>& fault = {}) {
+    std::array<pkt::Packet*, 64> out;
+    const size_t sent = client_->output(out);
+    for (size_t k = 0; k < sent; ++k) {
+      out[k]->flags = GetParam().device_checksum ? pkt::kRxL4ChecksumNone : 0;
+      out[k]->tx_offload = 0;
+      worker_->input(interface_, {&out[k], 1}, now_);
+    }
+    echo();
+    worker_->clear_events();
+    const size_t answered = worker_->output(interface_, out, now_);
+    for (size_t k = 0; k < answered; ++k) {
+      if (fault && !fault(*out[k])) {
+        cache_.free(out[k]);
+      } else {
+        to_client(out[k]);
+      }
+    }
+  }
+  [[nodiscard]] static size_t payload_at() { return 14 + (GetParam().v6 ? 40 : 20) + 8; }
+
+  base::HeapMemory memory_;
+  pkt::HeapPacketPool frames_;
+  pkt::HeapPacketPool references_;
+  pkt::PacketCache cache_;
+  std::unique_ptr<stack::Worker> worker_;
+  std::unique_ptr<DatagramClient> client_;
+  IfIndex interface_{};
+  IpAddr server_;
+  IpAddr source_;
+  Handle socket_{};
+  Instant now_{seconds(1000).ns()};
+  int others_ = 0;
+};
+
+TEST_P(DatagramClientTest, EveryRequestOfEveryFlowIsAnsweredOnce) {
+  for (const uint32_t size : {16u, 19u, 64u, 1400u}) {
+    make(5, 8, size);
+    for (int k = 0; k < 20; ++k) round();
+    EXPECT_EQ(seen().answers, 20u * 5 * 8) << size;
+    EXPECT_EQ(seen().wrong + seen().again + seen().lost + seen().bad_checksum + seen().no_packets, 0u) << size;
+  }
+  EXPECT_EQ(worker_->check(), "");
+  for (const auto& c : worker_->counters()) {
+    EXPECT_FALSE(c.name.find(".drop.") != std::string::npos && c.value != 0) << c.name;
+  }
+}
+
+TEST_P(DatagramClientTest, AWrongByteAnywhereInThePayloadIsNoAnswer) {
+  make(1, 1);
+  for (const size_t at : {size_t{0}, size_t{7}, size_t{8}, size_t{63}}) {
+    const uint64_t before = seen().answers;
+    round([&](pkt::Packet& p) {
+      p.data()[payload_at() + at] ^= std::byte{0x40};
+      return true;
+    });
+    EXPECT_EQ(seen().answers, before);
+    for (int k = 0; k < 2; ++k) client_->give_up_after(1);
+  }
+  // Where the device vouches for the sum only the comparison tells.
+  EXPECT_EQ(GetParam().device_checksum ? seen().wrong : seen().bad_checksum, 4u);
+  EXPECT_EQ(seen().lost, 4u);
+}
+
+TEST_P(DatagramClientTest, AnAnswerThatComesTwiceCountsOnce) {
+  make(1, 4);
+  round([&](pkt::Packet& p) {
+    to_client(copy_of(p));
+    return true;
+  });
+  EXPECT_EQ(seen().answers, 4u);
+  EXPECT_EQ(seen().again, 4u);
+}
+
+TEST_P(DatagramClientTest, WhatIsLostIsCountedAndAskedAnew) {
+  make(2, 4);
+  round([](pkt::Packet&) { return false; });
+  round();
+  EXPECT_EQ(seen().answers, 0u);  // the windows are full
+  for (int k = 0; k < 11; ++k) client_->give_up_after(10);
+  EXPECT_EQ(seen().lost, 8u);
+  round();
+  EXPECT_EQ(seen().answers, 8u);
+}
+
+TEST_P(DatagramClientTest, FramesOfOthersGoToTheStack) {
+  make(1, 2);
+  round([&](pkt::Packet& p) {
+    p.data()[payload_at() - 5] ^= std::byte{1};  // the low byte of the destination port: 1024 becomes 1025
+    return true;
+  });
+  EXPECT_EQ(others_, 2);
+  EXPECT_EQ(seen().answers + seen().wrong, 0u);
+}
+
+TEST_P(DatagramClientTest, AnAnswerTellsTheWayBack) {
+  make(1, 1);
+  round([&](pkt::Packet& p) {
+    const auto way = way_of(p, wire::kProtocolUdp, {server_, kPort}, 0);
+    EXPECT_TRUE(way && way->next_hop == kServerMac && way->source == source_);
+    EXPECT_FALSE(way_of(p, wire::kProtocolTcp, {server_, kPort}, 0));
+    EXPECT_FALSE(way_of(p, wire::kProtocolUdp, {server_, kPort + 1}, 0));
+    EXPECT_FALSE(way_of(p, wire::kProtocolUdp, {server_, kPort}, 1025));
+    return true;
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(All, DatagramClientTest,
+                         ::testing::Values(Variant{}, Variant{.device_checksum = true}, Variant{.v6 = true},
+                                           Variant{.v6 = true, .device_checksum = true}),
+                         name_of);
+
+TEST(EchoWindow, AnswersCountInAnyOrderAndOnce) {
+  EchoWindow w;
+  uint64_t clock = 100;
+  for (int k = 0; k < 70; ++k) EXPECT_TRUE(w.sent([&] { return clock++; }));
+  EXPECT_EQ(w.in_flight(), 70u);
+  EXPECT_EQ(w.take(69), EchoWindow::Answer::kGood);
+  EXPECT_EQ(w.take(69), EchoWindow::Answer::kAgain);
+  EXPECT_EQ(w.take(0), EchoWindow::Answer::kTimed);
+  EXPECT_EQ(w.timed_at(), 100u);
+  EXPECT_EQ(w.take(64), EchoWindow::Answer::kGood);  // one is timed at a time
+  EXPECT_EQ(w.take(70), EchoWindow::Answer::kNotAsked);
+  EXPECT_EQ(w.in_flight(), 67u);
+}
+
+TEST(EchoWindow, ARequestASpanAgoIsLostWhenItsPlaceIsTaken) {
+  EchoWindow w;
+  const auto clock = [] { return uint64_t{0}; };
+  EXPECT_TRUE(w.sent(clock));  // number 0 never comes back
+  for (uint32_t k = 1; k < EchoWindow::kSpan; ++k) {
+    EXPECT_TRUE(w.sent(clock));
+    EXPECT_EQ(w.take(k), EchoWindow::Answer::kGood);
+  }
+  EXPECT_EQ(w.in_flight(), 1u);
+  EXPECT_FALSE(w.sent(clock));
+  EXPECT_EQ(w.in_flight(), 1u);
+  EXPECT_EQ(w.take(0), EchoWindow::Answer::kAgain);
+  EXPECT_EQ(w.take(EchoWindow::kSpan), EchoWindow::Answer::kTimed);
+  EXPECT_EQ(w.in_flight(), 0u);
+}
+
+}  // namespace
+}  // namespace millrace::load
