@@ -30,7 +30,7 @@ Result<void> Ip::State::join(IfIndex interface, const IpAddr& group) {
     return {};
   }
   if (groups.size() >= kMaxGroups) return fail(Error::kTooMany);
-  groups.push_back({interface, group, 1});
+  groups.push_back({interface, group, 1, {true, {}}});
   ++groups_version;
   return {};
 }
@@ -44,6 +44,16 @@ Result<void> Ip::State::leave(IfIndex interface, const IpAddr& group) {
     ++groups_version;
   }
   return {};
+}
+
+void Ip::State::set_sources(IfIndex interface, const IpAddr& group, mcast::Filter filter) {
+  if (filter.sources.size() > mcast::kMaxSources) filter = {true, {}};  // more than routers are told: then all
+  for (GroupInfo& g : groups) {
+    if (g.interface != interface || g.group != group || g.filter == filter) continue;
+    g.filter = std::move(filter);
+    ++groups_version;
+    return;
+  }
 }
 
 bool Ip::State::is_member(IfIndex interface, const IpAddr& group) const {

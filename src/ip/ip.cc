@@ -220,8 +220,12 @@ uint32_t Ip::transmit_room(IfIndex interface) const {
 }
 Result<void> Ip::join(IfIndex interface, const IpAddr& group) { return state_->join(interface, group); }
 Result<void> Ip::leave(IfIndex interface, const IpAddr& group) { return state_->leave(interface, group); }
+void Ip::set_sources(IfIndex interface, const IpAddr& group, mcast::Filter filter) {
+  state_->set_sources(interface, group, std::move(filter));
+}
 bool Ip::is_member(IfIndex interface, const IpAddr& group) const { return state_->is_member(interface, group); }
 std::vector<Ip::GroupInfo> Ip::groups() const { return state_->groups; }
+uint32_t Ip::groups_version() const { return state_->groups_version; }
 Result<Route> Ip::group_route(const IpAddr& destination, const IpAddr& source, IfIndex interface) {
   return state_->group_route(destination, source, interface);
 }

@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "ip/settings.h"
 #include "link/netif.h"
+#include "mcast/host.h"
 #include "millrace/address.h"
 #include "millrace/request.h"
 #include "millrace/result.h"
@@ -138,13 +139,19 @@ class Ip {
   Result<void> join(IfIndex interface, const IpAddr& group);
   /// Gives one membership up; kNotFound.
   Result<void> leave(IfIndex interface, const IpAddr& group);
+  /// What the members together want of a group that was joined, which IGMPv3 and MLDv2 report (mcast::merge); every
+  /// source after the first join. input() does not filter by it.
+  void set_sources(IfIndex interface, const IpAddr& group, mcast::Filter filter);
   [[nodiscard]] bool is_member(IfIndex interface, const IpAddr& group) const;
   struct GroupInfo {
     IfIndex interface;
     IpAddr group;
     uint32_t count;
+    mcast::Filter filter{true, {}};
   };
   [[nodiscard]] std::vector<GroupInfo> groups() const;
+  /// Another after each change of groups().
+  [[nodiscard]] uint32_t groups_version() const;
   /// Route for a group or broadcast address: through `interface`, or for kNone the owner of `source`, else the
   /// interface of that broadcast address, else the first that is up. kNetUnreachable, kAddressNotHere, kInvalid.
   [[nodiscard]] Result<Route> group_route(const IpAddr& destination, const IpAddr& source, IfIndex interface);

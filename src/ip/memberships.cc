@@ -38,23 +38,29 @@ mcast::GroupHost& Ip::State::group_host(Netif& nif, bool v4) {
 void Ip::State::sync_groups(Instant now) {
   if (!groups_changed()) return;
   groups_synced = {book.version(), groups_version};
-  const mcast::Filter any{true, {}};
   for (Netif& nif : netifs) {
     if (!nif.reports_groups) continue;
     std::vector<IpAddr> wanted;
+    const auto want = [&](const IpAddr& group, const mcast::Filter& filter) {
+      if (!group_host(nif, group.is_v4()).set_filter(group, filter, now)) counters.add(IpCounter::kGroupsRefused);
+    };
     for (const autoconf::BookEntry& e : book.all()) {
       const bool here = e.interface == nif.index && e.state != autoconf::AddressState::kDuplicated;
       if (here && e.prefix.addr.is_v6()) wanted.push_back(wire::solicited_node(e.prefix.addr));
     }
+    const size_t own = wanted.size();
     for (const GroupInfo& g : groups) {
-      if (g.interface == nif.index) wanted.push_back(g.group);
+      const bool here = g.interface == nif.index;
+      if (here && std::ranges::find(wanted, g.group) == wanted.end()) wanted.push_back(g.group);
     }
     for (const IpAddr& group : nif.reported) {
       if (std::ranges::find(wanted, group) != wanted.end()) continue;
       (void)group_host(nif, group.is_v4()).set_filter(group, {}, now);
     }
-    for (const IpAddr& group : wanted) {
-      if (!group_host(nif, group.is_v4()).set_filter(group, any, now)) counters.add(IpCounter::kGroupsRefused);
+    for (size_t i = 0; i < own; ++i) want(wanted[i], {true, {}});
+    for (const GroupInfo& g : groups) {
+      const auto end = wanted.begin() + static_cast<ptrdiff_t>(own);
+      if (g.interface == nif.index && std::find(wanted.begin(), end, g.group) == end) want(g.group, g.filter);
     }
     nif.reported = std::move(wanted);
   }

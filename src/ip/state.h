@@ -102,6 +102,7 @@ struct Ip::State {
   // groups.cc
   Result<void> join(IfIndex interface, const IpAddr& group);
   Result<void> leave(IfIndex interface, const IpAddr& group);
+  void set_sources(IfIndex interface, const IpAddr& group, mcast::Filter filter);
   bool is_member(IfIndex interface, const IpAddr& group) const;
   bool accepts_group(const Netif& nif, const MacAddr& destination) const;
   Result<Route> group_route(const IpAddr& destination, const IpAddr& source, IfIndex interface);

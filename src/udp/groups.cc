@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "mcast/host.h"
 #include "udp/udp.h"
 
 namespace millrace::udp {
@@ -40,6 +41,7 @@ Result<void> Udp::join(uint32_t index, const req::JoinGroup& args) {
     if (any || m->exclude || m->takes(args.source)) return fail(Error::kAlreadyExists);
     if (m->sources.size() >= kMostSources) return fail(Error::kTooMany);
     m->sources.push_back(args.source);
+    report_sources(interface, args.group);
     return {};
   }
   std::vector<Membership>& all = memberships_[index];
@@ -49,6 +51,8 @@ Result<void> Udp::join(uint32_t index, const req::JoinGroup& args) {
   if (joined) {
     all.push_back({interface, any, args.group, {}});
     if (!any) all.back().sources.push_back(args.source);
+    filtered_ += any ? 0 : 1;
+    report_sources(interface, args.group);
   } else if (all.empty()) {
     memberships_.erase(index);
   }
@@ -61,12 +65,35 @@ Result<void> Udp::leave(uint32_t index, const req::LeaveGroup& args) {
   if (m == nullptr) return fail(Error::kNotFound);
   if (!args.source.is_unspecified()) {
     if (m->exclude || std::erase(m->sources, args.source) == 0) return fail(Error::kNotFound);
-    if (!m->sources.empty()) return {};
+    if (!m->sources.empty()) {
+      report_sources(interface, args.group);
+      return {};
+    }
   }
   std::vector<Membership>& all = memberships_[index];
+  const Membership gone = std::move(*m);
   all.erase(all.begin() + (m - all.data()));
   if (all.empty()) memberships_.erase(index);
-  return ip_.leave(interface, args.group);
+  return give_up(gone);
+}
+
+Result<void> Udp::give_up(const Membership& gone) {
+  auto left = ip_.leave(gone.interface, gone.group);
+  report_sources(gone.interface, gone.group);
+  filtered_ -= gone.is_plain() ? 0 : 1;
+  return left;
+}
+
+// RFC 3376 3.2, RFC 3810 4.2: the interface wants what all sockets together want. Where nobody filters, it wants all.
+void Udp::report_sources(IfIndex interface, const IpAddr& group) {
+  if (filtered_ == 0) return;
+  std::vector<mcast::Filter> wanted;
+  for (const auto& [socket, memberships] : memberships_) {
+    for (const Membership& m : memberships) {
+      if (m.interface == interface && m.group == group) wanted.push_back({m.exclude, m.sources});
+    }
+  }
+  if (!wanted.empty()) ip_.set_sources(interface, group, mcast::merge(wanted));
 }
 
 Result<void> Udp::set_filter(uint32_t index, const req::SetGroupFilter& args) {
@@ -81,16 +108,21 @@ Result<void> Udp::set_filter(uint32_t index, const req::SetGroupFilter& args) {
     if (auto joined = join(index, {{}, args.group, interface, {}}); !joined) return joined;
     m = find_membership(index, interface, args.group);
   }
+  const bool was_plain = m->is_plain();
   m->exclude = args.exclude;
   m->sources.assign(args.sources.begin(), args.sources.end());
+  filtered_ += was_plain ? 1 : 0;
+  report_sources(interface, args.group);
+  filtered_ -= m->is_plain() ? 1 : 0;
   return {};
 }
 
 void Udp::leave_all(uint32_t index) {
   const auto known = memberships_.find(index);
   if (known == memberships_.end()) return;
-  for (const Membership& m : known->second) (void)ip_.leave(m.interface, m.group);
+  const std::vector<Membership> gone = std::move(known->second);
   memberships_.erase(known);
+  for (const Membership& m : gone) (void)give_up(m);
 }
 
 // Every host is a member of the all-hosts groups; sockets need not ask for them.

@@ -180,6 +180,7 @@ class Udp {
     IpAddr group{};
     std::vector<IpAddr> sources{};
     [[nodiscard]] bool takes(const IpAddr& source) const;
+    [[nodiscard]] bool is_plain() const { return exclude && sources.empty(); }
   };
   Membership* find_membership(uint32_t index, IfIndex interface, const IpAddr& group);
   /// What the messages of one batch share: the interface that the last one went to, and its room.
@@ -248,6 +249,8 @@ class Udp {
   [[nodiscard]] IfIndex group_interface(const Dgram& d, IfIndex wanted) const;
   [[nodiscard]] bool wants_group(uint32_t index, const Incoming& in) const;
   void leave_all(uint32_t index);
+  Result<void> give_up(const Membership& gone);
+  void report_sources(IfIndex interface, const IpAddr& group);
   void loop_back(Dgram& d, const Message& m, const Outgoing& out, Instant now);
   Result<void> prepare_group(Dgram& d, const Message& m, Outgoing& out);
   // user.cc
@@ -269,6 +272,7 @@ class Udp {
   Table table_;
   base::Slab<QueuedError> errors_;
   std::unordered_map<uint32_t, std::vector<Membership>> memberships_;
+  uint32_t filtered_ = 0;  ///< memberships that do not want every source
   std::vector<uint32_t> touched_;
   std::vector<uint32_t> fresh_;  // sockets that got messages since the last compact()
   std::vector<uint32_t> blocked_;

@@ -1,4 +1,6 @@
 // Groups, broadcasts, errors and ICMP sockets through the worker's doors. Both families.
+#include <algorithm>
+
 #include "datagram_fixture.h"
 #include "wire/icmpv4.h"
 #include "wire/icmpv6.h"
@@ -12,6 +14,10 @@ class GroupTest : public Datagrams {
   [[nodiscard]] IpAddr group() const { return v6() ? *IpAddr::parse("ff05::1234") : IpAddr::v4(239, 1, 2, 3); }
   [[nodiscard]] MacAddr group_mac() const {
     return v6() ? MacAddr{{0x33, 0x33, 0, 0, 0x12, 0x34}} : MacAddr{{1, 0, 0x5e, 1, 2, 3}};
+  }
+  [[nodiscard]] static std::vector<IpAddr> in_order(std::vector<IpAddr> list) {
+    std::ranges::sort(list, {}, &IpAddr::bytes);
+    return list;
   }
   void receive_group(const Data& payload, const IpAddr& source = {}) {
     Dgram d{{source.is_unspecified() ? peer() : source, 4000}, {group(), 7}, payload};
@@ -107,6 +113,78 @@ TEST_P(GroupTest, SourceFiltersIncludeAndExclude) {
   EXPECT_EQ(nothing(h), Error::kWouldBlock);
   must(req::SetGroupFilter{h, group(), interface_, false, {}});
   EXPECT_EQ(ask(req::LeaveGroup{h, group(), interface_}).error(), Error::kNotFound) << "an empty list leaves";
+}
+
+// RFC 3376 3.2, 5.1; RFC 3810 4.2, 6.1
+TEST_P(GroupTest, FiltersOfSocketsAreMergedIntoReports) {
+  must(req::SetInterface{interface_, {}});
+  (void)sent();
+  // The records of the report that waits: type and sources of each about the group.
+  struct Record {
+    uint8_t type;
+    std::vector<IpAddr> sources;
+    bool operator==(const Record&) const = default;
+  };
+  const auto told = [&] {
+    std::vector<Record> out;
+    worker_->advance(now_);
+    const size_t size = v6() ? 16 : 4;
+    for (const Data& f : sent()) {
+      const wire::Bytes m = wire::Bytes(f).subspan(v6() ? 62 : 38);
+      if (wire::load_u8(m.data()) != (v6() ? 143 : 0x22)) continue;
+      const wire::Bytes r = m.subspan(8);
+      if (wire::load_be16(&m[6]) != 1 || (v6() ? wire::load_v6(&r[4]) : wire::load_v4(&r[4])) != group()) continue;
+      Record record{wire::load_u8(r.data()), {}};
+      for (size_t i = 0; i < wire::load_be16(&r[2]); ++i) {
+        const std::byte* at = &r[4 + size + i * size];
+        record.sources.push_back(v6() ? wire::load_v6(at) : wire::load_v4(at));
+      }
+      out.push_back(record);
+    }
+    now_ = now_ + seconds(5);  // what is said twice is said
+    worker_->advance(now_);
+    (void)sent();
+    return out;
+  };
+  using Records = std::vector<Record>;
+  constexpr uint8_t kToInclude = 3, kToExclude = 4, kAllow = 5, kBlock = 6;
+  const IpAddr s1 = peer();
+  const IpAddr s2 = v6() ? *IpAddr::parse("fd00:6d72::77") : IpAddr::v4(198, 18, 0, 77);
+  (void)told();
+  DatagramOptions reuse;
+  reuse.reuse = true;
+  const Handle a = open({any(), 7}, reuse);
+  const Handle b = open({any(), 7}, reuse);
+  must(req::JoinGroup{a, group(), interface_, s1});
+  EXPECT_EQ(told(), (Records{{kAllow, {s1}}}));
+  must(req::JoinGroup{b, group(), interface_, s2});
+  EXPECT_EQ(told(), (Records{{kAllow, {s2}}})) << "the union of both";
+  const IpAddr blocked[] = {s1, s2};
+  must(req::SetGroupFilter{b, group(), interface_, true, blocked});
+  EXPECT_EQ(told(), (Records{{kToExclude, {s2}}})) << "one socket wants the first, none the second";
+  must(req::LeaveGroup{a, group(), interface_, s1});
+  EXPECT_EQ(told(), (Records{{kBlock, {s1}}}));
+  const Handle c = open({any(), 7}, reuse);
+  must(req::JoinGroup{c, group(), interface_});
+  EXPECT_EQ(told(), (Records{{kAllow, in_order({s1, s2})}})) << "somebody wants everything";
+  must(req::SetGroupFilter{b, group(), interface_, false, {blocked, 1}});
+  EXPECT_EQ(told(), Records{}) << "still everything";
+  must(req::Close{c});
+  EXPECT_EQ(told(), (Records{{kToInclude, {s1}}})) << "closing takes its wish along";
+  must(req::Close{b});
+  EXPECT_EQ(told(), (Records{{kBlock, {s1}}})) << "and so does the last";
+  // More sources than one record holds: then every source.
+  std::vector<IpAddr> many;
+  for (uint32_t i = 0; i < 80; ++i) {
+    many.push_back(v6() ? IpAddr({0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, static_cast<uint8_t>(i)})
+                        : IpAddr::v4(198, 18, 1, static_cast<uint8_t>(i)));
+  }
+  const std::span<const IpAddr> all(many);
+  must(req::SetGroupFilter{a, group(), interface_, false, all.first(64)});
+  EXPECT_EQ(told().at(0).sources.size(), 64U);
+  const Handle d = open({any(), 7}, reuse);
+  must(req::SetGroupFilter{d, group(), interface_, false, all.last(16)});
+  EXPECT_EQ(told(), (Records{{kToExclude, {}}}));
 }
 
 TEST_P(GroupTest, SendsToAGroupWithItsOwnHopLimitAndFrameAddress) {
