@@ -324,13 +324,17 @@ Outcome<void> Host::add_interfaces() {
 
 Outcome<void> Host::tell_addresses() {
   const ip::Ip& ip = worker_->impl().ip;
-  told_addresses_ = ip.addresses_version();
+  told_addresses_ = ip.addresses_version() + ip.groups_version();
   const auto all = ip.addresses();
+  const auto groups = ip.groups();
   for (size_t i = 0; i < devices_.size(); ++i) {
     std::vector<IpAddr> addresses;
     for (const auto& address : all) {
       const bool ours = address.interface == ports_[i].interface && address.state != "duplicated";
       if (ours) addresses.push_back(address.prefix.addr);
+    }
+    for (const auto& group : groups) {
+      if (group.interface == ports_[i].interface) addresses.push_back(group.group);
     }
     if (auto done = devices_[i]->set_addresses(addresses); !done) return done;
   }
@@ -489,7 +493,8 @@ void Host::chores(Instant now) {
     look_at_links_ = now + kLinkLook;
     follow_links();
   }
-  if (told_addresses_ != worker_->impl().ip.addresses_version()) {
+  const ip::Ip& ip = worker_->impl().ip;
+  if (told_addresses_ != ip.addresses_version() + ip.groups_version()) {
     if (auto done = tell_addresses(); !done) fmt::print(stderr, "{}\n", done.error().to_string());
   }
   if (control_ != nullptr && control_->asked() && views_ready()) {
