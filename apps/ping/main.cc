@@ -7,6 +7,7 @@
 
 #include "drivers/all.h"
 #include "ping/ping.h"
+#include "ping/trace.h"
 #include "runtime/app.h"
 
 int main(int argc, char** argv) {
@@ -32,7 +33,11 @@ int main(int argc, char** argv) {
       .add_option("-W", wait_s, "seconds to wait for the last answers")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.cli().add_option("-t", hop_limit, "TTL or hop limit")->check(CLI::Range(1u, 255u));
+  bool trace = false;
+  app.cli()
+      .add_option("-t,--ttl", hop_limit, "TTL or hop limit; with --trace the most hops")
+      ->check(CLI::Range(1u, 255u));
+  app.cli().add_flag("--trace", trace, "show the routers on the way instead, as traceroute does");
   app.cli().add_flag("-q", options.quiet, "print the summary only");
   return app.run(argc, argv, [&]() -> millrace::runtime::Outcome<std::unique_ptr<millrace::Program>> {
     const auto addr = millrace::IpAddr::parse(target);
@@ -41,9 +46,11 @@ int main(int argc, char** argv) {
     options.interval = millrace::nanoseconds(static_cast<int64_t>(interval_s * 1e9));
     options.wait = millrace::nanoseconds(static_cast<int64_t>(wait_s * 1e9));
     options.hop_limit = static_cast<uint8_t>(hop_limit);
-    return std::make_unique<millrace::ping::Ping>(options, [](const std::string& line) {
+    const auto print = [](const std::string& line) {
       fmt::print("{}\n", line);
       std::fflush(stdout);
-    });
+    };
+    if (trace) return std::make_unique<millrace::ping::Trace>(options, print);
+    return std::make_unique<millrace::ping::Ping>(options, print);
   });
 }

@@ -74,7 +74,7 @@ void Ping::event(Net& net, const Event& event) {
 void Ping::hear_errors(Net& net) {
   while (const auto e = net.take_error(socket_)) {
     const std::string who = e->reporter.is_unspecified() ? "this host" : e->reporter.to_string();
-    print_(fmt::format("from {}: {}", who, describe(static_cast<Error>(e->error))));
+    print_(fmt::format("from {}: {}", who, e->expired ? "hop limit exceeded" : describe(static_cast<Error>(e->error))));
     ++errors_;
   }
 }

@@ -79,6 +79,7 @@ struct DatagramError {
   IpAddr reporter{};       ///< who said so; unspecified: this host
   uint8_t error = 0;       ///< millrace::Error
   uint16_t mtu = 0;        ///< with kTooBig: what fits
+  bool expired = false;    ///< its hops ran out on the way: `reporter` is a router there
 };
 
 }  // namespace millrace

@@ -558,6 +558,7 @@ uint64_t digest_reply(const Request& request, const Result<Reply>& reply) {
       put(out, taken->into->reporter);
       out.u8(taken->into->error);
       out.u64(taken->into->mtu);
+      out.u8(taken->into->expired);
     }
     if (const auto* names = std::get_if<req::Names>(&request)) {
       for (const Endpoint* e : {names->local, names->remote}) {

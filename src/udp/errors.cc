@@ -39,7 +39,8 @@ void Udp::report(uint32_t index, const ip::PathError& e) {
   const Error error = error_of(e.kind);
   const bool connected = !d.remote.is_unspecified();
   if ((d.flags & kErrorQueue) != 0) {
-    queue_error(index, {{e.destination, e.destination_port}, e.reporter, static_cast<uint8_t>(error), e.mtu});
+    const bool expired = e.kind == Kind::kTimeExceeded;
+    queue_error(index, {{e.destination, e.destination_port}, e.reporter, static_cast<uint8_t>(error), e.mtu, expired});
   } else if (!connected || !is_hard(e, d.path_mtu)) {
     return;
   }
