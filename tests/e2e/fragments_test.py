@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Large and broken datagrams against the kernel over TAP: pings of every size, fragments in every order, hostile
 fragments, a router with a smaller MTU behind the first link, unreachable ports."""
-import itertools
 import re
+import shutil
 import socket
-import struct
-import time
 
 import basics
+import datagrams
 import world
+from datagrams import Wire, echo, fragment, pings, stack_mac
 from world import KERNEL4, KERNEL6, STACK4, STACK6, expect
 
 world.enter()
@@ -21,98 +21,14 @@ def serve(w, *more):
     w.wait(lambda: w.answers(STACK6), 10, server)  # its address is tested for duplicates first
 
 
-def pings(w, address, size, *more, ns=None, count=2):
-    return w.run("ping", "-c", str(count), "-i", "0.05", "-W", "2", "-s", str(size), *more, address, ns=ns,
-                 check=False).stdout
-
-
 def pings_of_every_size_are_answered(w):
     serve(w)
-    for address, header in ((STACK4, 28), (STACK6, 48)):
-        for size in (1500 - header, 1501 - header, 2 * 1480, 9000, 32768, 65000, 65507):
-            said = pings(w, address, size)
-            if " 0% packet loss" not in said:
-                said = pings(w, address, size)
-            expect(" 0% packet loss" in said, f"{size} bytes to {address}:\n{said}")
-
-
-# Frames written byte by byte, through a packet socket on the kernel's side of the TAP.
-
-class Wire:
-    def __init__(self, device):
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-        self.socket.bind((device, 0))
-        self.mac = self.socket.getsockname()[4]
-        self.socket.settimeout(0.2)
-
-    def send(self, to, kind, datagram):
-        self.socket.send(to + self.mac + struct.pack("!H", kind) + datagram)
-
-    def echo_replies(self, seconds=0.6):
-        """Identifiers of the whole echo replies seen."""
-        seen, end = [], time.monotonic() + seconds
-        while time.monotonic() < end:
-            try:
-                frame = self.socket.recv(65536)
-            except socket.timeout:
-                break
-            if frame[12:14] == b"\x08\x00" and frame[23] == 1 and frame[34] == 0:
-                seen.append(struct.unpack("!H", frame[38:40])[0])
-            if frame[12:14] == b"\x86\xdd" and frame[20] == 58 and frame[54] == 129:
-                seen.append(struct.unpack("!H", frame[58:60])[0])
-        return seen
-
-
-def checksum(data):
-    data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xffff) + (total >> 16)
-    return ~total & 0xffff
-
-
-def echo(v6, number, size=200):
-    payload = bytes((number + i) & 0xff for i in range(size))
-    message = struct.pack("!BBHHH", 128 if v6 else 8, 0, 0, number, 1) + payload
-    pseudo = b""
-    if v6:
-        ends = socket.inet_pton(socket.AF_INET6, KERNEL6) + socket.inet_pton(socket.AF_INET6, STACK6)
-        pseudo = ends + struct.pack("!II", len(message), 58)
-    return message[:2] + struct.pack("!H", checksum(pseudo + message)) + message[4:]
-
-
-def fragment(v6, number, message, start, end, more):
-    data = message[start:end]
-    if v6:
-        header = struct.pack("!IHBB", 6 << 28, 8 + len(data), 44, 64)
-        header += socket.inet_pton(socket.AF_INET6, KERNEL6) + socket.inet_pton(socket.AF_INET6, STACK6)
-        return header + struct.pack("!BBHI", 58, 0, start | more, number) + data
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(data), number, start // 8 | (0x2000 if more else 0), 64, 1, 0)
-    head += socket.inet_aton(KERNEL4) + socket.inet_aton(STACK4)
-    return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + data
-
-
-def stack_mac(w):
-    w.run("ping", "-c1", "-W2", STACK4)
-    found = re.search(r"lladdr (\S+)", w.run("ip", "neigh", "show", STACK4).stdout)
-    return bytes.fromhex(found.group(1).replace(":", ""))
+    datagrams.pings_of_every_size_are_answered(w)
 
 
 def fragments_in_every_order_are_put_together(w):
     serve(w)
-    mac, wire = stack_mac(w), Wire("mr0")
-    cuts = ((0, 64), (64, 128), (128, 192), (192, 208))
-    for v6 in (False, True):
-        numbers = []
-        for number, order in enumerate(itertools.permutations(cuts), 100):
-            message = echo(v6, number)
-            for start, end in order:
-                part = fragment(v6, number, message, start, end, end != 208)
-                wire.send(mac, 0x86DD if v6 else 0x0800, part)
-                wire.send(mac, 0x86DD if v6 else 0x0800, part)  # an exact duplicate does no harm
-            numbers.append(number)
-        seen = wire.echo_replies()
-        expect(set(numbers) <= set(seen), f"no reply to {sorted(set(numbers) - set(seen))} ({'v6' if v6 else 'v4'})")
+    datagrams.fragments_in_every_order_are_put_together(w, "mr0")
 
 
 def hostile_fragments_do_no_harm(w):
@@ -174,8 +90,17 @@ def large_replies_follow_the_path_mtu(w):
         expect(" 0% packet loss" in said, f"{address}: 20,000 bytes\n{said}")
 
 
-def closed_ports_are_unreachable(w):
-    serve(w)
+def routers_show_themselves_and_closed_ports_are_unreachable(w):
+    """traceroute from behind a router, with UDP to closed ports and with echo requests; then its probes by hand."""
+    if shutil.which("traceroute"):
+        far = router_with_a_smaller_mtu(w)
+        for address, router in ((STACK4, "10.77.0.1"), (STACK6, "fd77::1")):
+            for how in ("-U", "-I"):
+                said = w.run("traceroute", "-n", how, "-q", "1", "-w", "2", "-m", "4", address, ns=far).stdout
+                hops = [line.split()[1] for line in said.splitlines()[1:]]
+                expect(hops == [router, address], f"traceroute {how} {address}:\n{said}")
+    else:
+        serve(w)
     for family, address in ((socket.AF_INET, STACK4), (socket.AF_INET6, STACK6)):
         with socket.socket(family, socket.SOCK_DGRAM) as s:
             s.settimeout(2)
@@ -189,4 +114,5 @@ def closed_ports_are_unreachable(w):
 
 
 world.main(pings_of_every_size_are_answered, fragments_in_every_order_are_put_together, hostile_fragments_do_no_harm,
-           segments_follow_the_path_mtu, large_replies_follow_the_path_mtu, closed_ports_are_unreachable)
+           segments_follow_the_path_mtu, large_replies_follow_the_path_mtu,
+           routers_show_themselves_and_closed_ports_are_unreachable)

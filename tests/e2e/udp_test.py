@@ -2,13 +2,13 @@
 """millrace-udp-echo on a TAP device, the kernel of this machine as its peer: content, sizes, segmentation and merging,
 closed ports."""
 import errno
-import hashlib
 import os
-import random
 import socket
 import struct
 
+import datagrams
 import world
+from datagrams import echoed, udp
 from world import expect
 
 world.enter()
@@ -16,64 +16,20 @@ if not world.tap_usable():
     world.skip("/dev/net/tun cannot be opened here")
 
 UDP_SEGMENT, UDP_GRO = 103, 104
-LARGEST_UNFRAGMENTED = {4: 1500 - 28, 6: 1500 - 48}
 
 
 def server(w, *more):
     w.server("millrace-udp-echo", "--tap", "mr0", *more)
 
 
-def udp(address, connect=True, port=7, timeout=2):
-    s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-    s.settimeout(timeout)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-    if connect:
-        s.connect((address, port))
-    return s
-
-
-def echoed(s, data, tries=3):
-    """Sends until the answer comes; a datagram may be lost on a machine that is short of time."""
-    for _ in range(tries):
-        s.send(data)
-        try:
-            while True:
-                answer = s.recv(65536)
-                if len(answer) == len(data):
-                    return answer
-        except socket.timeout:
-            continue
-    return None
-
-
-def sizes(family):
-    """Every size around the borders and a walk in primes between them."""
-    last = LARGEST_UNFRAGMENTED[family]
-    near = {0, 1, 2, 3, 4, 17, 18, 19, 63, 64, 65, 127, 128, 129, last - 1, last}
-    return sorted(near | set(range(0, last, 37)))
-
-
 def echoes_every_size_up_to_the_mtu(w):
     server(w)
-    for family, address in ((4, world.STACK4), (6, world.STACK6)):
-        s = udp(address)
-        for size in sizes(family):
-            data = random.Random(size).randbytes(size)
-            answer = echoed(s, data)
-            expect(answer is not None, f"{address}: no answer to {size} bytes")
-            expect(hashlib.sha256(answer).digest() == hashlib.sha256(data).digest(),
-                   f"{address}: {size} bytes came back changed")
+    datagrams.echoes_every_size_up_to_the_mtu()
 
 
 def echoes_large_datagrams_in_fragments(w):
     server(w)
-    for family, address, largest in ((4, world.STACK4, 65_507), (6, world.STACK6, 65_507)):
-        s = udp(address)
-        first = LARGEST_UNFRAGMENTED[family] + 1
-        for size in [first, first + 1, 2 * first, *range(1_999, largest, 4_999), largest - 1, largest]:
-            data = random.Random(size).randbytes(size)
-            answer = echoed(s, data)
-            expect(answer == data, f"{address}: {size} bytes: {'lost' if answer is None else 'changed'}")
+    datagrams.echoes_large_datagrams_in_fragments()
 
 
 def echoes_copied_payloads(w):
@@ -139,27 +95,8 @@ def keeps_flows_apart_on_sockets_that_share_the_port(w):
 
 
 def hears_groups_that_it_joined_and_no_others(w):
-    server(w, "--group", "239.1.2.3", "--group", "ff05::1234")
-    index = socket.if_nametoindex("mr0")
-    for joined, other, source in (("239.1.2.3", "239.1.2.4", world.STACK4), ("ff05::1234", "ff05::1235", world.STACK6)):
-        for group, answered in ((joined, True), (other, False)):
-            s = udp(group, connect=False, timeout=2 if answered else 0.3)
-            if ":" in group:
-                s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-            else:
-                s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(world.KERNEL4))
-            answer = None
-            for _ in range(3):
-                s.sendto(b"all of you", (group, 7))
-                try:
-                    answer = s.recvfrom(100)
-                    break
-                except socket.timeout:
-                    continue
-            if answered:
-                expect(answer and answer[0] == b"all of you" and answer[1][0] == source, f"{group}: {answer}")
-            else:
-                expect(answer is None, f"{group}: {answer}")
+    server(w, "--group", datagrams.GROUPS[0], "--group", datagrams.GROUPS[1])
+    datagrams.hears_groups_that_it_joined_and_no_others("mr0")
 
 
 def answers_broadcasts(w):

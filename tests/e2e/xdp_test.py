@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """millrace-httpd over AF_XDP on one end of a veth cable that stays the kernel's: the same MAC address, the kernel's own
 servers beside the stack's. MILLRACE_E2E_BYTES: size of the long transfers."""
+import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
 
 import basics
+import datagrams
 import world
 from failure_test import fails
 from world import expect
@@ -173,6 +176,76 @@ def hears_groups_without_taking_them_from_the_kernel(w):
     w.wait(lambda: received() >= before + 5, 2)
 
 
+# What the kernel's own program in the stack's namespace hears of the groups; it says so to whoever asks.
+MEMBER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import datagrams, select
+members = [datagrams.member(group, "wire1", 7) for group in datagrams.GROUPS]
+print("joined", flush=True)
+while True:
+    for s in select.select(members, [], [])[0]:
+        print(s.getsockname()[0], s.recvfrom(100)[0].decode(), flush=True)
+"""
+
+
+def datagrams_of_every_size_fragments_and_groups(w):
+    cable(w)
+    beside = w.start(sys.executable, "-c", MEMBER, os.path.dirname(os.path.abspath(__file__)), ns="stack")
+    w.wait(lambda: "joined" in beside.output(), 5, beside)
+    echo = w.server("millrace-udp-echo", "--interface", "wire1", *OURS, "--group", datagrams.GROUPS[0], "--group",
+                    datagrams.GROUPS[1], ns="stack", ready=lambda: w.answers(world.STACK4))
+    w.wait(lambda: w.answers(world.STACK6), 5, echo)
+    datagrams.pings_of_every_size_are_answered(w)
+    datagrams.fragments_in_every_order_are_put_together(w, "wire0")
+    datagrams.echoes_every_size_up_to_the_mtu()
+    datagrams.echoes_large_datagrams_in_fragments()
+    datagrams.hears_groups_that_it_joined_and_no_others("wire0")
+    for group in datagrams.GROUPS:
+        expect(f"{group} all of you" in beside.output(), f"the kernel did not hear {group}:\n{beside.output()}")
+    listens = w.run("ip", "maddress", "show", "dev", "wire1", ns="stack").stdout
+    beside.stop()
+    expect("33:33:00:00:12:34" in listens and "01:00:5e:01:02:03" in listens, f"the NIC takes only\n{listens}")
+    echo.stop()
+    # To a group that a program of the kernel's side has joined; the kernel answers for its members only.
+    w.run("sysctl", "-qw", "net.ipv4.icmp_echo_ignore_broadcasts=0")
+    for group, other in (("239.1.2.4", "239.1.2.5"), ("ff05::1235", "ff05::1236")):
+        with datagrams.member(group, "wire0", 4000):
+            for to, answered in ((group, True), (other, False)):
+                said = w.run("millrace-ping", to, "-c", "1", "-W", "1", "--interface", "wire1", *OURS, ns="stack",
+                             check=False)
+                expect((said.returncode == 0) == answered, f"{to}:\n{said.stdout}{said.stderr}")
+
+
+def takes_a_lease_and_advertised_prefixes_beside_the_kernel(w):
+    """DHCP answers and router advertisements reach the stack, and the kernel takes the same advertisements."""
+    for program in ("radvd", "dnsmasq"):
+        if not shutil.which(program):
+            return f"skipped: {program} is not installed (ci/install-packages test)"
+    cable(w)
+    w.run("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+    w.run("sysctl", "-qw", "net.ipv6.conf.wire1.accept_ra=1", ns="stack")
+    w.address(None, "wire0", "fd00:aa::1/64")
+    with open(w.path("radvd.conf"), "w") as f:
+        f.write("interface wire0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; prefix fd00:aa::/64 {}; };")
+    radvd = w.start("radvd", "-n", "-m", "stderr", "-C", w.path("radvd.conf"), "-p", w.path("radvd.pid"))
+    w.start("dnsmasq", "-d", "--port=0", "--interface=wire0", "--bind-interfaces", "--no-ping", "--log-dhcp",
+            "--dhcp-range=198.18.0.100,198.18.0.110,255.255.255.0,2m", f"--dhcp-leasefile={w.path('leases')}",
+            "--user=root", "--conf-file=/dev/null")
+    server = w.server("millrace-httpd", "--force", "--interface", "wire1,dhcp4=true", ns="stack", ready=lambda: True)
+
+    def given(prefix):
+        rows = w.run("millrace", "ifconfig", "wire1", "--json", ns="stack", check=False).stdout
+        found = [a.split("/")[0] for a in json.loads(rows)[0]["addresses"] if a.startswith(prefix)] if rows else []
+        return found[0] if found and w.answers(found[0]) else None
+
+    w.wait(lambda: given("fd00:aa:") and given("198.18.0.1"), 20, server)
+    basics.fetches_the_front_page(w, basics.Site(v4=given("198.18.0.1"), v6=given("fd00:aa:")))
+    kernel = w.run("ip", "-6", "-o", "address", "show", "dev", "wire1", "dynamic", ns="stack").stdout
+    expect("fd00:aa:" in kernel and given("fd00:aa:") not in kernel, f"the kernel's own addresses:\n{kernel}")
+    expect(radvd.alive(), radvd.output())
+
+
 def every_mode_that_veth_has(w):
     cable(w)
     for mode, says in (("copy", "native XDP, copy"), ("copy,busy_poll=true", "native XDP, copy"),
@@ -242,7 +315,8 @@ def an_idle_program_uses_no_cpu(w):
 world.enter()
 world.main(*basics.cases(setup, GIB), the_kernels_server_works_before_during_and_after,
            starts_again_after_kill_9_at_any_moment, takes_every_queue, shares_an_address_by_ports,
-           follows_addresses_that_change_while_it_runs, hears_groups_without_taking_them_from_the_kernel,
+           follows_addresses_that_change_while_it_runs, datagrams_of_every_size_fragments_and_groups,
+           takes_a_lease_and_advertised_prefixes_beside_the_kernel, hears_groups_without_taking_them_from_the_kernel,
            every_mode_that_veth_has,
            wrong_wishes_are_explained, an_interface_that_is_removed_ends_the_program, a_link_that_goes_down_comes_back,
            an_idle_program_uses_no_cpu)

@@ -67,9 +67,9 @@ class XdpDriver final : public runtime::Driver {
           fmt::format("the MTU of {} is {}; {} is more than it takes", kernel->name, kernel->mtu, interface.mtu),
           fmt::format("ip link set {} mtu {}", kernel->name, interface.mtu));
     }
-    if (interface.addresses.empty()) {
+    if (interface.addresses.empty() && !interface.dhcp4) {
       return failure(fmt::format("interface {} has no address", interface.name),
-                     "give it one that the kernel does not have: --address 192.0.2.10/24");
+                     "give it one that the kernel does not have: --address 192.0.2.10/24, or lease one: dhcp4=true");
     }
     return runtime::refuse_default_route(kernel->name, config.force);
   }
