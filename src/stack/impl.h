@@ -63,6 +63,7 @@ class Impl {
 
   std::array<Slot, kBurst> slots_;
   bool pumping_ = false;
+  uint32_t odd_output_ = 0;  ///< who has the odd place when two queues share a burst
 };
 
 }  // namespace millrace::stack

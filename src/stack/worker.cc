@@ -108,12 +108,15 @@ void Impl::advance(Instant now) {
 
 size_t Impl::output(IfIndex interface, std::span<pkt::Packet*> out, Instant now) {
   if (!pumping_) sockets_.compact();
-  size_t n = ip.drain(interface, out);
+  // Where a device is too slow for both, connections do not wait until the queue of datagrams is empty.
+  const bool shared = __builtin_expect(ip.has_output(interface) && tcp.has_output(interface), 0);
+  size_t n = ip.drain(interface, shared ? out.first((out.size() + (odd_output_ ^= 1u)) / 2) : out);
   if (__builtin_expect(udp.wants_drain(), 0)) {
     udp.on_output(interface);
     sockets_.flush();
   }
   if (n < out.size()) n += tcp.output(interface, out.subspan(n), now);
+  if (shared && n < out.size()) n += ip.drain(interface, out.subspan(n));
   if (tap) {
     for (size_t i = 0; i < n; ++i) tap(Worker::Direction::kOut, interface, *out[i], now);
   }

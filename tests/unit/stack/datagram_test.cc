@@ -73,6 +73,31 @@ TEST_P(DatagramTest, AnEchoInPlaceSendsTheSameBytesBack) {
   EXPECT_FALSE(ask(req::ReleaseBatch{{m, 1}})) << "a sent message was given back already";
 }
 
+TEST_P(DatagramTest, ConnectionsDoNotWaitBehindAllDatagrams) {
+  const Handle h = open({any(), 7});
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(send(h, pattern(1'000), {peer(), 5000}));
+  must(req::Connect{{peer(), 80}});
+  // A device with room for one frame at a time, then for eight.
+  for (const size_t room : {size_t{1}, size_t{8}}) {
+    size_t frames = 0;
+    size_t syns = 0;
+    while (syns == 0 && frames < 40) {
+      pkt::Packet* out[8];
+      const size_t n = worker_->output(interface_, {out, room}, now_);
+      ASSERT_EQ(n, room);
+      frames += n;
+      for (size_t i = 0; i < n; ++i) {
+        syns += wire::load_u8(out[i]->data() + 14 + (v6() ? 6 : 9)) == wire::kProtocolTcp ? 1 : 0;
+        worker_->impl().packets.free(out[i]);
+      }
+    }
+    EXPECT_EQ(syns, 1u);
+    EXPECT_LE(frames, 2 * room);
+    must(req::Connect{{peer(), 81}});
+  }
+  (void)sent();
+}
+
 TEST_P(DatagramTest, APartOfABorrowedMessageMayBeSent) {
   const Handle h = open({any(), 7});
   receive(4000, 7, pattern(64));
