@@ -1,6 +1,7 @@
-// The datagram part of a simulated host's program: one socket asks, the other host's answers with the same bytes. A
-// datagram may be lost, come twice or out of order; one whose bytes are not those that were sent is a failure. Sizes go
-// beyond the MTU; some messages are sent in segments, some are received merged, lent or copied.
+// The datagram part of the program of a simulated host's worker: one socket asks, the other host's answers with the
+// same bytes, whichever of its workers hears the question. A datagram may be lost, come twice or out of order; one
+// whose bytes are not those that were sent is a failure. Sizes go beyond the MTU; some messages are sent in segments,
+// some are received merged, lent or copied.
 #pragma once
 
 #include <array>
@@ -31,9 +32,12 @@ class Datagrams {
   static constexpr uint64_t kBit = 1ULL << 33;  ///< in Event::user of its sockets
   static constexpr uint16_t kPort = 9;
 
+  /// The plan is the host's; each of its `workers` asks its share.
   Datagrams(const DatagramPlan& plan, const DatagramPlan& peer, const std::array<IpAddr, 2>& peer_addresses,
-            std::function<void(std::string)> fail)
-      : plan_(plan), peer_(peer), peer_addresses_(peer_addresses), fail_(std::move(fail)), rng_(plan.key) {}
+            uint32_t worker, uint32_t workers, std::function<void(std::string)> fail)
+      : plan_(plan), peer_(peer), peer_addresses_(peer_addresses), fail_(std::move(fail)), rng_(plan.key + worker) {
+    plan_.count = (plan.count + workers - 1) / workers;
+  }
 
   void start(Net& net);
   void event(Net& net, const Event& event);

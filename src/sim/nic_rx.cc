@@ -42,7 +42,8 @@ void Nic::receive(Frame* frame) {
   uint32_t queue = 0;
   if (config_.rx_queues > 1) {
     const auto view = parse_tcp(bytes);
-    if (view) queue = indirection_[rss_hash(rss_key_, *view) % indirection_.size()];
+    const uint32_t hash = view ? rss_hash(rss_key_, *view) : rss_hash(rss_key_, bytes);
+    queue = indirection_[hash % indirection_.size()];
   }
   if (rx_[queue].size() >= config_.rx_ring) {
     ++stats_.rx_ring_full;

@@ -257,9 +257,8 @@ class Maker {
       host.ring_room = pick({1u, 4u, 64u, 1'024u});
     }
   }
-  // Between hosts of one worker: a flow of datagrams need not come back to the worker that sent it.
   void datagrams() {
-    if (plan_.host[0].workers != 1 || plan_.host[1].workers != 1 || !on("datagrams", 40)) return;
+    if (!on("datagrams", 40)) return;
     for (DatagramPlan& d : plan_.datagrams) {
       d.count = between(0, 300);
       d.largest = pick({200u, 1'400u, 9'000u, 60'000u});

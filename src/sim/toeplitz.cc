@@ -29,4 +29,21 @@ uint32_t rss_hash(const RssKey& key, const TcpView& view) {
   return toeplitz(key, {input.data(), 2 * width + 4});
 }
 
+uint32_t rss_hash(const RssKey& key, std::span<const uint8_t> frame) {
+  constexpr uint8_t kUdp = 17;
+  constexpr size_t kIp = 14;
+  if (frame.size() < kIp + 28) return 0;
+  const uint8_t* ip = frame.data() + kIp;
+  const bool v6 = load16(ip - 2) == kEthIpv6;
+  if (!v6 && load16(ip - 2) != kEthIpv4) return 0;
+  if (v6 && frame.size() < kIp + 48) return 0;
+  const size_t addresses = v6 ? 32 : 8;
+  const size_t header = v6 ? 40 : 20;
+  const bool ports = v6 ? ip[6] == kUdp : ip[0] == 0x45 && ip[9] == kUdp && (load16(ip + 6) & 0x3fff) == 0;
+  std::array<uint8_t, 36> input{};
+  std::memcpy(input.data(), ip + (v6 ? 8 : 12), addresses);
+  std::memcpy(&input[addresses], ip + header, 4);
+  return toeplitz(key, {input.data(), addresses + (ports ? 4 : 0)});
+}
+
 }  // namespace millrace::sim

@@ -28,7 +28,7 @@ class Traffic final : public Program {
         accepted_(accepted),
         hooks_(hooks),
         datagrams_(plan.datagrams[static_cast<size_t>(host)], plan.datagrams[static_cast<size_t>(1 - host)],
-                   addresses[static_cast<size_t>(1 - host)],
+                   addresses[static_cast<size_t>(1 - host)], worker, shards.workers(),
                    [&hooks](std::string what) { hooks.fail(std::move(what)); }) {}
 
   void start(Net& net) override;
@@ -39,6 +39,8 @@ class Traffic final : public Program {
   [[nodiscard]] bool done() const;
   void close_listeners(Net& net);
   [[nodiscard]] const std::deque<Session>& sessions() const { return sessions_; }
+  /// Datagrams that came back whole from the other host.
+  [[nodiscard]] uint64_t datagrams_answered() const { return datagrams_.answers(); }
   /// Connections that could not be opened for lack of resources and were tried again.
   [[nodiscard]] uint64_t retries() const { return retries_; }
 

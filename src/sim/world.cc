@@ -77,7 +77,13 @@ Outcome World::run() {
   if (plan_.attack) heap_.at(heap_.now() + milliseconds(1), [this] { attack(); });
   heap_.at(heap_.now() + plan_.chaos, [this] { heal(); });
   Outcome outcome;
-  if (run_until_done()) settle();
+  const bool ended = run_until_done();
+  for (size_t i = 0; i < 2; ++i) {
+    outcome.reassembled += hosts_[i]->counter("ip.reassembly.datagrams");
+    if (hosts_[i]->workers() > 1) outcome.handed_over_whole += hosts_[i]->counter("steer.datagrams");
+    for (const auto& traffic : traffic_[i]) outcome.datagrams_answered += traffic->datagrams_answered();
+  }
+  if (ended) settle();
   outcome.failure = failure_;
   for (const auto& host : hosts_) outcome.digest = outcome.digest * 31 + host->digest();
   outcome.payload_bytes = observer_.data_bytes_delivered();

@@ -28,6 +28,9 @@ struct Outcome {
   uint64_t heap_events = 0;
   uint32_t fault_kinds = 0;  ///< kinds of fault that struck
   uint64_t bytes_under_faults = 0;
+  uint64_t datagrams_answered = 0;
+  uint64_t reassembled = 0;        ///< datagrams put together from fragments
+  uint64_t handed_over_whole = 0;  ///< of these, by another worker than that of their flow
   /// What every seed owes: a megabyte moved through at least three kinds of fault that really struck.
   [[nodiscard]] bool weak() const { return fault_kinds < 3 || bytes_under_faults < 1'000'000; }
 };
