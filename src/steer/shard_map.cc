@@ -11,8 +11,7 @@ namespace {
 
 constexpr size_t kEvenTable = 128;
 
-std::array<uint8_t, kKeyBytes> random_key(uint64_t seed) {
-  base::Rng rng(seed);
+std::array<uint8_t, kKeyBytes> random_key(base::Rng& rng) {
   std::array<uint8_t, kKeyBytes> key;
   for (uint8_t& byte : key) byte = static_cast<uint8_t>(rng.next());
   return key;
@@ -24,7 +23,9 @@ ShardMap::ShardMap(uint32_t workers, uint64_t seed) : workers_(workers) {
   MR_ASSERT(workers >= 1 && workers <= kMaxWorkers);
   mask_ = kEvenTable - 1;
   for (size_t i = 0; i < kEvenTable; ++i) table_[i] = static_cast<uint8_t>(i % workers);
-  take_key(random_key(seed));
+  base::Rng rng(seed);
+  take_key(random_key(rng));
+  factor_ = rng.next() | 1;
 }
 
 ShardMap::ShardMap(uint32_t workers, const std::array<uint8_t, kKeyBytes>& key, std::span<const uint16_t> table,
@@ -92,8 +93,7 @@ uint32_t ShardMap::hash(const Flow& flow) const {
 }
 
 uint32_t ShardMap::of_fragment(const IpAddr& source, const IpAddr& destination, uint32_t id) const {
-  if (workers_ == 1) return 0;
-  return by_hash(hash({source, destination, static_cast<uint16_t>(id >> 16), static_cast<uint16_t>(id)}));
+  return of_flow({source, destination, static_cast<uint16_t>(id >> 16), static_cast<uint16_t>(id)});
 }
 
 }  // namespace millrace::steer

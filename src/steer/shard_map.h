@@ -35,7 +35,8 @@ class ShardMap {
  public:
   /// One worker, which owns everything.
   ShardMap() = default;
-  /// `workers` from 1 to kMaxWorkers share everything evenly, under a key drawn from `seed`.
+  /// `workers` from 1 to kMaxWorkers share everything evenly, under a key drawn from `seed`. The Toeplitz hash is linear,
+  /// so that tuples that differ in few bits may all share its low ones; here it is multiplied and folded before use.
   ShardMap(uint32_t workers, uint64_t seed);
   /// Like a NIC: its key, and its table of `table.size()` queues (a power of two, at most kMaxTable). Entries that
   /// name no worker are given away, and so is a fair share of the others where a worker would own nothing: the NIC may
@@ -49,7 +50,7 @@ class ShardMap {
   [[nodiscard]] uint32_t by_hash(uint32_t hash) const { return table_[hash & mask_]; }
   [[nodiscard]] uint32_t hash(const Flow& flow) const;
   /// Owner of a TCP flow.
-  [[nodiscard]] uint32_t of_flow(const Flow& flow) const { return workers_ == 1 ? 0 : by_hash(hash(flow)); }
+  [[nodiscard]] uint32_t of_flow(const Flow& flow) const { return workers_ == 1 ? 0 : by_hash(mixed(hash(flow))); }
   /// Owner of a UDP flow.
   [[nodiscard]] uint32_t of_datagram(const Flow& flow) const {
     const uint16_t to = flow.destination_port;
@@ -62,7 +63,12 @@ class ShardMap {
 
  private:
   void take_key(const std::array<uint8_t, kKeyBytes>& key);
+  [[nodiscard]] uint32_t mixed(uint32_t hash) const {
+    const uint64_t product = hash * factor_;
+    return static_cast<uint32_t>(product >> 32) ^ static_cast<uint32_t>(product);
+  }
 
+  uint64_t factor_ = 1;  // odd; 1, which changes nothing, where the table is a NIC's
   uint32_t workers_ = 1;
   uint32_t mask_ = 0;
   bool device_hash_ = false;

@@ -244,6 +244,34 @@ TEST_F(Steer, FlowsSpreadOverAllWorkers) {
   }
 }
 
+// A linear hash alone gives all of them to one worker for one seed in sixty-four.
+TEST_F(Steer, FlowsThatDifferInFewBitsSpread) {
+  for (uint64_t seed = 1; seed <= 500; ++seed) {
+    const ShardMap map(2, seed);
+    std::array<int, 2> count{};
+    for (uint16_t i = 0; i < 64; ++i) {
+      const auto port = static_cast<uint16_t>(1'024 + i * 512);
+      ++count[map.of_flow({IpAddr::v4(10, 0, 0, 1), IpAddr::v4(10, 0, 0, 2), port, 80})];
+    }
+    EXPECT_GE(std::min(count[0], count[1]), 8) << "seed " << seed;
+  }
+}
+
+TEST_F(Steer, FlowsWhoseHashesCollideInTheirLowBitsSpread) {
+  const ShardMap map(4, 7);
+  std::array<int, 4> count{};
+  int flows = 0;
+  for (uint32_t i = 0; i < 1u << 18; ++i) {
+    const Flow flow{IpAddr::v4(0x0a000000 + (i >> 14)), IpAddr::v4(10, 0, 0, 2), static_cast<uint16_t>(1'024 + i % 16'384),
+                    80};
+    if ((map.hash(flow) & 127) != 0) continue;
+    ++count[map.of_flow(flow)];
+    ++flows;
+  }
+  ASSERT_GT(flows, 500);
+  for (const int n : count) EXPECT_GT(n, flows / 4 * 7 / 10);
+}
+
 TEST_F(Steer, WhatConcernsTheTablesGoesToTheControlWorker) {
   const IpAddr peer4 = IpAddr::v4(10, 0, 0, 1);
   const IpAddr us4 = IpAddr::v4(10, 0, 0, 2);
