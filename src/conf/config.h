@@ -83,4 +83,7 @@ struct Config {
   bool force = false;             ///< take over an interface even if it carries the default route
 };
 
+/// `config` with the limits of the process (frames, connections and so on) divided among its workers.
+[[nodiscard]] Config share_of_worker(Config config);
+
 }  // namespace millrace::conf

@@ -41,6 +41,8 @@ class Device {
   [[nodiscard]] virtual MacAddr mac() const = 0;
   [[nodiscard]] virtual const link::DeviceLimits& limits() const = 0;
 
+  /// Once, in the thread that uses the device from then on, before anything else there.
+  virtual void enter_thread() {}
   /// Takes frames from the device; returns how many. Packets come from the pools that the driver was given (or gave)
   /// with kHeadroom bytes before the Ethernet header, and belong to the caller.
   virtual size_t receive(std::span<pkt::Packet*> out) = 0;
@@ -76,7 +78,7 @@ class Device {
   [[nodiscard]] virtual std::optional<Spread> spread() const { return {}; }
 };
 
-/// What a worker and its devices share. All of it outlives them.
+/// What a worker and its devices share; no other worker touches it. All of it outlives them.
 struct Resources {
   pkt::PacketPool* frames = nullptr;
   pkt::PacketPool* references = nullptr;
@@ -91,9 +93,9 @@ class Driver {
   /// Once, before anything is opened, if `interfaces` (those of this driver) is not empty: process-wide set-up, the
   /// pools included. Must leave nothing behind when it fails.
   virtual Outcome<void> prepare(const conf::Config& config, std::span<const conf::Interface> interfaces) = 0;
-  /// A driver whose devices need packets and memory of its own gives all three after prepare(); they then serve every
-  /// device of the worker. Empty: any will do, the runtime makes them.
-  [[nodiscard]] virtual Resources resources() { return {}; }
+  /// A driver whose devices need packets and memory of its own gives all three after prepare(), to each worker its own;
+  /// they then serve every device of the worker. Empty: any will do, the runtime makes them.
+  [[nodiscard]] virtual Resources resources(uint32_t /*worker*/) { return {}; }
   /// Opens an interface's device. The Driver outlives it.
   virtual Outcome<std::unique_ptr<Device>> open(const conf::Config& config, const conf::Interface& interface,
                                                 const Resources& resources) = 0;
@@ -101,8 +103,6 @@ class Driver {
   virtual Outcome<std::vector<std::unique_ptr<Device>>> open_queues(const conf::Config& config,
                                                                     const conf::Interface& interface,
                                                                     std::span<const Resources> workers);
-  /// Whether any worker may free the packets of resources() (pools safe for several threads).
-  [[nodiscard]] virtual bool shares_packets() const { return false; }
 };
 
 /// The drivers that a program was linked with.

@@ -7,17 +7,6 @@
 #include "stack/impl.h"
 
 namespace millrace::runtime {
-namespace {
-
-bool has_external(const pkt::Packet& frame) {
-  for (const pkt::Packet* p = &frame; p != nullptr; p = p->next) {
-    if ((p->flags & pkt::kExternal) != 0 || p->refs != 1) return true;
-  }
-  return false;
-}
-
-}  // namespace
-
 pkt::Packet* copy_frame(const pkt::Packet& frame, pkt::PacketCache& cache) {
   pkt::Packet* head = nullptr;
   for (uint32_t at = 0; at < frame.total || head == nullptr;) {
@@ -44,7 +33,7 @@ pkt::Packet* copy_frame(const pkt::Packet& frame, pkt::PacketCache& cache) {
   return head;
 }
 
-Exchange::Exchange(uint32_t workers, bool shared_pools) : shared_pools_(shared_pools) {
+Exchange::Exchange(uint32_t workers) {
   for (uint32_t i = 0; i < workers; ++i) sides_.push_back(std::make_unique<Side>());
   for (uint32_t i = 0; i < workers * workers; ++i) {
     const bool used = i / workers != i % workers;
@@ -71,7 +60,7 @@ size_t Exchange::take_frames(uint32_t self, Way& in, Instant now) {
   const size_t taken = in.frames.peek(kBurst, [&](const Slot& slot) {
     if (slot.interface != interface) flush();
     interface = slot.interface;
-    pkt::Packet* frame = slot.keeps ? copy_frame(*slot.frame, cache) : slot.frame;
+    pkt::Packet* frame = copy_frame(*slot.frame, cache);
     if (frame != nullptr) {
       burst[n++] = frame;
     } else {
@@ -104,16 +93,14 @@ size_t Exchange::take_in(uint32_t self, Instant now) {
 bool Exchange::give_frames(uint32_t self, uint32_t to) {
   stack::Worker& worker = *sides_[self]->worker;
   SpscRing<Slot>& ring = way(self, to).frames;
-  ring.take_back([&](const Slot& slot) {
-    if (slot.keeps) worker.impl().packets.free(slot.frame);
-  });
+  ring.take_back([&](const Slot& slot) { worker.impl().packets.free(slot.frame); });
   bool any = false;
   std::array<stack::Handed, kBurst> out;
   for (size_t room = ring.room(); room != 0; room = ring.room()) {
     const size_t n = worker.hand_over(to, {out.data(), std::min(room, out.size())});
     if (n == 0) break;
     for (size_t i = 0; i < n; ++i) {
-      ring.put({out[i].frame, out[i].interface, !shared_pools_ || has_external(*out[i].frame)});
+      ring.put({out[i].frame, out[i].interface});
     }
     ring.publish();
     any = true;
@@ -189,12 +176,11 @@ void Exchange::clear() {
       if (from == to || sides_[from]->worker == nullptr) continue;
       SpscRing<Slot>& ring = way(from, to).frames;
       pkt::PacketCache& cache = sides_[from]->worker->impl().packets;
-      ring.take_back([&](const Slot& slot) {
-        if (slot.keeps) cache.free(slot.frame);
-      });
+      const auto done = [&](const Slot& slot) { cache.free(slot.frame); };
+      ring.take_back(done);
       while (!ring.empty()) {
-        ring.finish(ring.peek(1, [&](const Slot& slot) { cache.free(slot.frame); }));
-        ring.take_back([](const Slot&) {});
+        ring.finish(ring.peek(kBurst, [](const Slot&) {}));
+        ring.take_back(done);
       }
     }
   }

@@ -1,7 +1,6 @@
 // Exchange: what the workers of a process hand each other, in rings with one writer and one reader: frames of another
 // worker and news about tables. The taker copies a frame into packets of its own and then finishes the slot; the giver
-// frees its packet when it sees that. So no worker touches another's pools. Where the pools are safe for several
-// threads (DPDK), the packet itself goes over.
+// frees its packet when it sees that. So no worker touches another's pools.
 //
 // docs/ARCHITECTURE.md, "Several workers", says who owns what.
 #pragma once
@@ -18,8 +17,7 @@ namespace millrace::runtime {
 
 class Exchange {
  public:
-  /// `shared_pools`: any worker may free any packet whose data is not external.
-  Exchange(uint32_t workers, bool shared_pools);
+  explicit Exchange(uint32_t workers);
 
   /// Before the workers' threads start. `waker` wakes the worker's loop; both outlive the exchange's use.
   void attach(uint32_t self, stack::Worker& worker, const Waker& waker);
@@ -48,7 +46,6 @@ class Exchange {
   struct Slot {
     pkt::Packet* frame = nullptr;
     IfIndex interface = IfIndex::kNone;
-    bool keeps = false;  ///< the giver keeps the packet; the taker copies
   };
   struct Way {  // from one worker to another
     SpscRing<Slot> frames{kFrames};
@@ -66,7 +63,6 @@ class Exchange {
   bool give_news(uint32_t self, uint32_t to);
   void wake(uint32_t worker);
 
-  bool shared_pools_;
   std::vector<std::unique_ptr<Way>> ways_;
   std::vector<std::unique_ptr<Side>> sides_;
 };

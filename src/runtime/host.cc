@@ -101,19 +101,6 @@ InterfaceOptions options_of(const conf::Interface& interface) {
   return options;
 }
 
-// The limits of the process, divided among its workers.
-conf::Config split(conf::Config config) {
-  const int64_t workers = config.workers;
-  const auto share = [workers](int64_t& limit) { limit = (limit + workers - 1) / workers; };
-  conf::WorkerSettings& w = config.worker;
-  for (int64_t* limit : {&w.frames, &w.references, &w.max_connections, &w.max_half_open, &w.max_time_wait, &w.block_mib,
-                         &w.max_datagram_sockets, &w.max_messages,
-                         &config.tcp.challenge_acks_per_second}) {
-    share(*limit);
-  }
-  return config;
-}
-
 tl::unexpected<Failure> pass(const Failure& cause) { return tl::unexpected<Failure>(cause); }
 
 }  // namespace
@@ -172,10 +159,10 @@ Outcome<void> Host::make_pools(const DriverRegistry& drivers) {
                      fmt::format("it has: {}", known));
     }
     if (auto done = driver->prepare(config_, interfaces); !done) return done;
-    if (driver->resources().frames != nullptr) resources_ = driver->resources();
+    if (driver->resources(0).frames != nullptr) resources_ = driver->resources(0);
   }
   if (resources_.frames != nullptr) return {};
-  const conf::WorkerSettings share = split(config_).worker;
+  const conf::WorkerSettings share = conf::share_of_worker(config_).worker;
   frames_ = std::make_unique<RegionPacketPool>(memory_, static_cast<size_t>(share.frames));
   references_ = std::make_unique<RegionPacketPool>(memory_, static_cast<size_t>(share.references), 0);
   if (frames_->capacity() == 0 || references_->capacity() == 0) {
@@ -191,25 +178,19 @@ Outcome<void> Host::make_pools(const DriverRegistry& drivers) {
 Outcome<void> Host::make_shards(const DriverRegistry& drivers) {
   const auto workers = static_cast<uint32_t>(config_.workers);
   if (workers == 1) return {};
-  Resources shared;
-  bool safe = false;
+  Driver* provider = nullptr;
   for (const conf::Interface& interface : config_.interfaces) {
-    Driver& driver = *drivers.find(interface.driver);
-    if (driver.resources().frames == nullptr) continue;
-    shared = driver.resources();
-    safe = driver.shares_packets();
-    if (safe) continue;
-    return failure(fmt::format("the driver '{}' of interface {} serves one worker, not {}", driver.name(),
-                               interface.name, workers),
-                   "set workers = 1, or use another driver");
+    Driver* driver = drivers.find(interface.driver);
+    if (driver->resources(0).frames != nullptr) provider = driver;
   }
   for (uint32_t i = 1; i < workers; ++i) {
     auto waker = Waker::make();
     if (!waker) return pass(waker.error());
     shards_.push_back(std::make_unique<Shard>(std::move(*waker)));
-    if (auto done = shards_.back()->make_pools(split(config_).worker, shared); !done) return done;
+    const Resources given = provider != nullptr ? provider->resources(i) : Resources();
+    if (auto done = shards_.back()->make_pools(conf::share_of_worker(config_).worker, given); !done) return done;
   }
-  exchange_ = std::make_unique<Exchange>(workers, safe);
+  exchange_ = std::make_unique<Exchange>(workers);
   return {};
 }
 
@@ -237,7 +218,7 @@ void Host::choose_map() {
 }
 
 stack::WorkerConfig Host::worker_config(uint32_t shard) const {
-  const conf::Config config = split(config_);
+  const conf::Config config = conf::share_of_worker(config_);
   const auto whole = [](int64_t value) { return static_cast<uint32_t>(value); };
   stack::WorkerConfig worker;
   worker.seed = seed_;

@@ -285,6 +285,9 @@ void Loop::sleep(Duration longest) {
 }
 
 int Loop::run(Program& program) {
+  for (const auto& port : ports_) {
+    if (port->device != nullptr) port->device->enter_thread();
+  }
   now_ = clock_.now();
   program.start(net_);
   while (!stopping_) {

@@ -12,9 +12,9 @@ namespace millrace::runtime {
 
 Shard::~Shard() { join(); }
 
-Outcome<void> Shard::make_pools(const conf::WorkerSettings& settings, const Resources& shared) {
-  resources_ = shared;
-  if (shared.frames != nullptr) return {};
+Outcome<void> Shard::make_pools(const conf::WorkerSettings& settings, const Resources& given) {
+  resources_ = given;
+  if (given.frames != nullptr) return {};
   frames_ = std::make_unique<RegionPacketPool>(memory_, static_cast<size_t>(settings.frames));
   references_ = std::make_unique<RegionPacketPool>(memory_, static_cast<size_t>(settings.references), 0);
   if (frames_->capacity() == 0 || references_->capacity() == 0) {

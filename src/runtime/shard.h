@@ -28,8 +28,8 @@ class Shard {
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
 
-  /// Pools of its own, unless `shared` has frames: then those.
-  Outcome<void> make_pools(const conf::WorkerSettings& settings, const Resources& shared);
+  /// Makes pools, unless a driver has `given` some.
+  Outcome<void> make_pools(const conf::WorkerSettings& settings, const Resources& given);
   /// `config` is complete but for pools and memory.
   void make_worker(stack::WorkerConfig config, const conf::LoopSettings& settings);
   /// Device or, for nullptr, loopback.

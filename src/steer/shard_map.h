@@ -35,8 +35,9 @@ class ShardMap {
  public:
   /// One worker, which owns everything.
   ShardMap() = default;
-  /// `workers` from 1 to kMaxWorkers share everything evenly, under a key drawn from `seed`. The Toeplitz hash is linear,
-  /// so that tuples that differ in few bits may all share its low ones; here it is multiplied and folded before use.
+  /// `workers` from 1 to kMaxWorkers share everything evenly, under a key drawn from `seed`. The Toeplitz hash is
+  /// linear, so that tuples that differ in few bits may all share its low ones; here it is multiplied and folded before
+  /// use.
   ShardMap(uint32_t workers, uint64_t seed);
   /// Like a NIC: its key, and its table of `table.size()` queues (a power of two, at most kMaxTable). Entries that
   /// name no worker are given away, and so is a fair share of the others where a worker would own nothing: the NIC may

@@ -282,7 +282,7 @@ std::string complaint(const std::string& device) {
     auto ready = driver->prepare(config, config.interfaces);
     std::string text = ready ? "" : ready.error().to_string();
     if (ready) {
-      auto opened = driver->open(config, interface, driver->resources());
+      auto opened = driver->open(config, interface, driver->resources(0));
       text = opened ? "opened" : opened.error().to_string();
     }
     if (write(out[1], text.data(), text.size()) < 0) _exit(1);

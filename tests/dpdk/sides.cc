@@ -26,14 +26,14 @@ std::string with_path(std::string text, const std::string& path) {
   return at == std::string::npos ? text : text.replace(at, 1, path);
 }
 
-pid_t start(const std::string& device, const conf::Interface& base, const Part& part, int tell, int hear) {
+pid_t start(const std::string& device, const Link& link, const Part& part, int tell, int hear) {
   std::fflush(nullptr);
   const pid_t pid = fork();
   if (pid != 0) return pid;
   alarm(250);
   bool good = false;
   {
-    Side side(device, base);
+    Side side(device, link.base, link.workers);
     side.tell_fd = tell;
     side.hear_fd = hear;
     good = part(side);
@@ -84,12 +84,13 @@ conf::Config config_for_tests(const conf::Interface& interface) {
   return config;
 }
 
-Side::Side(const std::string& device, const conf::Interface& base) {
+Side::Side(const std::string& device, const conf::Interface& base, uint32_t workers) {
   conf::Interface interface = base;
   interface.name = "t0";
   interface.driver = "dpdk";
   interface.device = device;
-  const conf::Config config = config_for_tests(interface);
+  conf::Config config = config_for_tests(interface);
+  config.workers = workers;
   drivers::dpdk::register_driver(registry_);
   driver_ = registry_.find("dpdk");
   const auto fatal = [](const runtime::Failure& failure) {
@@ -97,21 +98,23 @@ Side::Side(const std::string& device, const conf::Interface& base) {
     _exit(2);
   };
   if (auto ok = driver_->prepare(config, config.interfaces); !ok) fatal(ok.error());
-  resources_ = driver_->resources();
-  auto opened = driver_->open(config, interface, resources_);
+  for (uint32_t i = 0; i < workers; ++i) {
+    resources_.push_back(driver_->resources(i));
+    caches_.push_back(std::make_unique<pkt::PacketCache>(*resources_[i].frames, *resources_[i].references));
+  }
+  auto opened = driver_->open_queues(config, interface, resources_);
   if (!opened) fatal(opened.error());
-  device_ = std::move(*opened);
-  cache_ = std::make_unique<pkt::PacketCache>(*resources_.frames, *resources_.references);
+  devices_ = std::move(*opened);
 }
 
 Side::~Side() {
-  device_.reset();
-  cache_.reset();
+  devices_.clear();
+  caches_.clear();
 }
 
 bool Side::send(std::span<pkt::Packet* const> frames) {
   const auto end = after(kPatience);
-  while (!frames.empty() && Clock::now() < end) frames = frames.subspan(device_->transmit(frames));
+  while (!frames.empty() && Clock::now() < end) frames = frames.subspan(device().transmit(frames));
   return frames.empty();
 }
 
@@ -119,10 +122,10 @@ bool Side::receive(const std::function<bool(const pkt::Packet&)>& take, double s
   std::array<pkt::Packet*, 32> burst;
   bool done = false;
   for (const auto end = after(seconds); !done && Clock::now() < end;) {
-    const size_t n = device_->receive(burst);
+    const size_t n = device().receive(burst);
     for (size_t i = 0; i < n; ++i) {
       done = take(*burst[i]) || done;
-      cache_->free(burst[i]);
+      cache().free(burst[i]);
     }
   }
   return done;
@@ -143,13 +146,13 @@ std::string run_pair(const Link& link, const Part& first, const Part& second) {
   int forth[2];
   int back[2];
   if (pipe(forth) != 0 || pipe(back) != 0) return "no pipes";
-  const pid_t a = start(with_path(link.first, path), link.base, first, forth[1], back[0]);
+  const pid_t a = start(with_path(link.first, path), link, first, forth[1], back[0]);
   // The second end connects to a socket that the first makes.
   const bool has_socket = link.first.find('@') != std::string::npos;
   for (const auto end = after(kPatience); has_socket && !std::filesystem::exists(path) && Clock::now() < end;)
     usleep(10'000);
   usleep(100'000);  // bound, but perhaps not listening yet
-  const pid_t b = start(with_path(link.second, path), link.base, second, back[1], forth[0]);
+  const pid_t b = start(with_path(link.second, path), link, second, back[1], forth[0]);
   std::string out = reap(b, "the second end");
   out += reap(a, "the first end");
   for (const int fd : {forth[0], forth[1], back[0], back[1]}) close(fd);

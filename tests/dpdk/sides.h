@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "pkt/pool.h"
 #include "runtime/device.h"
@@ -18,12 +19,12 @@ inline constexpr double kPatience = 60;
 class Side {
  public:
   /// Opens `device`; a failure ends the process with a message.
-  explicit Side(const std::string& device, const conf::Interface& base = {});
+  explicit Side(const std::string& device, const conf::Interface& base = {}, uint32_t workers = 1);
   ~Side();
 
-  [[nodiscard]] runtime::Device& device() { return *device_; }
-  [[nodiscard]] pkt::PacketCache& cache() { return *cache_; }
-  [[nodiscard]] base::MemorySource& memory() { return *resources_.memory; }
+  [[nodiscard]] runtime::Device& device(size_t worker = 0) { return *devices_[worker]; }
+  [[nodiscard]] pkt::PacketCache& cache(size_t worker = 0) { return *caches_[worker]; }
+  [[nodiscard]] base::MemorySource& memory() { return *resources_[0].memory; }
 
   /// Sends all of it, retrying while the link is full; false after kPatience.
   bool send(std::span<pkt::Packet* const> frames);
@@ -39,9 +40,9 @@ class Side {
  private:
   runtime::DriverRegistry registry_;
   runtime::Driver* driver_ = nullptr;
-  runtime::Resources resources_;
-  std::unique_ptr<pkt::PacketCache> cache_;
-  std::unique_ptr<runtime::Device> device_;
+  std::vector<runtime::Resources> resources_;  // by worker
+  std::vector<std::unique_ptr<pkt::PacketCache>> caches_;
+  std::vector<std::unique_ptr<runtime::Device>> devices_;
 };
 
 /// A test's check inside an end: prints and returns false.
@@ -54,6 +55,7 @@ struct Link {
   std::string first;  ///< device string; opened first. "@" is replaced by a path for the socket
   std::string second;
   conf::Interface base{};
+  uint32_t workers = 1;  ///< of each end
 };
 
 /// Runs both ends; returns an empty text, or what failed.

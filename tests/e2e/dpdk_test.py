@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """millrace-httpd on DPDK, over a veth cable to the kernel: the packets go through AF_PACKET, or AF_XDP with
 MILLRACE_E2E_DPDK=af_xdp. Memory comes without huge pages, so that the test asks nothing of the machine."""
+import json
 import os
 
 import basics
@@ -56,6 +57,22 @@ def starts_again_after_kill_9(w):
     expect(not left, f"killed programs left {left}")
 
 
+def two_workers_have_a_queue_each(w):
+    """AF_PACKET has no RSS that we know of: the kernel deals flows out as it likes, and workers hand over."""
+    cable(w)
+    server = w.server("millrace-httpd", "--config", config(w), "--workers", "2", ns="stack", seconds=40,
+                      ready=lambda: w.answers(world.STACK4))
+    site = basics.Site()
+    basics.serves_connections_at_once(w, site, 200, 20_000)
+    basics.answers_pings_up_to_the_mtu(w, site)
+    basics.downloads(w, site, site.v6, 50 << 20)
+    basics.uploads(w, site, site.v4, 50 << 20)
+    rows = json.loads(w.run(w.program("millrace"), "netstat", "-s", "--json", ns="stack").stdout)
+    seen = {row["counter"]: row["value"] for row in rows}
+    expect(seen.get("steer.handed_over", 0) == seen.get("steer.handed_in", 0) > 0, f"handed over: {seen}")
+    expect(server.stop() == 0, server.output())
+
+
 def an_unknown_device_is_explained(w):
     for device, says in (("net_af_packet0,iface=nosuch0", "nosuch0"), ("net_nosuch0", "net_nosuch0"),
                          ("0000:ff:1f.7", "0000:ff:1f.7")):
@@ -89,6 +106,6 @@ def an_interface_with_the_default_route_is_refused(w):
 
 if __name__ == "__main__":
     world.enter()
-    world.main(*basics.cases(setup, GIB), starts_again_after_kill_9, an_unknown_device_is_explained,
+    world.main(*basics.cases(setup, GIB), starts_again_after_kill_9, two_workers_have_a_queue_each, an_unknown_device_is_explained,
                a_shortage_of_huge_pages_is_explained, a_missing_permission_is_explained,
                an_interface_with_the_default_route_is_refused)

@@ -132,6 +132,46 @@ def takes_every_queue(w):
     expect(len(busy) > 1, f"all came in by one queue:\n{counts}")
 
 
+def two_workers_share_the_queues(w):
+    """Frames come in by any of four queues, two a worker, and whoever they belong to answers: TCP, UDP, ping."""
+    cable(w, queues=4)
+    server = httpd(w, "--workers", "2")
+    expect("4 queues" in server.output(), server.output())
+    site = basics.Site()
+    basics.serves_connections_at_once(w, site, 200, 20_000)
+    basics.answers_pings_up_to_the_mtu(w, site)
+    basics.downloads(w, site, site.v6, 100 << 20)
+    basics.uploads(w, site, site.v4, 100 << 20)
+    rows = json.loads(w.run(w.program("millrace"), "netstat", "-s", "--json", ns="stack").stdout)
+    seen = {row["counter"]: row["value"] for row in rows}
+    expect(seen.get("steer.handed_over", 0) == seen.get("steer.handed_in", 0) > 0, f"handed over: {seen}")
+    expect(server.stop() == 0, server.output())
+    w.server("millrace-udp-echo", "--interface", "wire1", *OURS, "--workers", "2", ns="stack",
+             ready=lambda: w.answers(world.STACK4))
+    flows_are_echoed(w)
+
+
+def flows_are_echoed(w, count=64):
+    """Datagrams of many flows, whole and in fragments: every flow gets its own back, whichever worker has it."""
+    import socket
+    flows = []
+    for i in range(count):
+        address = world.STACK6 if i % 2 else world.STACK4
+        s = socket.socket(socket.AF_INET6 if i % 2 else socket.AF_INET, socket.SOCK_DGRAM)
+        s.settimeout(2)
+        s.connect((address, 7))
+        flows.append((s, random.Random(i).randbytes(40 + i * (100 if i % 8 else 900))))
+    for s, data in flows:
+        s.send(data)
+    lost = 0
+    for s, data in flows:
+        try:
+            expect(s.recv(65536) == data, f"another flow's datagram, or a changed one, of {len(data)} bytes")
+        except TimeoutError:
+            lost += 1
+    expect(lost <= 1, f"{lost} of {count} datagrams came not back")
+
+
 def shares_an_address_by_ports(w):
     """The stack on port 80 of the kernel's own addresses; ping, ARP and every other port stay the kernel's."""
     cable(w)
@@ -263,6 +303,7 @@ def wrong_wishes_are_explained(w):
     on = ("millrace-httpd", "--interface")
     fails(w, *on, "nosuch0", *OURS, ns="stack", says=["nosuch0", "--tap"])
     fails(w, *on, "wire1,queues=3", *OURS, ns="stack", says=["1 receive queue", "ethtool -L wire1"])
+    fails(w, *on, "wire1", *OURS, "--workers", "2", ns="stack", says=["1 receive queue for 2 workers", "ethtool -L"])
     fails(w, *on, "wire1,xdp_mode=zero-copy", *OURS, ns="stack", says=["zero-copy", "xdp_mode=auto"])
     fails(w, *on, "wire1,mtu=9000", *OURS, ns="stack", says=["9000", "ip link set wire1 mtu 9000"])
     fails(w, *on, "wire1,xdp_mode=fast", *OURS, ns="stack", says=["zero-copy", "generic"], hint=False)
@@ -314,7 +355,8 @@ def an_idle_program_uses_no_cpu(w):
 
 world.enter()
 world.main(*basics.cases(setup, GIB), the_kernels_server_works_before_during_and_after,
-           starts_again_after_kill_9_at_any_moment, takes_every_queue, shares_an_address_by_ports,
+           starts_again_after_kill_9_at_any_moment, takes_every_queue, two_workers_share_the_queues,
+           shares_an_address_by_ports,
            follows_addresses_that_change_while_it_runs, datagrams_of_every_size_fragments_and_groups,
            takes_a_lease_and_advertised_prefixes_beside_the_kernel, hears_groups_without_taking_them_from_the_kernel,
            every_mode_that_veth_has,

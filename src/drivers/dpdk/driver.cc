@@ -1,4 +1,4 @@
-// The runtime's view of DPDK: one EAL, two pools, one memory source, and a port an interface.
+// The runtime's view of DPDK: one EAL, two pools and a memory source a worker, and a port an interface.
 #include <fmt/core.h>
 #include <net/if.h>
 #include <sys/socket.h>
@@ -77,39 +77,58 @@ class DpdkDriver final : public runtime::Driver {
 
   Outcome<void> prepare(const conf::Config& config, std::span<const conf::Interface> interfaces) override {
     std::vector<DeviceSpec> specs;
+    const conf::WorkerSettings share = conf::share_of_worker(config).worker;
     for (const conf::Interface& interface : interfaces) {
       auto spec = parse_spec(interface.device);
       if (!spec) return in(interface, spec.error());
-      if (interface.queues > 1) return failure(fmt::format("interface {}: one queue is supported", interface.name));
+      if (interface.queues > 1) {
+        return failure(
+            fmt::format("interface {}: a DPDK port has one queue for each worker; leave queues out", interface.name));
+      }
       if (auto ok = check_device(config, *spec); !ok) return in(interface, ok.error());
       const size_t rings = size_t{spec->rx_ring} + spec->tx_ring + 512;
-      if (static_cast<size_t>(config.worker.frames) < rings) {
+      if (static_cast<size_t>(share.frames) < rings) {
         return failure(fmt::format("interface {}: rings of {} and {} need worker.frames of at least {}", interface.name,
-                                   spec->rx_ring, spec->tx_ring, rings));
+                                   spec->rx_ring, spec->tx_ring, rings * config.workers));
       }
       specs.push_back(std::move(*spec));
     }
     if (auto ok = eal_.start(config, specs); !ok) return ok;
-    auto frames = MempoolPool::make("millrace_frames", static_cast<size_t>(config.worker.frames), pkt::kFrameRoom,
-                                    buffer_shift(specs));
-    if (!frames) return tl::unexpected(frames.error());
-    frames_ = std::move(*frames);
-    auto references = MempoolPool::make("millrace_refs", static_cast<size_t>(config.worker.references), 0);
-    if (!references) return tl::unexpected(references.error());
-    references_ = std::move(*references);
-    memory_ = std::make_unique<DpdkMemory>();
+    for (uint32_t i = 0; i < config.workers; ++i) {
+      auto frames = MempoolPool::make(fmt::format("millrace_frames{}", i), static_cast<size_t>(share.frames),
+                                      pkt::kFrameRoom, buffer_shift(specs));
+      if (!frames) return tl::unexpected(frames.error());
+      auto references = MempoolPool::make(fmt::format("millrace_refs{}", i), static_cast<size_t>(share.references), 0);
+      if (!references) return tl::unexpected(references.error());
+      pools_.push_back({std::move(*frames), std::move(*references), std::make_unique<DpdkMemory>()});
+    }
     return {};
   }
 
-  [[nodiscard]] runtime::Resources resources() override { return {frames_.get(), references_.get(), memory_.get()}; }
+  [[nodiscard]] runtime::Resources resources(uint32_t worker) override {
+    if (worker >= pools_.size()) return {};
+    const Pools& pools = pools_[worker];
+    return {pools.frames.get(), pools.references.get(), pools.memory.get()};
+  }
 
-  Outcome<std::unique_ptr<runtime::Device>> open(const conf::Config&, const conf::Interface& interface,
-                                                 const runtime::Resources&) override {
+  Outcome<std::unique_ptr<runtime::Device>> open(const conf::Config& config, const conf::Interface& interface,
+                                                 const runtime::Resources& resources) override {
+    auto devices = open_queues(config, interface, {&resources, 1});
+    if (!devices) return tl::unexpected(devices.error());
+    return std::move(devices->front());
+  }
+
+  Outcome<std::vector<std::unique_ptr<runtime::Device>>> open_queues(
+      const conf::Config&, const conf::Interface& interface, std::span<const runtime::Resources> workers) override {
     auto spec = parse_spec(interface.device);
     if (!spec) return in(interface, spec.error());
-    auto port = Port::open(*spec, interface, *frames_);
-    if (!port) return in(interface, port.error());
-    return std::move(*port);
+    std::vector<MempoolPool*> frames;
+    for (size_t i = 0; i < workers.size(); ++i) frames.push_back(pools_[i].frames.get());
+    auto ports = Port::open(*spec, interface, frames);
+    if (!ports) return in(interface, ports.error());
+    std::vector<std::unique_ptr<runtime::Device>> devices;
+    for (auto& port : *ports) devices.push_back(std::move(port));
+    return devices;
   }
 
  private:
@@ -117,11 +136,14 @@ class DpdkDriver final : public runtime::Driver {
     return failure(fmt::format("interface {}: {}", interface.name, f.what), f.hint);
   }
 
+  struct Pools {
+    std::unique_ptr<MempoolPool> frames;
+    std::unique_ptr<MempoolPool> references;
+    std::unique_ptr<DpdkMemory> memory;
+  };
   // Destroyed in reverse: memory and pools before the EAL.
   Eal eal_;
-  std::unique_ptr<MempoolPool> frames_;
-  std::unique_ptr<MempoolPool> references_;
-  std::unique_ptr<DpdkMemory> memory_;
+  std::vector<Pools> pools_;  // by worker
 };
 
 }  // namespace

@@ -13,7 +13,7 @@ constexpr int kMostGuests = 1024;
 constexpr unsigned kGuestChecksum = 1;
 constexpr unsigned kGuestTso4 = 7;
 constexpr unsigned kGuestTso6 = 8;
-/// A guest's first receive queue is vring 0, its first transmit queue vring 1.
+/// Of each pair of a guest's vrings, the first receives, the second transmits.
 constexpr uint16_t kGuestTransmit = 1;
 
 /// vhost's number of the guest behind the port's socket, or -1.
@@ -34,16 +34,18 @@ GuestFeatures vhost_guest_features(const DeviceSpec& spec) {
   const int vid = find_guest(spec);
   if (vid < 0 || rte_vhost_get_negotiated_features(vid, &features) != 0) return out;
   out.known = true;
+  out.queues = static_cast<uint16_t>(rte_vhost_get_vring_num(vid) / 2);
   out.checksum = (features >> kGuestChecksum & 1) != 0;
   out.tso_v4 = (features >> kGuestTso4 & 1) != 0;
   out.tso_v6 = (features >> kGuestTso6 & 1) != 0;
   return out;
 }
 
-int vhost_kick_fd(const DeviceSpec& spec) {
+int vhost_kick_fd(const DeviceSpec& spec, uint16_t queue) {
   rte_vhost_vring ring{};
   const int vid = find_guest(spec);
-  if (vid < 0 || rte_vhost_get_vhost_vring(vid, kGuestTransmit, &ring) != 0) return -1;
+  const auto number = static_cast<uint16_t>(2 * queue + kGuestTransmit);
+  if (vid < 0 || rte_vhost_get_vhost_vring(vid, number, &ring) != 0) return -1;
   return ring.kickfd;
 }
 

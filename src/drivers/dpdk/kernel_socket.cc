@@ -5,8 +5,10 @@
 #include <net/if.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <vector>
 
 namespace millrace::drivers::dpdk {
 namespace {
@@ -29,22 +31,22 @@ bool receives_from(int fd, int domain, unsigned interface) {
 
 }  // namespace
 
-int kernel_receive_socket(const DeviceSpec& spec) {
+int kernel_receive_socket(const DeviceSpec& spec, uint16_t queue, uint16_t queues) {
   const bool xdp = spec.kind == "net_af_xdp";
   const std::string name = spec.kernel_interface();
   if (name.empty()) return -1;
   const unsigned interface = if_nametoindex(name.c_str());
-  int only = -1;
+  std::vector<int> found;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
     const std::string number = entry.path().filename().string();
     int fd = -1;
     std::from_chars(number.data(), number.data() + number.size(), fd);
-    if (fd < 0 || !receives_from(fd, xdp ? AF_XDP : AF_PACKET, interface)) continue;
-    if (xdp && only >= 0) return -1;  // several ports: cannot tell them apart
-    only = fd;
+    if (fd >= 0 && receives_from(fd, xdp ? AF_XDP : AF_PACKET, interface)) found.push_back(fd);
   }
-  return only;
+  if (found.size() < queues || (xdp && found.size() != queues)) return -1;  // AF_XDP: ports cannot be told apart
+  std::sort(found.begin(), found.end());
+  return found[found.size() - queues + queue];
 }
 
 }  // namespace millrace::drivers::dpdk

@@ -6,7 +6,8 @@
 
 namespace millrace::drivers::dpdk {
 
-/// The descriptor that becomes readable when frames wait for the port, or -1. It stays the PMD's.
-[[nodiscard]] int kernel_receive_socket(const DeviceSpec& spec);
+/// The descriptor that becomes readable when frames wait in this one of the port's `queues` queues, or -1. It stays the
+/// PMD's, which opens them in the order of its queues.
+[[nodiscard]] int kernel_receive_socket(const DeviceSpec& spec, uint16_t queue, uint16_t queues);
 
 }  // namespace millrace::drivers::dpdk

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 #include <rte_errno.h>
+#include <rte_lcore.h>
 #include <rte_mbuf.h>
 
 #include "drivers/dpdk/eal.h"
@@ -15,14 +16,14 @@ void** objects(std::span<pkt::Packet*> packets) { return reinterpret_cast<void**
 
 }  // namespace
 
-runtime::Outcome<std::unique_ptr<MempoolPool>> MempoolPool::make(const char* name, size_t count, uint16_t room,
+runtime::Outcome<std::unique_ptr<MempoolPool>> MempoolPool::make(const std::string& name, size_t count, uint16_t room,
                                                                  uint16_t shift) {
   const auto data_room = static_cast<uint16_t>(room == 0 ? 0 : pkt::kHeadroom + room);
   rte_pktmbuf_pool_private info{};
   info.mbuf_data_room_size = data_room;
   info.mbuf_priv_size = shift;
   const auto each = static_cast<unsigned>(sizeof(rte_mbuf) + shift + data_room);
-  rte_mempool* pool = rte_mempool_create_empty(name, static_cast<unsigned>(count), each, kCache, sizeof info,
+  rte_mempool* pool = rte_mempool_create_empty(name.c_str(), static_cast<unsigned>(count), each, kCache, sizeof info,
                                                SOCKET_ID_ANY, RTE_MEMPOOL_F_SP_PUT | RTE_MEMPOOL_F_SC_GET);
   if (pool != nullptr) {
     rte_pktmbuf_pool_init(pool, &info);
@@ -38,6 +39,12 @@ runtime::Outcome<std::unique_ptr<MempoolPool>> MempoolPool::make(const char* nam
   }
   rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
   return std::unique_ptr<MempoolPool>(new MempoolPool(pool, count));
+}
+
+void MempoolPool::leave() {
+  if (rte_mempool_cache* cache = rte_mempool_default_cache(pool_, rte_lcore_id()); cache != nullptr) {
+    rte_mempool_cache_flush(cache, pool_);
+  }
 }
 
 MempoolPool::~MempoolPool() { rte_mempool_free(pool_); }

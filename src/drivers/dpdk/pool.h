@@ -1,10 +1,11 @@
-// PacketPool over an rte_mempool. The worker's PacketCache stands in front; the mempool's own cache of the main lcore
-// stays on, because the device's receive and transmit functions take and give there.
+// PacketPool over an rte_mempool, one worker's. The worker's PacketCache stands in front; the mempool's own cache of
+// the worker's lcore stays on, because the device's receive and transmit functions take and give there.
 #pragma once
 
 #include <rte_mempool.h>
 
 #include <memory>
+#include <string>
 
 #include "pkt/pool.h"
 #include "runtime/failure.h"
@@ -15,8 +16,11 @@ class MempoolPool final : public pkt::PacketPool {
  public:
   /// `room` bytes behind the headroom; 0 makes reference packets, without a buffer. Buffers begin `shift` bytes (of 8)
   /// behind a cache line. One worker's: the ring behind the cache is single-producer, single-consumer.
-  static runtime::Outcome<std::unique_ptr<MempoolPool>> make(const char* name, size_t count, uint16_t room,
+  static runtime::Outcome<std::unique_ptr<MempoolPool>> make(const std::string& name, size_t count, uint16_t room,
                                                              uint16_t shift = 0);
+  /// What the calling thread's lcore holds in its cache goes back to the pool. For the main thread, once it has set up
+  /// the device of a worker with another thread.
+  void leave();
   ~MempoolPool() override;
   MempoolPool(const MempoolPool&) = delete;
   MempoolPool& operator=(const MempoolPool&) = delete;

@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <rte_errno.h>
+#include <rte_lcore.h>
 #include <rte_mbuf.h>
 #include <unistd.h>
 
@@ -19,13 +20,24 @@ rte_mbuf** mbufs(std::span<pkt::Packet* const> frames) {
 
 }  // namespace
 
+void Port::enter_thread() {
+  struct Known {
+    bool ours = rte_lcore_id() == LCORE_ID_ANY && rte_thread_register() == 0;
+    ~Known() {
+      if (ours) rte_thread_unregister();
+    }
+  };
+  thread_local const Known known;
+  (void)known.ours;  // without an lcore it works too, past the caches
+}
+
 size_t Port::transmit(std::span<pkt::Packet* const> frames) {
   rte_mbuf** all = mbufs(frames);
   size_t done = 0;
   while (done < frames.size()) {
     const size_t left = frames.size() - done;
     const size_t good = prepare_ == Prepare::kNever ? left : prepare(all + done, left);
-    const size_t sent = rte_eth_tx_burst(id_, 0, all + done, static_cast<uint16_t>(good));
+    const size_t sent = rte_eth_tx_burst(id_, queue_, all + done, static_cast<uint16_t>(good));
     done += sent;
     if (sent < good || good == left) break;
     drop(all[done++]);
@@ -34,11 +46,11 @@ size_t Port::transmit(std::span<pkt::Packet* const> frames) {
 }
 
 size_t Port::prepare(rte_mbuf** frames, size_t count) {
-  if (prepare_ == Prepare::kAlways) return rte_eth_tx_prepare(id_, 0, frames, static_cast<uint16_t>(count));
+  if (prepare_ == Prepare::kAlways) return rte_eth_tx_prepare(id_, queue_, frames, static_cast<uint16_t>(count));
   // virtio: the core's pseudo-header sums are right as they are, but those of frames to be cut lack the length.
   for (size_t i = 0; i < count; ++i) {
     if ((frames[i]->ol_flags & RTE_MBUF_F_TX_TCP_SEG) == 0) continue;
-    if (rte_eth_tx_prepare(id_, 0, frames + i, 1) != 1) return i;
+    if (rte_eth_tx_prepare(id_, queue_, frames + i, 1) != 1) return i;
   }
   return count;
 }
@@ -60,21 +72,21 @@ bool Port::arm_wait() {
   if (wait_fd_ < 0 || kernel_wakes_) return true;
   if (stashed_ != 0) return false;
   forget_wakeups();
-  if (rte_eth_dev_rx_intr_enable(id_, 0) != 0) return false;
+  if (rte_eth_dev_rx_intr_enable(id_, queue_) != 0) return false;
   // A frame that came before the interrupt was armed raises none, and few PMDs can count what waits: take it.
-  stashed_ = rte_eth_rx_burst(id_, 0, stash_.data(), kStash);
+  stashed_ = rte_eth_rx_burst(id_, queue_, stash_.data(), kStash);
   if (stashed_ == 0) return true;
   disarm_wait();
   return false;
 }
 
 void Port::disarm_wait() {
-  if (wait_fd_ >= 0 && !kernel_wakes_) rte_eth_dev_rx_intr_disable(id_, 0);
+  if (wait_fd_ >= 0 && !kernel_wakes_) rte_eth_dev_rx_intr_disable(id_, queue_);
 }
 
 void Port::forget_wakeups() const {
   // vhost's descriptor is an epoll set around the guest's eventfd; it stays readable until that one is read.
-  const int fd = spec_.is_vhost() ? vhost_kick_fd(spec_) : wait_fd_;
+  const int fd = spec_.is_vhost() ? vhost_kick_fd(spec_, queue_) : wait_fd_;
   pollfd ready{fd, POLLIN, 0};
   uint64_t count = 0;
   if (fd >= 0 && poll(&ready, 1, 0) == 1 && read(fd, &count, sizeof count) < 0) return;
@@ -91,10 +103,10 @@ void Port::housekeeping(Instant) {
       return m;
     }();
     rte_mbuf* frame = const_cast<rte_mbuf*>(&kTooLong);
-    rte_eth_tx_burst(id_, 0, &frame, 1);
+    rte_eth_tx_burst(id_, queue_, &frame, 1);
     return;
   }
-  if (cleanup_works_) cleanup_works_ = rte_eth_tx_done_cleanup(id_, 0, 0) >= 0;
+  if (cleanup_works_) cleanup_works_ = rte_eth_tx_done_cleanup(id_, queue_, 0) >= 0;
 }
 
 bool Port::link_up() const {
@@ -105,6 +117,10 @@ bool Port::link_up() const {
 runtime::DeviceCounters Port::counters() const {
   rte_eth_stats stats{};
   runtime::DeviceCounters out;
+  if (queue_ != 0) {
+    out.tx_errors = refused_;
+    return out;
+  }
   if (rte_eth_stats_get(id_, &stats) != 0) return out;
   out.rx_frames = stats.ipackets;
   out.rx_bytes = stats.ibytes;

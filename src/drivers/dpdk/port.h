@@ -1,10 +1,13 @@
-// Port: one queue pair of one DPDK port as a runtime Device. A received rte_mbuf is a Packet as it stands (layout.cc
+// Port: one worker's queue pair of one DPDK port as a runtime Device. The first queue's owns the port and closes it,
+// when no other queue is in use any more. A received rte_mbuf is a Packet as it stands (layout.cc
 // proves it), and so is a sent one; nothing is copied or translated here.
 #pragma once
 
 #include <rte_ethdev.h>
 
 #include <array>
+#include <optional>
+#include <vector>
 
 #include "drivers/dpdk/limits.h"
 #include "drivers/dpdk/pool.h"
@@ -15,10 +18,11 @@ namespace millrace::drivers::dpdk {
 
 class Port final : public runtime::Device {
  public:
-  /// Attaches, configures and starts the device. For a vhost port it then waits for the guest, whose features are part
-  /// of the limits.
-  static runtime::Outcome<std::unique_ptr<Port>> open(const DeviceSpec& spec, const conf::Interface& interface,
-                                                      MempoolPool& frames);
+  /// Attaches, configures and starts the device, with a queue pair for each of `pools`, whose frames it receives into.
+  /// For a vhost port it then waits for the guest, whose features are part of the limits.
+  static runtime::Outcome<std::vector<std::unique_ptr<Port>>> open(const DeviceSpec& spec,
+                                                                   const conf::Interface& interface,
+                                                                   std::span<MempoolPool* const> pools);
   ~Port() override;
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;
@@ -26,11 +30,13 @@ class Port final : public runtime::Device {
   [[nodiscard]] const std::string& name() const override { return name_; }
   [[nodiscard]] MacAddr mac() const override { return mac_; }
   [[nodiscard]] const link::DeviceLimits& limits() const override { return limits_; }
+  /// Makes the thread known to DPDK, so that it has an lcore and thereby caches of the pools.
+  void enter_thread() override;
   size_t receive(std::span<pkt::Packet*> out) override {
     if (stashed_ != 0) [[unlikely]]
       return unstash(out);
     const size_t n =
-        rte_eth_rx_burst(id_, 0, reinterpret_cast<rte_mbuf**>(out.data()), static_cast<uint16_t>(out.size()));
+        rte_eth_rx_burst(id_, queue_, reinterpret_cast<rte_mbuf**>(out.data()), static_cast<uint16_t>(out.size()));
     for (size_t i = 0; i < n; ++i) own_lines(*out[i]);
     return n;
   }
@@ -40,17 +46,22 @@ class Port final : public runtime::Device {
   void disarm_wait() override;
   void housekeeping(Instant now) override;
   [[nodiscard]] bool link_up() const override;
+  /// The first queue's are the whole port's.
   [[nodiscard]] runtime::DeviceCounters counters() const override;
+  [[nodiscard]] std::optional<Spread> spread() const override { return spread_; }
 
  private:
   enum class Prepare : uint8_t { kNever, kTso, kAlways };
 
   Port(const DeviceSpec& spec, const conf::Interface& interface) : spec_(spec), name_(interface.name) {}
+  /// A further queue of a port that is up.
+  Port(const Port& first, uint16_t queue);
+  using Pools = std::span<MempoolPool* const>;
   runtime::Outcome<void> attach();
-  runtime::Outcome<void> bring_up(const conf::Interface& interface, MempoolPool& frames);
+  runtime::Outcome<void> bring_up(const conf::Interface& interface, Pools pools);
   runtime::Outcome<void> start(const conf::Interface& interface, const rte_eth_dev_info& info, const Offloads& offloads,
-                               MempoolPool& frames, bool interrupts);
-  int set_queues(MempoolPool& frames, const rte_eth_dev_info& info);
+                               Pools pools, bool interrupts);
+  int set_queues(Pools pools, const rte_eth_dev_info& info);
   void set_limits(const conf::Interface& interface, const rte_eth_dev_info& info, const Offloads& offloads);
   void set_mac(const conf::Interface& interface);
   void find_wait_fd();
@@ -72,6 +83,8 @@ class Port final : public runtime::Device {
   DeviceSpec spec_;
   std::string name_;
   uint16_t id_ = UINT16_MAX;
+  uint16_t queue_ = 0;
+  uint16_t queues_ = 1;
   Prepare prepare_ = Prepare::kAlways;
   bool attached_ = false;
   bool configured_ = false;
@@ -84,6 +97,7 @@ class Port final : public runtime::Device {
   uint64_t refused_ = 0;
   MacAddr mac_{};
   link::DeviceLimits limits_{};
+  std::optional<Spread> spread_{};
 };
 
 }  // namespace millrace::drivers::dpdk

@@ -5,12 +5,14 @@
 #include <rte_mbuf.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 
 #include "drivers/dpdk/eal.h"
 #include "drivers/dpdk/kernel_socket.h"
 #include "drivers/dpdk/port.h"
+#include "drivers/dpdk/spread.h"
 
 namespace millrace::drivers::dpdk {
 namespace {
@@ -25,12 +27,33 @@ std::string error_text(int error) { return rte_strerror(error < 0 ? -error : err
 
 }  // namespace
 
-runtime::Outcome<std::unique_ptr<Port>> Port::open(const DeviceSpec& spec, const conf::Interface& interface,
-                                                   MempoolPool& frames) {
-  std::unique_ptr<Port> port(new Port(spec, interface));
-  if (auto done = port->attach(); !done) return tl::unexpected(done.error());
-  if (auto done = port->bring_up(interface, frames); !done) return tl::unexpected(done.error());
-  return port;
+Port::Port(const Port& first, uint16_t queue)
+    : spec_(first.spec_),
+      name_(first.name_),
+      id_(first.id_),
+      queue_(queue),
+      queues_(first.queues_),
+      prepare_(first.prepare_),
+      rx_interrupts_(first.rx_interrupts_),
+      mac_(first.mac_),
+      limits_(first.limits_) {
+  find_wait_fd();
+}
+
+runtime::Outcome<std::vector<std::unique_ptr<Port>>> Port::open(const DeviceSpec& spec,
+                                                                const conf::Interface& interface, Pools pools) {
+  std::vector<std::unique_ptr<Port>> ports;
+  ports.push_back(std::unique_ptr<Port>(new Port(spec, interface)));
+  Port& first = *ports.front();
+  first.queues_ = static_cast<uint16_t>(pools.size());
+  ask_for_queues(first.spec_, pools.size());
+  if (auto done = first.attach(); !done) return tl::unexpected(done.error());
+  if (auto done = first.bring_up(interface, pools); !done) return tl::unexpected(done.error());
+  for (uint16_t queue = 1; queue < first.queues_; ++queue) {
+    ports.push_back(std::unique_ptr<Port>(new Port(first, queue)));
+    pools[queue]->leave();
+  }
+  return ports;
 }
 
 runtime::Outcome<void> Port::attach() {
@@ -56,14 +79,19 @@ runtime::Outcome<void> Port::attach() {
   return {};
 }
 
-runtime::Outcome<void> Port::bring_up(const conf::Interface& interface, MempoolPool& frames) {
+runtime::Outcome<void> Port::bring_up(const conf::Interface& interface, Pools pools) {
   rte_eth_dev_info info{};
   const int error = rte_eth_dev_info_get(id_, &info);
   if (error != 0) return runtime::failure(fmt::format("cannot ask the device {}: {}", spec_.name, error_text(error)));
+  if (const uint16_t most = std::min(info.max_rx_queues, info.max_tx_queues); most < queues_) {
+    return runtime::failure(
+        fmt::format("the device {} has {} queue{} for {} workers", spec_.name, most, most == 1 ? "" : "s", queues_),
+        "lower workers");
+  }
   const Offloads offloads = choose_offloads(spec_, interface, info);
   // Some PMDs cannot interrupt, and some notice only at the start.
-  auto up = start(interface, info, offloads, frames, true);
-  if (!up) up = start(interface, info, offloads, frames, false);
+  auto up = start(interface, info, offloads, pools, true);
+  if (!up) up = start(interface, info, offloads, pools, false);
   if (!up) return up;
 
   set_mac(interface);
@@ -78,37 +106,47 @@ runtime::Outcome<void> Port::bring_up(const conf::Interface& interface, MempoolP
 }
 
 runtime::Outcome<void> Port::start(const conf::Interface& interface, const rte_eth_dev_info& info,
-                                   const Offloads& offloads, MempoolPool& frames, bool interrupts) {
+                                   const Offloads& offloads, Pools pools, bool interrupts) {
   rte_eth_conf conf{};
   conf.rxmode.offloads = offloads.rx;
   conf.rxmode.mtu = interface.mtu;
   conf.rxmode.max_lro_pkt_size = (offloads.rx & RTE_ETH_RX_OFFLOAD_TCP_LRO) != 0 ? info.max_lro_pkt_size : 0;
   conf.txmode.offloads = offloads.tx;
   conf.intr_conf.rxq = interrupts ? 1 : 0;
+  RssRequest rss = choose_rss(info, queues_);
+  if (rss.types != 0) {
+    conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    conf.rx_adv_conf.rss_conf = {rss.key_bytes != 0 ? rss.key.data() : nullptr, rss.key_bytes, rss.types};
+  }
   const auto failed = [&](std::string_view what, int error) {
     return runtime::failure(
         fmt::format("cannot {} the device {}: {}{}", what, spec_.name, error_text(error), last_complaint()),
         interface.mtu > 1500 ? "the device may not support the MTU" : "");
   };
-  if (const int error = rte_eth_dev_configure(id_, 1, 1, &conf); error != 0) return failed("configure", error);
+  if (const int error = rte_eth_dev_configure(id_, queues_, queues_, &conf); error != 0)
+    return failed("configure", error);
   configured_ = true;
-  if (const int error = set_queues(frames, info); error != 0) return failed("set up the queues of", error);
+  if (const int error = set_queues(pools, info); error != 0) return failed("set up the queues of", error);
   if (const int error = rte_eth_dev_start(id_); error != 0) return failed("start", error);
   rx_interrupts_ = interrupts;
+  if (rss.types != 0) spread_ = set_spread(id_, info, queues_);
   return {};
 }
 
-int Port::set_queues(MempoolPool& frames, const rte_eth_dev_info& info) {
+int Port::set_queues(Pools pools, const rte_eth_dev_info& info) {
   uint16_t rx = spec_.rx_ring;
   uint16_t tx = spec_.tx_ring;
-  int error = rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx, &tx);
-  if (error == 0) error = rte_eth_rx_queue_setup(id_, 0, rx, SOCKET_ID_ANY, nullptr, frames.mempool());
-  if (error != 0) return error;
+  if (const int error = rte_eth_dev_adjust_nb_rx_tx_desc(id_, &rx, &tx); error != 0) return error;
   rte_eth_txconf conf = info.default_txconf;
   conf.offloads = 0;
   // Reclaim early, so that buffers come back while their lines are still in the cache.
   if (spec_.is_virtio()) conf.tx_free_thresh = static_cast<uint16_t>(tx - kReclaimBeyond);
-  return rte_eth_tx_queue_setup(id_, 0, tx, SOCKET_ID_ANY, &conf);
+  for (uint16_t queue = 0; queue < queues_; ++queue) {
+    int error = rte_eth_rx_queue_setup(id_, queue, rx, SOCKET_ID_ANY, nullptr, pools[queue]->mempool());
+    if (error == 0) error = rte_eth_tx_queue_setup(id_, queue, tx, SOCKET_ID_ANY, &conf);
+    if (error != 0) return error;
+  }
+  return 0;
 }
 
 void Port::set_limits(const conf::Interface& interface, const rte_eth_dev_info& info, const Offloads& offloads) {
@@ -135,12 +173,12 @@ void Port::set_mac(const conf::Interface& interface) {
 }
 
 void Port::find_wait_fd() {
-  wait_fd_ = kernel_receive_socket(spec_);
+  wait_fd_ = kernel_receive_socket(spec_, queue_, queues_);
   kernel_wakes_ = wait_fd_ >= 0;
   if (kernel_wakes_ || !rx_interrupts_) return;
-  wait_fd_ = rte_eth_dev_rx_intr_ctl_q_get_fd(id_, 0);
-  if (wait_fd_ >= 0 && rte_eth_dev_rx_intr_enable(id_, 0) != 0) wait_fd_ = -1;
-  if (wait_fd_ >= 0) rte_eth_dev_rx_intr_disable(id_, 0);
+  wait_fd_ = rte_eth_dev_rx_intr_ctl_q_get_fd(id_, queue_);
+  if (wait_fd_ >= 0 && rte_eth_dev_rx_intr_enable(id_, queue_) != 0) wait_fd_ = -1;
+  if (wait_fd_ >= 0) rte_eth_dev_rx_intr_disable(id_, queue_);
 }
 
 runtime::Outcome<void> Port::wait_for_guest(const conf::Interface& interface) const {
@@ -154,7 +192,12 @@ runtime::Outcome<void> Port::wait_for_guest(const conf::Interface& interface) co
     settled = guest.known ? settled + 1 : 0;
     seen = seen || guest.known;
     const bool all = guest.checksum && (guest.tso_v4 || !interface.tso);
-    if (all || settled >= kGuestSettledTurns) return {};
+    if (guest.queues >= queues_ && (all || settled >= kGuestSettledTurns)) return {};
+    if (settled >= kGuestSettledTurns) {
+      return runtime::failure(fmt::format("the guest of {} has {} queue{} for {} workers", spec_.arg("iface"),
+                                          guest.queues, guest.queues == 1 ? "" : "s", queues_),
+                              "give it more (net_virtio_user: queues=N,cq=1), or lower workers");
+    }
     if (turn > turns + 2 * kGuestSettledTurns) break;
     usleep(kGuestPollUs);
   }

@@ -97,6 +97,15 @@ std::string DeviceSpec::dpdk_args() const {
   return out;
 }
 
+void ask_for_queues(DeviceSpec& spec, size_t queues) {
+  if (queues < 2) return;
+  const auto ask = [&](const char* key) { spec.args.try_emplace(key, std::to_string(queues)); };
+  if (spec.is_vhost() || spec.is_virtio()) ask("queues");
+  if (spec.is_virtio()) spec.args.try_emplace("cq", "1");  // several queues need the control queue
+  if (spec.kind == "net_af_packet" || spec.kind == "eth_af_packet") ask("qpairs");
+  if (spec.kind == "net_af_xdp") ask("queue_count");
+}
+
 runtime::Outcome<DeviceSpec> parse_spec(std::string_view text) {
   for (const std::string_view prefix :
        {std::string_view("--vdev="), std::string_view("--vdev "), std::string_view("vdev:")}) {

@@ -31,6 +31,9 @@ struct DeviceSpec {
   [[nodiscard]] std::string dpdk_args() const;
 };
 
+/// Asks virtual devices for `queues` queue pairs in their own words, where the user has not.
+void ask_for_queues(DeviceSpec& spec, size_t queues);
+
 /// Reads `net_virtio_user0,path=/tmp/s,queues=1,rx_ring=4096`, with or without a leading "--vdev=", or a PCI address.
 [[nodiscard]] runtime::Outcome<DeviceSpec> parse_spec(std::string_view text);
 

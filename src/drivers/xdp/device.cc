@@ -36,13 +36,12 @@ struct PortSets {
 
 }  // namespace
 
-XdpDevice::XdpDevice(const conf::Interface& interface, const KernelInterface& kernel, UmemPool& pool,
-                     const runtime::Resources& resources)
+XdpDevice::XdpDevice(const conf::Interface& interface, const KernelInterface& kernel, const Seat& seat)
     : name_(interface.name),
       kernel_(kernel),
       mac_(interface.mac.value_or(kernel.mac)),
-      pool_(pool),
-      cache_(*resources.frames, *resources.references),
+      pool_(*seat.pool),
+      cache_(*seat.resources.frames, *seat.resources.references),
       by_port_(!interface.ports.empty()),
       unfinished_(leaves_checksums_unfinished(kernel)) {
   limits_.mtu = interface.mtu != 0 ? interface.mtu : kernel.mtu;
@@ -52,14 +51,26 @@ XdpDevice::XdpDevice(const conf::Interface& interface, const KernelInterface& ke
 
 XdpDevice::~XdpDevice() = default;
 
-Outcome<std::unique_ptr<XdpDevice>> XdpDevice::open(const conf::Interface& interface, const KernelInterface& kernel,
-                                                    UmemPool& pool, const runtime::Resources& resources) {
-  std::unique_ptr<XdpDevice> device(new XdpDevice(interface, kernel, pool, resources));
-  if (auto done = device->attach(interface); !done) return tl::unexpected<Failure>(done.error());
-  if (auto done = device->open_sockets(interface); !done) return tl::unexpected<Failure>(done.error());
-  if (auto done = device->open_copies(); !done) return tl::unexpected<Failure>(done.error());
-  if (auto done = device->open_large_sender(); !done) return tl::unexpected<Failure>(done.error());
-  return device;
+Outcome<std::vector<std::unique_ptr<XdpDevice>>> XdpDevice::open(const conf::Interface& interface,
+                                                                 const KernelInterface& kernel,
+                                                                 std::span<const Seat> seats) {
+  std::vector<std::unique_ptr<XdpDevice>> devices;
+  for (const Seat& seat : seats) devices.push_back(std::unique_ptr<XdpDevice>(new XdpDevice(interface, kernel, seat)));
+  XdpDevice& first = *devices.front();
+  if (auto done = first.attach(interface); !done) return tl::unexpected<Failure>(done.error());
+  for (size_t i = 0; i < devices.size(); ++i) {
+    if (auto done = devices[i]->open_queues(interface, *first.filter_, i, devices.size()); !done) {
+      return tl::unexpected<Failure>(done.error());
+    }
+  }
+  if (auto done = first.open_copies(); !done) return tl::unexpected<Failure>(done.error());
+  return devices;
+}
+
+Outcome<void> XdpDevice::open_queues(const conf::Interface& interface, Filter& filter, size_t worker, size_t workers) {
+  hook_ = filter.hook();
+  if (auto done = open_sockets(interface, filter, worker, workers); !done) return done;
+  return open_large_sender();
 }
 
 Outcome<void> XdpDevice::attach(const conf::Interface& interface) {
@@ -85,31 +96,38 @@ Outcome<void> XdpDevice::attach(const conf::Interface& interface) {
   return filter_->set_ports(bits->tcp, bits->udp);
 }
 
-Outcome<void> XdpDevice::open_sockets(const conf::Interface& interface) {
-  const uint32_t count = interface.queues != 0 ? interface.queues : kernel_.queues;
-  if (count > kernel_.queues) {
-    return failure(fmt::format("{} has {} receive queues, not {}", kernel_.name, kernel_.queues, count),
-                   fmt::format("ethtool -L {} combined {} gives it more, if the device can", kernel_.name, count));
+Outcome<void> XdpDevice::open_sockets(const conf::Interface& interface, Filter& filter, size_t worker, size_t workers) {
+  queues_ = interface.queues != 0 ? interface.queues : kernel_.queues;
+  if (queues_ > kernel_.queues) {
+    return failure(fmt::format("{} has {} receive queues, not {}", kernel_.name, kernel_.queues, queues_),
+                   fmt::format("ethtool -L {} combined {} gives it more, if the device can", kernel_.name, queues_));
+  }
+  if (queues_ < workers) {
+    return failure(fmt::format("{} has {} receive queue{} for {} workers", kernel_.name, queues_,
+                               queues_ == 1 ? "" : "s", workers),
+                   fmt::format("ethtool -L {} combined {} gives it more, if the device can (veth: rx {} tx {}); or "
+                               "lower workers",
+                               kernel_.name, workers, workers, workers));
   }
   wait_.reset(epoll_create1(EPOLL_CLOEXEC));
   Socket::Options options;
   options.interface = kernel_.name;
-  options.copy = filter_->hook() == Hook::kGeneric ? Copy::kCopy : copy_of(interface.xdp_mode);
-  merged_ = filter_->hook() == Hook::kGeneric;
+  options.copy = hook_ == Hook::kGeneric ? Copy::kCopy : copy_of(interface.xdp_mode);
+  merged_ = hook_ == Hook::kGeneric;
   options.segments = segments_ || merged_;
   options.busy_poll = interface.busy_poll;
+  const size_t own = (queues_ - worker + workers - 1) / workers;
   options.receive_slots = static_cast<uint32_t>(
-      std::min(kMostReceiveSlots, std::bit_floor(std::max<size_t>(pool_.capacity() / (4 * count), 64))));
-  for (options.queue = 0; options.queue < count; ++options.queue) {
+      std::min(kMostReceiveSlots, std::bit_floor(std::max<size_t>(pool_.capacity() / (4 * own), 64))));
+  for (size_t queue = worker; queue < queues_; queue += workers) {
+    options.queue = static_cast<uint32_t>(queue);
     auto socket = open_socket(options);
     if (!socket) return tl::unexpected<Failure>(socket.error());
     if (!wait_for((*socket)->fd())) {
       return failure(fmt::format("cannot wait for {}: {}", kernel_.name, std::strerror(errno)));
     }
+    if (auto done = filter.set_socket(options.queue, (*socket)->fd()); !done) return done;
     sockets_.push_back(std::move(*socket));
-  }
-  for (uint32_t queue = 0; queue < count; ++queue) {
-    if (auto done = filter_->set_socket(queue, sockets_[queue]->fd()); !done) return done;
   }
   return {};
 }
@@ -217,7 +235,7 @@ bool XdpDevice::arm_wait() {
 
 void XdpDevice::housekeeping(Instant now) {
   for (const auto& socket : sockets_) socket->housekeeping();
-  copies_due_ = true;
+  copies_due_ = copies_.has_value();
   if (now < look_at_) return;
   look_at_ = now + kLookEvery;
   const LinkState link = look_at_link(kernel_);
@@ -232,8 +250,8 @@ runtime::DeviceCounters XdpDevice::counters() const {
 }
 
 std::string XdpDevice::describe() const {
-  return fmt::format("{} XDP, {}, {} queue{}", filter_->hook() == Hook::kNative ? "native" : "generic",
-                     sockets_[0]->zero_copy() ? "zero-copy" : "copy", sockets_.size(), sockets_.size() == 1 ? "" : "s");
+  return fmt::format("{} XDP, {}, {} queue{}", hook_ == Hook::kNative ? "native" : "generic",
+                     sockets_[0]->zero_copy() ? "zero-copy" : "copy", queues_, queues_ == 1 ? "" : "s");
 }
 
 }  // namespace millrace::drivers::xdp

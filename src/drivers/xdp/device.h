@@ -1,5 +1,6 @@
-// An interface over AF_XDP: our program on it, a socket on each of its receive queues, all served by one worker. Sends
-// through the first queue, and in copy mode what the kernel can finish better (large_sender.h) beside it.
+// One worker's part of an interface over AF_XDP: a socket on each of its queues. Sends through the first of them, and
+// in copy mode what the kernel can finish better (large_sender.h) beside it. The first worker's part holds our program
+// and brings the copies of what the kernel gets too.
 #pragma once
 
 #include <memory>
@@ -20,9 +21,15 @@ namespace millrace::drivers::xdp {
 
 class XdpDevice final : public runtime::Device {
  public:
-  static runtime::Outcome<std::unique_ptr<XdpDevice>> open(const conf::Interface& interface,
-                                                           const KernelInterface& kernel, UmemPool& pool,
-                                                           const runtime::Resources& resources);
+  /// A worker's frames; `pool` is resources.frames.
+  struct Seat {
+    UmemPool* pool;
+    runtime::Resources resources;
+  };
+  /// One device for each worker: of n workers, worker i has the queues i, i + n and so on.
+  static runtime::Outcome<std::vector<std::unique_ptr<XdpDevice>>> open(const conf::Interface& interface,
+                                                                        const KernelInterface& kernel,
+                                                                        std::span<const Seat> seats);
   ~XdpDevice() override;
 
   [[nodiscard]] const std::string& name() const override { return name_; }
@@ -33,7 +40,7 @@ class XdpDevice final : public runtime::Device {
   size_t transmit(std::span<pkt::Packet* const> frames) override;
   [[nodiscard]] int wait_fd() const override { return wait_.get(); }
   bool arm_wait() override;
-  void disarm_wait() override { copies_due_ = true; }
+  void disarm_wait() override { copies_due_ = copies_.has_value(); }
   void housekeeping(Instant now) override;
   runtime::Outcome<void> set_addresses(std::span<const IpAddr> addresses) override;
   [[nodiscard]] bool link_up() const override { return up_; }
@@ -42,10 +49,10 @@ class XdpDevice final : public runtime::Device {
   [[nodiscard]] std::string describe() const override;
 
  private:
-  XdpDevice(const conf::Interface& interface, const KernelInterface& kernel, UmemPool& pool,
-            const runtime::Resources& resources);
+  XdpDevice(const conf::Interface& interface, const KernelInterface& kernel, const Seat& seat);
   runtime::Outcome<void> attach(const conf::Interface& interface);
-  runtime::Outcome<void> open_sockets(const conf::Interface& interface);
+  runtime::Outcome<void> open_queues(const conf::Interface& interface, Filter& filter, size_t worker, size_t workers);
+  runtime::Outcome<void> open_sockets(const conf::Interface& interface, Filter& filter, size_t worker, size_t workers);
   runtime::Outcome<std::unique_ptr<Socket>> open_socket(Socket::Options& options);
   size_t check_merged(std::span<pkt::Packet*> frames);
   runtime::Outcome<void> open_copies();
@@ -58,10 +65,12 @@ class XdpDevice final : public runtime::Device {
   link::DeviceLimits limits_{};
   UmemPool& pool_;
   pkt::PacketCache cache_;
-  std::unique_ptr<Filter> filter_;
+  std::unique_ptr<Filter> filter_;  // of the first worker
+  Hook hook_ = Hook::kNative;
+  uint32_t queues_ = 0;  // of all workers
   std::vector<std::unique_ptr<Socket>> sockets_;
   std::optional<LargeSender> large_;  // in copy mode
-  std::optional<Copies> copies_;
+  std::optional<Copies> copies_;      // of the first worker
   runtime::Descriptor wait_;  // an epoll set of all sockets
   runtime::DeviceCounters counters_{};
   size_t next_ = 0;    // socket that receive() asks first

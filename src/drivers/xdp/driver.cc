@@ -1,4 +1,5 @@
-// The runtime's view of AF_XDP: one frame pool, which all sockets have as their memory, and a device an interface.
+// The runtime's view of AF_XDP: one frame pool a worker, which all its sockets have as their memory,
+// and a device an interface and worker.
 #include <fmt/format.h>
 
 #include "drivers/xdp/device.h"
@@ -30,28 +31,47 @@ class XdpDriver final : public runtime::Driver {
           fmt::format("interfaces {} (xdp) and {} (dpdk) cannot be in one program", interfaces[0].name, other.name),
           "DPDK has an AF_XDP device of its own: driver=dpdk,device=net_af_xdp0,iface=NAME");
     }
-    frames_ = std::make_unique<UmemPool>(memory_, static_cast<size_t>(config.worker.frames));
-    references_ =
-        std::make_unique<runtime::RegionPacketPool>(memory_, static_cast<size_t>(config.worker.references), 0);
-    if (frames_->capacity() == 0 || references_->capacity() == 0) {
-      return failure(
-          fmt::format("no memory for {} packets and {} references", config.worker.frames, config.worker.references),
-          "lower worker.frames and worker.references");
+    const conf::WorkerSettings share = conf::share_of_worker(config).worker;
+    for (uint32_t i = 0; i < config.workers; ++i) {
+      Pools pools;
+      pools.memory = std::make_unique<runtime::HugeMemory>();
+      pools.frames = std::make_unique<UmemPool>(*pools.memory, static_cast<size_t>(share.frames));
+      pools.references =
+          std::make_unique<runtime::RegionPacketPool>(*pools.memory, static_cast<size_t>(share.references), 0);
+      if (pools.frames->capacity() == 0 || pools.references->capacity() == 0) {
+        return failure(
+            fmt::format("no memory for {} packets and {} references", config.worker.frames, config.worker.references),
+            "lower worker.frames and worker.references");
+      }
+      pools_.push_back(std::move(pools));
     }
     return {};
   }
 
-  [[nodiscard]] runtime::Resources resources() override {
-    return frames_ == nullptr ? runtime::Resources{} : runtime::Resources{frames_.get(), references_.get(), &memory_};
+  [[nodiscard]] runtime::Resources resources(uint32_t worker) override {
+    if (worker >= pools_.size()) return {};
+    const Pools& pools = pools_[worker];
+    return {pools.frames.get(), pools.references.get(), pools.memory.get()};
   }
 
-  Outcome<std::unique_ptr<runtime::Device>> open(const conf::Config&, const conf::Interface& interface,
+  Outcome<std::unique_ptr<runtime::Device>> open(const conf::Config& config, const conf::Interface& interface,
                                                  const runtime::Resources& resources) override {
+    auto devices = open_queues(config, interface, {&resources, 1});
+    if (!devices) return tl::unexpected<Failure>(devices.error());
+    return std::move(devices->front());
+  }
+
+  Outcome<std::vector<std::unique_ptr<runtime::Device>>> open_queues(
+      const conf::Config&, const conf::Interface& interface, std::span<const runtime::Resources> workers) override {
     const auto kernel = look_up(kernel_name(interface));
     if (!kernel) return tl::unexpected<Failure>(kernel.error());
-    auto device = XdpDevice::open(interface, *kernel, *frames_, resources);
-    if (!device) return tl::unexpected<Failure>(device.error());
-    return std::move(*device);
+    std::vector<XdpDevice::Seat> seats;
+    for (size_t i = 0; i < workers.size(); ++i) seats.push_back({pools_[i].frames.get(), workers[i]});
+    auto opened = XdpDevice::open(interface, *kernel, seats);
+    if (!opened) return tl::unexpected<Failure>(opened.error());
+    std::vector<std::unique_ptr<runtime::Device>> devices;
+    for (auto& device : *opened) devices.push_back(std::move(device));
+    return devices;
   }
 
  private:
@@ -74,9 +94,12 @@ class XdpDriver final : public runtime::Driver {
     return runtime::refuse_default_route(kernel->name, config.force);
   }
 
-  runtime::HugeMemory memory_;
-  std::unique_ptr<UmemPool> frames_;
-  std::unique_ptr<runtime::RegionPacketPool> references_;
+  struct Pools {  // destruction runs from the end
+    std::unique_ptr<runtime::HugeMemory> memory;
+    std::unique_ptr<UmemPool> frames;
+    std::unique_ptr<runtime::RegionPacketPool> references;
+  };
+  std::vector<Pools> pools_;  // by worker
 };
 
 }  // namespace

@@ -51,7 +51,7 @@ class TestDriver final : public Driver {
     seen_.config = config;
     return {};
   }
-  [[nodiscard]] Resources resources() override { return seen_.own; }
+  [[nodiscard]] Resources resources(uint32_t) override { return seen_.own; }
   Outcome<std::unique_ptr<Device>> open(const conf::Config&, const conf::Interface& interface,
                                         const Resources& resources) override {
     if (seen_.fail && seen_.opened == 1) return failure("the second device is missing", "plug it in");

@@ -262,8 +262,8 @@ TEST_F(Steer, FlowsWhoseHashesCollideInTheirLowBitsSpread) {
   std::array<int, 4> count{};
   int flows = 0;
   for (uint32_t i = 0; i < 1u << 18; ++i) {
-    const Flow flow{IpAddr::v4(0x0a000000 + (i >> 14)), IpAddr::v4(10, 0, 0, 2), static_cast<uint16_t>(1'024 + i % 16'384),
-                    80};
+    const Flow flow{IpAddr::v4(0x0a000000 + (i >> 14)), IpAddr::v4(10, 0, 0, 2),
+                    static_cast<uint16_t>(1'024 + i % 16'384), 80};
     if ((map.hash(flow) & 127) != 0) continue;
     ++count[map.of_flow(flow)];
     ++flows;

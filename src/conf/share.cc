@@ -1,0 +1,17 @@
+// What one of several workers gets of the limits that are the process's.
+#include "conf/config.h"
+
+namespace millrace::conf {
+
+Config share_of_worker(Config config) {
+  const int64_t workers = config.workers;
+  const auto share = [workers](int64_t& limit) { limit = (limit + workers - 1) / workers; };
+  WorkerSettings& w = config.worker;
+  for (int64_t* limit : {&w.frames, &w.references, &w.max_connections, &w.max_half_open, &w.max_time_wait, &w.block_mib,
+                         &w.max_datagram_sockets, &w.max_messages, &config.tcp.challenge_acks_per_second}) {
+    share(*limit);
+  }
+  return config;
+}
+
+}  // namespace millrace::conf
