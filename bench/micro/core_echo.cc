@@ -1,29 +1,20 @@
 // Cycles per 64-byte request and response through the core alone: Worker::input, an echo program, Worker::output; no
-// device. IPv4 with timestamps. Connections are visited in random order, at most 2,048 requests outstanding, in bursts
-// of 32; the generator and the validation of every answer are outside the timed region.
+// device. IPv4 with timestamps (echo_rounds.h says how requests come).
 //
 //   bench_core_echo [--software-checksums] [--sharded] [--rounds N] CONNECTIONS...
-#include <x86intrin.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <numeric>
 #include <string>
 
 #include <fmt/core.h>
 
-#include "core_peer.h"
-#include "base/rng.h"
+#include "echo_rounds.h"
 #include "runtime/memory.h"
 
 using namespace millrace;
 
 namespace {
-
-constexpr size_t kBurst = 32;
-constexpr size_t kOutstanding = 2'048;
-constexpr size_t kPayload = 64;
 
 struct Measured {
   double median;
@@ -34,7 +25,7 @@ struct Measured {
 // Sharded: the worker is the first of two behind an RSS NIC whose hash says that every frame is its own.
 Measured run(uint32_t connections, bool device_checksums, bool sharded, int rounds) {
   runtime::HugeMemory memory;
-  pkt::HeapPacketPool frames(kOutstanding * 2 + 1'024);
+  pkt::HeapPacketPool frames(bench::EchoRounds::kFrames);
   pkt::HeapPacketPool references(1'024, 0);
   stack::WorkerConfig config;
   config.frames = &frames;
@@ -51,50 +42,11 @@ Measured run(uint32_t connections, bool device_checksums, bool sharded, int roun
   if (sharded) peer.set_rss(0);
   peer.open(connections);
 
-  base::Rng rng(7);
-  std::byte payload[kPayload];
-  std::byte buffer[2'048];
-  std::vector<uint32_t> order(connections);
-  std::iota(order.begin(), order.end(), 0u);
-  std::vector<pkt::Packet*> requests;
-  std::vector<pkt::Packet*> answers(kBurst * 2);
+  bench::EchoRounds echo(worker, peer);
   std::vector<double> samples;
-  size_t at = connections;
   for (int round = -2; round < rounds; ++round) {
-    // One round: as many requests as connections, but at least 65,536 and at most 1,048,576.
-    const size_t wanted = std::clamp<size_t>(connections, 65'536, 1'048'576);
-    uint64_t cycles = 0;
-    size_t done = 0;
-    while (done < wanted) {
-      const size_t batch = std::min<size_t>(kOutstanding, connections);
-      requests.clear();
-      for (std::byte& b : payload) b = static_cast<std::byte>(rng.next());
-      for (size_t i = 0; i < batch; ++i) {
-        if (at == connections) {
-          for (size_t k = connections - 1; k > 0; --k) std::swap(order[k], order[rng.below(k + 1)]);
-          at = 0;
-        }
-        requests.push_back(peer.request(order[at++], payload));
-      }
-      for (size_t i = 0; i < batch; i += kBurst) {
-        const size_t n = std::min(kBurst, batch - i);
-        peer.advance_time(microseconds(1));  // answers are acknowledged by the next request, before any timeout
-        const Instant now = peer.now();
-        const uint64_t start = __rdtsc();
-        worker.input(peer.interface(), {requests.data() + i, n}, now);
-        for (const Event& e : worker.events()) {
-          const auto got = worker.request(req::Receive{e.handle, buffer}, now);
-          if (got && got->bytes > 0) (void)worker.request(req::Send{e.handle, {buffer, got->bytes}}, now);
-        }
-        worker.clear_events();
-        worker.advance(now);
-        const size_t out = worker.output(peer.interface(), answers, now);
-        cycles += __rdtsc() - start;
-        MR_ASSERT(peer.answer({answers.data(), out}, payload) == n * kPayload);
-      }
-      done += batch;
-    }
-    if (round >= 0) samples.push_back(static_cast<double>(cycles) / static_cast<double>(done));
+    const double cycles = echo.run();
+    if (round >= 0) samples.push_back(cycles);
   }
   MR_ASSERT(worker.check().empty());
   std::sort(samples.begin(), samples.end());

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -21,6 +22,10 @@ inline constexpr MacAddr kPeerMac{{2, 0, 0, 0, 0, 1}};
 inline constexpr MacAddr kWorkerMac{{2, 0, 0, 0, 0, 2}};
 inline constexpr uint32_t kWorkerAddr = 0x0a000002;  // 10.0.0.2
 inline constexpr uint16_t kPort = 7;
+// The peer's tuples: so many ports at each address, then the next.
+inline constexpr uint32_t kFirstAddr = 0x0a010000;
+inline constexpr uint16_t kFirstPort = 1'024;
+inline constexpr uint32_t kPortsPerAddr = 60'000;
 
 /// What the peer knows of one connection.
 struct PeerConn {
@@ -29,6 +34,7 @@ struct PeerConn {
   uint32_t seq = 0;
   uint32_t ack = 0;
   uint32_t ts_ecr = 0;
+  uint32_t rss = 0;
 };
 
 inline void print_panic(const char* expression, const char* file, int line) {
@@ -39,7 +45,8 @@ class Peer {
  public:
   /// `device_checksums`: frames come with the device's word that their checksums are good, and answers leave theirs to
   /// the device. Otherwise both are computed, by the peer outside and by the worker inside the timed region.
-  Peer(stack::Worker& worker, pkt::PacketPool& pool, bool device_checksums)
+  /// `follows`: the worker is a replica, which learns addresses and neighbours from the control worker.
+  Peer(stack::Worker& worker, pkt::PacketPool& pool, bool device_checksums, bool follows = false)
       : worker_(worker), pool_(pool), device_checksums_(device_checksums) {
     base::set_panic_hook(print_panic);
     link::NetifConfig netif;
@@ -48,11 +55,28 @@ class Peer {
     netif.limits.tx_checksum_v4 = device_checksums;
     netif.limits.tx_ip_checksum = device_checksums;
     interface_ = *worker_.add_interface(netif);
+    if (follows) return;
     require(worker_.request(req::SetLink{interface_, true}, now_));
     require(worker_.request(req::AddAddress{interface_, {IpAddr::v4(kWorkerAddr), 8}}, now_));
     drain();
   }
 
+  /// Connections are those of worker `shard` from now on, and their frames carry their hash, as from a NIC with this
+  /// map. Borrowed. The control worker must know the neighbours: add_neighbours(). `settle` carries news between the
+  /// workers while connections are opened.
+  void set_shard(const steer::ShardMap& map, uint32_t shard, std::function<void()> settle) {
+    rss_flag_ = pkt::kRxRssHash;
+    map_ = &map;
+    shard_ = shard;
+    settle_ = std::move(settle);
+  }
+  /// For the control worker: those of `tuples` connections, of all workers.
+  void add_neighbours(uint32_t tuples) {
+    for (uint32_t i = 0; i < tuples; i += kPortsPerAddr) {
+      require(
+          worker_.request(req::AddNeighbour{interface_, IpAddr::v4(kFirstAddr + i / kPortsPerAddr), kPeerMac}, now_));
+    }
+  }
   /// Frames carry this RSS hash of the device from now on.
   void set_rss(uint32_t hash) {
     rss_flag_ = pkt::kRxRssHash;
@@ -65,6 +89,7 @@ class Peer {
   /// Makes and touches the peer's own room for `count` connections, so that it does not count as the worker's.
   void reserve(uint32_t count) {
     conns_.assign(count, PeerConn{});
+    index_.assign(count, 0);
     const auto reply = worker_.request(req::Listen{{IpAddr::any_v4(), kPort}, 65'535, 0, {}}, now_);
     require(reply);
     listener_ = reply->handle;
@@ -73,15 +98,26 @@ class Peer {
   /// Opens `count` connections through the whole handshake.
   void open(uint32_t count) {
     if (conns_.empty()) reserve(count);
+    if (map_ == nullptr) add_neighbours(count);
+    uint32_t tuple = 0;
     for (uint32_t i = 0; i < count; ++i) {
       PeerConn& c = conns_[i];
-      c.addr = 0x0a010000 + i / 60'000;
-      c.port = static_cast<uint16_t>(1'024 + i % 60'000);
+      do {
+        c.addr = kFirstAddr + tuple / kPortsPerAddr;
+        c.port = static_cast<uint16_t>(kFirstPort + tuple++ % kPortsPerAddr);
+      } while (!is_own(c));
+      if (index_.size() < tuple) index_.resize(tuple);
+      index_[tuple - 1] = i;
+      c.rss = map_ != nullptr ? map_->hash(flow_of(c)) : rss_;
       c.seq = i * 7919;
-      if (c.port == 1'024) require(worker_.request(req::AddNeighbour{interface_, IpAddr::v4(c.addr), kPeerMac}, now_));
       give(frame(c, 0x02, {}));
       c.seq += 1;
-      take([&](PeerConn& conn, const std::byte* tcp) { conn.ack = wire::load_be32(tcp + 4) + 1; });
+      const auto read_ack = [](PeerConn& conn, const std::byte* tcp) { conn.ack = wire::load_be32(tcp + 4) + 1; };
+      take(read_ack);
+      if (settle_) {  // a replica asks for a neighbour when it has something to send there
+        settle_();
+        take(read_ack);
+      }
       give(frame(c, 0x10, {}));
       now_ = now_ + microseconds(1);
       require(worker_.request(req::Accept{listener_, i}, now_));
@@ -120,12 +156,14 @@ class Peer {
   }
 
  private:
+  static steer::Flow flow_of(const PeerConn& c) { return {IpAddr::v4(c.addr), IpAddr::v4(kWorkerAddr), c.port, kPort}; }
+  [[nodiscard]] bool is_own(const PeerConn& c) const { return map_ == nullptr || map_->of_flow(flow_of(c)) == shard_; }
   static void require(const Result<Reply>& r) { MR_ASSERT(r.has_value()); }
 
   PeerConn& conn_of(const pkt::Packet* p) {
     const uint32_t addr = wire::load_be32(p->data() + 30);
     const uint16_t port = wire::load_be16(p->data() + 36);
-    return conns_[(addr - 0x0a010000) * 60'000 + port - 1'024];
+    return conns_[index_[(addr - kFirstAddr) * kPortsPerAddr + port - kFirstPort]];
   }
 
   void release(pkt::Packet* p) {
@@ -162,7 +200,7 @@ class Peer {
     p->next = nullptr;
     p->flags = device_checksums_ ? pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumGood : 0;
     p->flags |= rss_flag_;
-    p->rss = rss_;
+    p->rss = c.rss;
     const bool syn = (flags & 2) != 0;
     const uint32_t header = syn ? 40 : 32;
     std::byte* at = p->append(static_cast<uint16_t>(34 + header + payload.size()));
@@ -209,10 +247,14 @@ class Peer {
   bool device_checksums_;
   uint64_t rss_flag_ = 0;
   uint32_t rss_ = 0;
+  const steer::ShardMap* map_ = nullptr;
+  uint32_t shard_ = 0;
+  std::function<void()> settle_;
   IfIndex interface_{};
   Handle listener_{};
   Instant now_{1'000'000'000};
   std::vector<PeerConn> conns_;
+  std::vector<uint32_t> index_;  // of the connection, by tuple
 };
 
 }  // namespace millrace::bench
