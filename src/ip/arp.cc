@@ -50,7 +50,7 @@ void Ip::State::learn_arp(Netif& nif, const IpAddr& sender, const MacAddr& mac, 
   neigh::EntryId id = neighbours.find(nif.index, sender);
   if (!id.valid()) {
     if (!about_us) return;
-    id = neighbours.obtain(nif.index, sender);
+    id = obtain_neighbour(nif.index, sender);
     if (!id.valid()) return;
     return act(id, neighbours.hear_source(id, mac), now);
   }

@@ -152,7 +152,7 @@ void Ip::State::input_router_advertisement(Arrival& a, const wire::NdView& view)
   if (!a.nif.routers) return drop(a.packet, IpCounter::kNdRouter);
   counters.add(IpCounter::kRouterAdvertsIn);
   if (const auto mac = view.link_address(wire::NdOptionType::kSourceLinkAddress); mac && !mac->is_group()) {
-    const neigh::EntryId id = neighbours.obtain(a.nif.index, a.source);
+    const neigh::EntryId id = obtain_neighbour(a.nif.index, a.source);
     if (id.valid()) act(id, neighbours.hear_source(id, *mac), a.now);
   }
   Actions actions;

@@ -141,7 +141,7 @@ Result<void> Ip::add_neighbour(IfIndex interface, const IpAddr& addr, const MacA
       s.addresses.contains(addr)) {
     return fail(Error::kInvalid);
   }
-  const neigh::EntryId id = s.neighbours.obtain(interface, addr);
+  const neigh::EntryId id = s.obtain_neighbour(interface, addr);
   if (!id.valid()) return fail(Error::kTooMany);
   s.act(id, s.neighbours.set_static(id, mac), Instant{});
   return {};

@@ -46,7 +46,7 @@ void Ip::State::input_solicitation(Arrival& a, wire::Bytes message) {
     return consume(a.packet);
   }
   if (ns.source_link && !ns.source_link->is_group()) {
-    const neigh::EntryId id = neighbours.obtain(a.nif.index, a.source);
+    const neigh::EntryId id = obtain_neighbour(a.nif.index, a.source);
     if (id.valid()) act(id, neighbours.hear_source(id, *ns.source_link), a.now);
     send_advertisement(a.nif, ns.target, a.source, *ns.source_link, true);
     return consume(a.packet);

@@ -49,7 +49,7 @@ bool Ip::State::frame_slow(uint32_t index, pkt::Packet* packet, Instant now) {
   }
   neigh::Entry* entry = neighbours.get(hop.neighbour);
   if (entry == nullptr) {
-    hop.neighbour = neighbours.obtain(hop.interface, hop.addr);
+    hop.neighbour = obtain_neighbour(hop.interface, hop.addr);
     entry = neighbours.get(hop.neighbour);
     if (entry == nullptr) {
       drop_out(packet, IpCounter::kOutNeighbourFull);
@@ -116,6 +116,20 @@ void Ip::State::solicit(const neigh::Entry& entry, neigh::Solicit how) {
   const Address* own = addresses.select_source(nif.index, entry.addr, entry.addr);
   const IpAddr source = own != nullptr ? own->prefix.addr : IpAddr::any_v4();
   send_arp(nif, 1, unicast ? entry.reach.mac() : kBroadcastMac, source, MacAddr{}, entry.addr);
+}
+
+// A full table in which every entry is in use: one that nobody answers for makes room, the oldest, so that scans of a
+// prefix (RFC 6583 2, 5) delay newcomers instead of shutting them out.
+neigh::EntryId Ip::State::obtain_neighbour(IfIndex interface, const IpAddr& addr) {
+  if (neighbours.is_full() && !neighbours.find(interface, addr).valid()) {
+    const neigh::EntryId oldest = neighbours.oldest_unresolved();
+    if (const neigh::Entry* entry = neighbours.get(oldest)) {
+      drop_pending(oldest, IpCounter::kOutNeighbourFull);
+      publish_gone(entry->interface, entry->addr);
+      neighbours.give_up(oldest);
+    }
+  }
+  return neighbours.obtain(interface, addr);
 }
 
 void Ip::State::flush_pending(neigh::EntryId id) {

@@ -57,7 +57,7 @@ void Ip::State::input_redirect_v6(Arrival& a, const wire::NdView& view) {
   }
   redirect(a.nif, message.destination, message.target, a.now);
   if (message.target_link && !message.target_link->is_group()) {
-    const neigh::EntryId id = neighbours.obtain(a.nif.index, message.target);
+    const neigh::EntryId id = obtain_neighbour(a.nif.index, message.target);
     if (id.valid()) act(id, neighbours.hear_source(id, *message.target_link), a.now);
   }
   consume(a.packet);

@@ -144,8 +144,7 @@ size_t Ip::State::tell_replica(Feed& feed, std::span<TableMessage> out) {
 void Ip::State::hear_replica(Feed& feed, const TableMessage& m, Instant now) {
   if (find(m.interface) == nullptr) return;
   const bool wanted = m.kind == Kind::kWanted;
-  const neigh::EntryId id =
-      wanted ? neighbours.obtain(m.interface, m.addr) : neighbours.find(m.interface, m.addr);
+  const neigh::EntryId id = wanted ? obtain_neighbour(m.interface, m.addr) : neighbours.find(m.interface, m.addr);
   if (wanted && id.valid()) act(id, neighbours.use(id, now), now);
   if (!wanted && id.valid()) {
     neighbours.confirm(id, now);

@@ -236,6 +236,7 @@ struct Ip::State {
   // replica.cc
   void publish(neigh::Entry& entry);
   void publish_gone(IfIndex interface, const IpAddr& addr);
+  neigh::EntryId obtain_neighbour(IfIndex interface, const IpAddr& addr);
   void publish_tables();
   void publish_mtu(const IpAddr& destination);
   size_t tell_mtus(NeighbourSet& set, std::span<TableMessage> out);

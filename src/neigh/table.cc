@@ -21,7 +21,7 @@ Table::Table(const Limits& limits, const Timing& timing, uint64_t seed)
       nodes_(size_t{limits.pending_total} + 1),
       wheel_(Resolver{this}) {
   for (uint32_t i = limits.neighbours; i > 0; --i) {
-    entries_[i].idle_next = free_entries_;
+    entries_[i].next = free_entries_;
     free_entries_ = i;
   }
   for (uint32_t i = limits.pending_total; i > 0; --i) {
@@ -44,30 +44,35 @@ const Entry* Table::get(EntryId id) const {
   return e.gen == id.gen ? &e : nullptr;
 }
 
+void Table::set_timing_v6(IfIndex interface, const Timing& timing) {
+  const auto at = static_cast<size_t>(interface);
+  if (at >= timing_v6_.size()) timing_v6_.resize(at + 1, timing_);
+  timing_v6_[at] = timing;
+}
+
 // RFC 4861 6.3.2: uniformly between 0.5 and 1.5 times the base.
-Duration Table::reachable_time() {
-  const auto base = static_cast<uint64_t>(timing_.reachable_base.ns());
+Duration Table::reachable_time(const Entry& e) {
+  const auto base = static_cast<uint64_t>(timing_of(e).reachable_base.ns());
   return Duration(static_cast<int64_t>(rng_.between(base / 2, base + base / 2)));
 }
 
-void Table::make_idle(uint32_t index) {
+// At the end of the list, unless it is in it already.
+void Table::enlist(uint32_t index, Entry::List wanted) {
   Entry& e = entries_[index];
-  if (e.idle) return;
-  e.idle = true;
-  e.idle_next = 0;
-  e.idle_prev = idle_last_;
-  (idle_last_ == 0 ? idle_first_ : entries_[idle_last_].idle_next) = index;
-  idle_last_ = index;
-}
-
-void Table::make_busy(uint32_t index) {
-  Entry& e = entries_[index];
-  if (!e.idle) return;
-  e.idle = false;
-  (e.idle_prev == 0 ? idle_first_ : entries_[e.idle_prev].idle_next) = e.idle_next;
-  (e.idle_next == 0 ? idle_last_ : entries_[e.idle_next].idle_prev) = e.idle_prev;
-  e.idle_next = 0;
-  e.idle_prev = 0;
+  if (e.list == wanted) return;
+  if (e.list != Entry::List::kNone) {
+    List& from = lists_[static_cast<size_t>(e.list)];
+    (e.prev == 0 ? from.first : entries_[e.prev].next) = e.next;
+    (e.next == 0 ? from.last : entries_[e.next].prev) = e.prev;
+  }
+  e.list = wanted;
+  e.next = 0;
+  e.prev = 0;
+  if (wanted == Entry::List::kNone) return;
+  List& to = lists_[static_cast<size_t>(wanted)];
+  e.prev = to.last;
+  (to.last == 0 ? to.first : entries_[to.last].next) = index;
+  to.last = index;
 }
 
 // Brings timer and eviction list in line with the entry's state.
@@ -78,11 +83,11 @@ void Table::settle(uint32_t index) {
   } else {
     wheel_.arm(index, e.reach.deadline());
   }
-  if (e.reach.state() == State::kStale || e.reach.state() == State::kFailed) {
-    make_idle(index);
-  } else {
-    make_busy(index);
-  }
+  const State state = e.reach.state();
+  const bool idle = state == State::kStale || state == State::kFailed;
+  enlist(index, idle                          ? Entry::List::kIdle
+                : state == State::kIncomplete ? Entry::List::kUnresolved
+                                              : Entry::List::kNone);
 }
 
 EntryId Table::find(IfIndex interface, const IpAddr& addr) const {
@@ -94,23 +99,24 @@ EntryId Table::obtain(IfIndex interface, const IpAddr& addr) {
   if (const EntryId id = find(interface, addr); id.valid()) return id;
   if (free_entries_ == 0) {
     // A failed or stale entry may still hold packets that its owner is about to take: leave it alone.
-    if (idle_first_ == 0 || entries_[idle_first_].pending != 0) {
+    const uint32_t idle = lists_[0].first;
+    if (is_full()) {
       counters_.add(Counter::kTableFull);
       return {};
     }
     counters_.add(Counter::kEvicted);
-    remove({idle_first_, entries_[idle_first_].gen});
+    remove({idle, entries_[idle].gen});
   }
   const uint32_t index = free_entries_;
   Entry& e = entries_[index];
-  free_entries_ = e.idle_next;
+  free_entries_ = e.next;
   const uint32_t gen = e.gen + 1;
   e = Entry{};
   e.gen = gen;
   e.interface = interface;
   e.addr = addr;
   index_.insert(interface, addr, index);
-  make_idle(index);
+  enlist(index, Entry::List::kIdle);
   counters_.add(Counter::kCreated);
   return {index, gen};
 }
@@ -118,22 +124,24 @@ EntryId Table::obtain(IfIndex interface, const IpAddr& addr) {
 void Table::remove(EntryId id) {
   Entry& e = entry(id);
   MR_ASSERT(e.pending == 0);
-  make_busy(id.index);
+  enlist(id.index, Entry::List::kNone);
   wheel_.cancel(id.index);
   index_.erase(e.interface, e.addr);
   ++e.gen;
-  e.idle_next = free_entries_;
+  e.next = free_entries_;
   free_entries_ = id.index;
 }
 
 Step Table::use(EntryId id, Instant now) {
-  const Step step = entry(id).reach.use(now, timing_);
+  Entry& e = entry(id);
+  const Step step = e.reach.use(now, timing_of(e));
   settle(id.index);
   return step;
 }
 
 Step Table::hear_advert(EntryId id, const Advert& advert, Instant now) {
-  const Step step = entry(id).reach.hear_advert(advert, now, reachable_time());
+  Entry& e = entry(id);
+  const Step step = e.reach.hear_advert(advert, now, reachable_time(e));
   settle(id.index);
   return step;
 }
@@ -145,7 +153,8 @@ Step Table::hear_source(EntryId id, const MacAddr& mac) {
 }
 
 void Table::confirm(EntryId id, Instant now) {
-  entry(id).reach.confirm(now, reachable_time());
+  Entry& e = entry(id);
+  e.reach.confirm(now, reachable_time(e));
   settle(id.index);
 }
 
@@ -207,21 +216,28 @@ bool Table::check() const {
   uint32_t used = 0;
   uint32_t waiting = 0;
   uint32_t idle = 0;
+  uint32_t unresolved = 0;
   for (uint32_t i = 1; i < entries_.size(); ++i) {
     const Entry& e = entries_[i];
     if ((e.gen & 1) == 0) continue;
     ++used;
     waiting += e.pending;
-    idle += e.idle ? 1 : 0;
+    idle += e.list == Entry::List::kIdle ? 1 : 0;
+    unresolved += e.list == Entry::List::kUnresolved ? 1 : 0;
     if (index_.find(e.interface, e.addr) != i) return false;
     if (base::TimerWheel<Resolver>::armed(e.timer) != (e.reach.deadline() != kNever)) return false;
     const bool may_go = e.reach.state() == State::kStale || e.reach.state() == State::kFailed;
-    if (e.idle != may_go) return false;
+    if ((e.list == Entry::List::kIdle) != may_go) return false;
+    if ((e.list == Entry::List::kUnresolved) != (e.reach.state() == State::kIncomplete)) return false;
     if (e.pending > limits_.pending_per_neighbour) return false;
   }
-  uint32_t listed = 0;
-  for (uint32_t i = idle_first_; i != 0 && listed <= idle; i = entries_[i].idle_next) ++listed;
-  return used == index_.size() && waiting == pending_ && listed == idle && used <= limits_.neighbours;
+  const auto length = [this](const List& list) {
+    uint32_t n = 0;
+    for (uint32_t i = list.first; i != 0 && n < entries_.size(); i = entries_[i].next) ++n;
+    return n;
+  };
+  return used == index_.size() && waiting == pending_ && length(lists_[0]) == idle && length(lists_[1]) == unresolved &&
+         used <= limits_.neighbours;
 }
 
 }  // namespace millrace::neigh

@@ -1,11 +1,13 @@
 // The neighbours of one worker: a bounded table of Reachability entries with their timers and the packets that wait
 // for them. Pure state: it sends and frees nothing; solicitations, failures and dropped packets are handed back.
 //
-// Full table: the stale or failed entry that has been so for longest makes room; if every entry is in use, the new
-// neighbour is refused and counted. Waiting packets are limited per neighbour (the oldest is dropped, RFC 4861 7.2.2)
-// and in all (the new one is dropped).
+// Full table: the stale or failed entry that has been so for longest makes room. If every entry is in use, the new
+// neighbour is refused and counted, unless the owner gives up the one that has been resolved for longest in vain.
+// Waiting packets are limited per neighbour (the oldest is dropped, RFC 4861 7.2.2) and in all (the new one is
+// dropped).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -18,13 +20,14 @@
 
 namespace millrace::neigh {
 
-#define MILLRACE_NEIGH_COUNTERS(X)                                                                       \
-  X(kCreated, "neigh.created", "neighbour entries made")                                                 \
-  X(kEvicted, "neigh.evicted", "unused entries that made room for new ones")                             \
-  X(kTableFull, "neigh.table_full", "neighbours refused because every entry was in use")                 \
-  X(kFailed, "neigh.failed", "neighbours that did not answer")                                           \
-  X(kQueued, "neigh.queued", "packets that waited for a link-layer address")                             \
-  X(kDropOldest, "neigh.drop.queue_full", "waiting packets pushed out by newer ones to the neighbour")   \
+#define MILLRACE_NEIGH_COUNTERS(X)                                                                     \
+  X(kCreated, "neigh.created", "neighbour entries made")                                               \
+  X(kEvicted, "neigh.evicted", "unused entries that made room for new ones")                           \
+  X(kGivenUp, "neigh.given_up", "neighbours without an answer yet that made room for new ones")        \
+  X(kTableFull, "neigh.table_full", "neighbours refused because every entry was in use")               \
+  X(kFailed, "neigh.failed", "neighbours that did not answer")                                         \
+  X(kQueued, "neigh.queued", "packets that waited for a link-layer address")                           \
+  X(kDropOldest, "neigh.drop.queue_full", "waiting packets pushed out by newer ones to the neighbour") \
   X(kDropTotal, "neigh.drop.all_queues_full", "packets dropped because too many waited in all")
 MILLRACE_COUNTERS(Counter, kCounterInfo, MILLRACE_NEIGH_COUNTERS)
 
@@ -51,9 +54,10 @@ struct Entry {
   uint32_t pending = 0;     ///< packets waiting
   uint32_t first = 0;       ///< oldest waiting packet, as an index into the table's nodes
   uint32_t last = 0;
-  uint32_t idle_next = 0;   ///< list of entries that may be evicted; while free, the free list
-  uint32_t idle_prev = 0;
-  bool idle = false;
+  uint32_t next = 0;  ///< in `list`; while free, in the free list
+  uint32_t prev = 0;
+  enum class List : uint8_t { kIdle, kUnresolved, kNone };
+  List list = List::kNone;
   State told = State::kIncomplete;  ///< the owner's: what other workers were told of it
   MacAddr told_mac{};
   base::TimerNode timer{};
@@ -69,6 +73,23 @@ class Table {
   [[nodiscard]] EntryId find(IfIndex interface, const IpAddr& addr) const;
   /// The entry, made if there is none; an invalid id if the table is full.
   [[nodiscard]] EntryId obtain(IfIndex interface, const IpAddr& addr);
+  /// Whether obtain() would refuse a new neighbour.
+  [[nodiscard]] bool is_full() const {
+    const uint32_t idle = lists_[0].first;
+    return free_entries_ == 0 && (idle == 0 || entries_[idle].pending != 0);
+  }
+  /// The entry that has been resolved for longest without an answer; an invalid id if there is none.
+  [[nodiscard]] EntryId oldest_unresolved() const {
+    const uint32_t index = lists_[1].first;
+    return index == 0 ? EntryId{} : EntryId{index, entries_[index].gen};
+  }
+  /// remove(), counted.
+  void give_up(EntryId id) {
+    counters_.add(Counter::kGivenUp);
+    remove(id);
+  }
+  /// Of IPv6 neighbours on the interface from now on, as routers ask for (RFC 4861 6.3.4).
+  void set_timing_v6(IfIndex interface, const Timing& timing);
   /// nullptr if the id is stale.
   [[nodiscard]] Entry* get(EntryId id);
   [[nodiscard]] const Entry* get(EntryId id) const;
@@ -97,7 +118,7 @@ class Table {
   void advance(Instant now, Act&& act) {
     wheel_.advance(now, [&](uint32_t index) {
       const EntryId id{index, entries_[index].gen};
-      const Step step = entries_[index].reach.tick(now, timing_);
+      const Step step = entries_[index].reach.tick(now, timing_of(entries_[index]));
       if (step.failed) counters_.add(Counter::kFailed);
       settle(index);
       act(id, step);
@@ -130,22 +151,29 @@ class Table {
   };
 
   Entry& entry(EntryId id);
-  Duration reachable_time();
+  [[nodiscard]] const Timing& timing_of(const Entry& e) const {
+    const auto at = static_cast<size_t>(e.interface);
+    return e.addr.is_v6() && at < timing_v6_.size() ? timing_v6_[at] : timing_;
+  }
+  Duration reachable_time(const Entry& e);
   void settle(uint32_t index);
-  void make_idle(uint32_t index);
-  void make_busy(uint32_t index);
+  void enlist(uint32_t index, Entry::List list);
   pkt::Packet* pop(Entry& e);
 
   Limits limits_;
   Timing timing_;
+  std::vector<Timing> timing_v6_;  // by interface; what is not there has timing_
   base::Rng rng_;
   AddrIndex index_;
   std::vector<Entry> entries_;       // [0] is none
   std::vector<PendingNode> nodes_;   // [0] is none
   uint32_t free_entries_ = 0;
   uint32_t free_nodes_ = 0;
-  uint32_t idle_first_ = 0;          // idle for longest
-  uint32_t idle_last_ = 0;
+  struct List {
+    uint32_t first = 0;  // there for longest
+    uint32_t last = 0;
+  };
+  std::array<List, 2> lists_{};  // by Entry::List: may be evicted; being resolved
   uint32_t pending_ = 0;
   base::TimerWheel<Resolver> wheel_;
   base::Counters<Counter> counters_;

@@ -216,17 +216,35 @@ TEST_F(ArpTest, ConfirmationOfAnUnknownHopIsHarmless) {
   EXPECT_EQ(state(), "none");
 }
 
-TEST_F(ArpTest, FullTableOfUsedNeighboursRefusesNewOnes) {
+// RFC 6583 2: a scan of the prefix does not shut newcomers out.
+TEST_F(ArpTest, FullTableGivesUpTheNeighbourThatIsResolvedForLongest) {
   Config config;
   config.max_neighbours = 2;
   make(config);
   for (int i = 10; i < 12; ++i) send_tcp(IpAddr::v4(192, 0, 2, static_cast<uint8_t>(i)));
   send_tcp(peer4_);
+  EXPECT_EQ(count("neigh.given_up"), 1U);
+  EXPECT_EQ(count("ip.drop.neighbour_table_full"), 1U) << "what waited for it";
+  EXPECT_EQ(ip_->neighbours().size(), 2U);
+  (void)sent();
+  hear(reply(kPeerMac));
+  EXPECT_EQ(to(sent_one()), kPeerMac);
+  advance(seconds(1)), advance(seconds(1)), advance(seconds(1));
+  send_tcp(addr("192.0.2.12"));
+  EXPECT_EQ(count("neigh.evicted"), 1U) << "one that failed goes first";
+  EXPECT_EQ(count("neigh.given_up"), 1U);
+}
+
+TEST_F(ArpTest, FullTableOfUsedNeighboursRefusesNewOnes) {
+  Config config;
+  config.max_neighbours = 2;
+  make(config);
+  for (int i = 10; i < 12; ++i) {
+    ASSERT_TRUE(ip_->add_neighbour(if_, IpAddr::v4(192, 0, 2, static_cast<uint8_t>(i)), kOtherMac));
+  }
+  send_tcp(peer4_);
   EXPECT_EQ(count("neigh.table_full"), 1U);
   EXPECT_EQ(count("ip.drop.neighbour_table_full"), 1U);
-  advance(seconds(1)), advance(seconds(1)), advance(seconds(1));
-  send_tcp(peer4_);
-  EXPECT_EQ(count("neigh.evicted"), 1U) << "the two that failed make room";
 }
 
 TEST_F(ArpTest, HopNumbersAreRecycledWhenTheTableIsFull) {

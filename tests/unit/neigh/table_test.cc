@@ -73,6 +73,35 @@ TEST_F(TableTest, StaleEntryInUseIsNotEvicted) {
   EXPECT_FALSE(table_.obtain(kIf, host(5)).valid());
 }
 
+TEST_F(TableTest, LongestUnresolvedEntryCanBeGivenUp) {
+  for (uint32_t n = 1; n <= 4; ++n) table_.use(table_.obtain(kIf, host(n)), now_);
+  EXPECT_TRUE(table_.is_full());
+  EXPECT_EQ(table_.oldest_unresolved(), table_.find(kIf, host(1)));
+  table_.hear_advert(table_.find(kIf, host(1)), {kMac, true, true, false}, now_);
+  EXPECT_EQ(table_.oldest_unresolved(), table_.find(kIf, host(2))) << "whoever answered stays";
+  table_.give_up(table_.oldest_unresolved());
+  EXPECT_FALSE(table_.is_full());
+  EXPECT_TRUE(table_.obtain(kIf, host(5)).valid());
+  EXPECT_FALSE(table_.find(kIf, host(2)).valid());
+  EXPECT_EQ(table_.counters().get(Counter::kGivenUp), 1U);
+  EXPECT_EQ(table_.counters().get(Counter::kTableFull), 0U);
+}
+
+TEST_F(TableTest, TimesOfOneInterfaceAndOfIpv6Only) {
+  Timing fast;
+  fast.retransmit = milliseconds(100);
+  table_.set_timing_v6(kIf, fast);
+  const IpAddr six({0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+  const auto waits = [&](IfIndex interface, const IpAddr& addr) {
+    const EntryId id = table_.obtain(interface, addr);
+    table_.use(id, now_);
+    return table_.get(id)->reach.deadline() - now_;
+  };
+  EXPECT_EQ(waits(kIf, six), milliseconds(100));
+  EXPECT_EQ(waits(kIf, host(1)), seconds(1));
+  EXPECT_EQ(waits(IfIndex{2}, six), seconds(1));
+}
+
 TEST_F(TableTest, FullTableOfUsedEntriesRefusesAndCounts) {
   for (uint32_t n = 1; n <= 4; ++n) (void)reachable(n);
   EXPECT_FALSE(table_.obtain(kIf, host(5)).valid());
