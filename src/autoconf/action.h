@@ -18,10 +18,10 @@ struct Action {
     kDropAddress,  ///< the address `prefix.addr` is gone
     kRoute,        ///< to `prefix` through `gateway` (unspecified: on link) with `metric`
     kDropRoute,
-    kMtu,          ///< `value` bytes for the family of whoever asks; 0: the link's own again
-    kHopLimit,     ///< `value`
-    kReachable,    ///< `value` ms, base of the reachable time
-    kRetransmit,   ///< `value` ms between solicitations
+    kMtu,         ///< `value` bytes for the family of whoever asks; 0: the link's own again
+    kHopLimit,    ///< `value`; here and below 0: the stack's own again
+    kReachable,   ///< `value` ms, base of the reachable time
+    kRetransmit,  ///< `value` ms between solicitations
   };
   Kind kind = Kind::kSolicit;
   Prefix prefix{};

@@ -74,6 +74,12 @@ void Routers::stop(Actions& out) {
   formed_.clear();
   resolvers_.clear();
   names_.clear();
+  if (hop_limit_ != 0) say(out, Kind::kHopLimit);
+  if (reachable_ms_ != 0) say(out, Kind::kReachable);
+  if (retransmit_ms_ != 0) say(out, Kind::kRetransmit);
+  if (mtu_ != 0) say(out, Kind::kMtu);
+  hop_limit_ = 0;
+  reachable_ms_ = retransmit_ms_ = mtu_ = 0;
   choose(out);
 }
 

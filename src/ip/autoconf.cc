@@ -105,10 +105,49 @@ void Ip::State::perform(Netif& nif, Origin who, const Actions& actions, Instant 
         bump_epoch();
         break;
       case Kind::kHopLimit:
+        set_hop_limit(nif, action.value != 0 ? static_cast<uint8_t>(action.value) : kDefaultTtl);
+        publish_tables();
+        break;
       case Kind::kReachable:
-      case Kind::kRetransmit: break;  // kept by Routers and shown; the stack keeps its own times
+        nif.nd_timing.reachable_base = action.value != 0 ? milliseconds(action.value) : neigh::Timing{}.reachable_base;
+        neighbours.set_timing_v6(nif.index, nif.nd_timing);
+        break;
+      case Kind::kRetransmit:
+        nif.nd_timing.retransmit = action.value != 0 ? milliseconds(action.value) : neigh::Timing{}.retransmit;
+        neighbours.set_timing_v6(nif.index, nif.nd_timing);
+        break;
     }
   }
+}
+
+void Ip::State::set_hop_limit(Netif& nif, uint8_t hops) {
+  nif.config.limits.hop_limit = hops;
+  ip.limits_[static_cast<size_t>(nif.index)].hop_limit = hops;
+}
+
+std::vector<Ip::LearnedInfo> Ip::learned() const {
+  std::vector<LearnedInfo> out;
+  for (const Netif& nif : state_->netifs) {
+    const auto add = [&](const char* what, std::string value, Instant until = kNever) {
+      out.push_back({nif.index, what, std::move(value), until});
+    };
+    if (nif.routers) {
+      const autoconf::Routers& r = *nif.routers;
+      for (const auto& router : r.routers()) add("router", router.addr.to_string(), router.until);
+      for (const auto& prefix : r.on_link()) add("prefix", prefix.prefix.to_string(), prefix.until);
+      for (const auto& resolver : r.resolvers()) add("resolver", resolver.addr.to_string(), resolver.until);
+      for (const auto& name : r.search_names()) add("search", name.name, name.until);
+      if (!r.routers().empty()) {
+        add("hop limit", std::to_string(nif.config.limits.hop_limit));
+        add("reachable", std::to_string(nif.nd_timing.reachable_base.ns() / 1'000'000) + " ms");
+        add("retransmit", std::to_string(nif.nd_timing.retransmit.ns() / 1'000'000) + " ms");
+      }
+      if (nif.learned_mtu[1] != 0) add("mtu", std::to_string(nif.learned_mtu[1]));
+    }
+    if (!nif.dhcp) continue;
+    for (const IpAddr& resolver : nif.dhcp->resolvers()) add("resolver", resolver.to_string());
+  }
+  return out;
 }
 
 void Ip::State::set_leased(Netif& nif, Origin who, const Action& action, Instant now) {

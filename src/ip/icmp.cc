@@ -80,7 +80,7 @@ void Ip::State::answer_echo(Arrival& a, std::byte reply_type, uint8_t protocol, 
   forget_receive_flags(*packet);
   counters.add(IpCounter::kIcmpEchoOut);
   counters.add(IpCounter::kConsumed);
-  (void)send({way->source, a.source, protocol, kDefaultTtl, a.traffic_class, *way, true}, packet, a.now);
+  (void)send({way->source, a.source, protocol, 0, a.traffic_class, *way, true}, packet, a.now);
 }
 
 pkt::Packet* Ip::State::quote(const Arrival& about, uint32_t limit) {
@@ -97,7 +97,7 @@ void Ip::State::send_from(const IpAddr& source, const Arrival& about, uint8_t pr
   const auto way = route(about.source, source, 0);
   if (!way) return drop_out(packet, IpCounter::kOutNoRoute);
   counters.add(IpCounter::kIcmpErrorsOut);
-  (void)send({source, about.source, protocol, kDefaultTtl, 0, *way}, packet, about.now);
+  (void)send({source, about.source, protocol, 0, 0, *way}, packet, about.now);
 }
 
 }  // namespace millrace::ip

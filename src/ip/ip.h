@@ -212,12 +212,17 @@ class Ip {
     return limits_[static_cast<size_t>(interface)];
   }
 
+  /// TTL or hop limit of datagrams for which nobody asks another one: 64, or what IPv6 routers say.
+  [[nodiscard]] uint8_t default_hop_limit(IfIndex interface, bool v4) const {
+    return v4 ? uint8_t{64} : limits(interface).hop_limit;
+  }
+
   /// What send() needs beside the route.
   struct SendArgs {
     IpAddr source;
     IpAddr destination;
     uint8_t protocol = 0;
-    uint8_t ttl = 64;
+    uint8_t ttl = 0;  ///< 0: default_hop_limit()
     uint8_t traffic_class = 0;
     Route route;
     /// A datagram that is larger than the path takes goes out in fragments. Otherwise it is not sent, and IPv4 routers
@@ -281,6 +286,15 @@ class Ip {
   [[nodiscard]] std::vector<AddressInfo> addresses() const;
   /// Another after each change of addresses().
   [[nodiscard]] uint32_t addresses_version() const;
+  /// What routers and DHCP servers told: "router", "prefix", "resolver", "search", "hop limit", "reachable",
+  /// "retransmit", "mtu".
+  struct LearnedInfo {
+    IfIndex interface;
+    std::string what;
+    std::string value;
+    Instant until = kNever;
+  };
+  [[nodiscard]] std::vector<LearnedInfo> learned() const;
   struct CounterLine {
     base::CounterInfo info;
     uint64_t value;

@@ -69,7 +69,7 @@ uint16_t Ip::State::learn_mtu(const IpAddr& destination, uint16_t mtu, Instant n
   return pmtu.find(destination).mtu;
 }
 
-Result<void> Ip::State::send(const SendArgs& args, pkt::Packet* packet, Instant now) {
+Result<void> Ip::State::send(SendArgs args, pkt::Packet* packet, Instant now) {
   const auto refuse = [&](IpCounter why, Error error) {
     drop_out(packet, why);
     return fail(error);
@@ -81,6 +81,7 @@ Result<void> Ip::State::send(const SendArgs& args, pkt::Packet* packet, Instant 
   const uint32_t payload = packet->total;
   const bool segmented = (packet->flags & pkt::kTxTcpSeg) != 0;
   const bool v4 = args.source.is_v4();
+  if (args.ttl == 0) args.ttl = ip.default_hop_limit(nif->index, v4);
   if (payload + (v4 ? header : 0U) > 0xffff) return refuse(IpCounter::kOutTooBig, Error::kTooBig);
   const Pmtu::Found path = pmtu.find(args.destination);
   const uint16_t mtu = std::min(limits.mtu, path.mtu);

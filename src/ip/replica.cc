@@ -73,6 +73,9 @@ void Ip::State::fill_series(Feed& feed) {
     TableMessage& m = add(Kind::kLink);
     m.interface = nif.index;
     m.up = nif.up;
+    m.hop_limit = nif.config.limits.hop_limit;
+    m.mtu = nif.learned_mtu[0];
+    m.mtu6 = nif.learned_mtu[1];
   }
   for (const Address& a : addresses.all()) add(Kind::kAddress).address = a;
   for (const route::Tables::Line& line : routes.list()) add(Kind::kRoute).route = line;
@@ -211,7 +214,11 @@ void Ip::State::adopt_tables(Instant) {
   route::Tables new_routes(config.max_routes);
   for (const TableMessage& m : following->coming) {
     if (m.kind == Kind::kLink) {
-      if (Netif* nif = find(m.interface); nif != nullptr && nif->up != m.up) switch_link(*nif, m.up);
+      Netif* nif = find(m.interface);
+      if (nif == nullptr) continue;
+      if (nif->up != m.up) switch_link(*nif, m.up);
+      set_hop_limit(*nif, m.hop_limit);
+      nif->learned_mtu = {m.mtu, m.mtu6};
     } else if (m.kind == Kind::kAddress) {
       new_addresses.add(m.address.interface, m.address.prefix);
       new_addresses.mark(m.address.prefix.addr, m.address.deprecated, m.address.optimistic);

@@ -23,7 +23,7 @@ struct TableMessage {
   enum class Kind : uint8_t {
     // From the control worker.
     kBegin,      ///< links, addresses and routes follow, all of them
-    kLink,       ///< `interface`, `up`
+    kLink,       ///< `interface`, `up`, `hop_limit`, `mtu` and `mtu6` (learned)
     kAddress,    ///< `address`
     kRoute,      ///< `route`
     kEnd,        ///< what came since kBegin is in force
@@ -38,7 +38,9 @@ struct TableMessage {
   neigh::State state = neigh::State::kFailed;
   bool up = false;
   bool locked = false;  ///< see Pmtu::Found
+  uint8_t hop_limit = 64;
   uint16_t mtu = 0;
+  uint16_t mtu6 = 0;
   IfIndex interface = IfIndex::kNone;
   MacAddr mac{};
   IpAddr addr{};

@@ -53,6 +53,7 @@ struct Netif {
   std::array<std::unique_ptr<mcast::GroupHost>, 2> group_hosts{};  ///< IPv4, IPv6
   std::vector<IpAddr> reported{};                 ///< groups that IGMP and MLD tell of
   std::array<uint16_t, 2> learned_mtu{};          ///< IPv4, IPv6: said by DHCP, by a router; 0 = nothing
+  neigh::Timing nd_timing{};                      ///< of IPv6 neighbours, as routers say
   [[nodiscard]] uint16_t mtu(bool v4) const {
     const uint16_t learned = learned_mtu[v4 ? 0 : 1];
     return learned != 0 && learned < config.limits.mtu ? learned : config.limits.mtu;
@@ -195,6 +196,7 @@ struct Ip::State {
   void advance_autoconf(Instant now);
   [[nodiscard]] Instant autoconf_deadline() const;
   void perform(Netif& nif, autoconf::Origin who, const autoconf::Actions& actions, Instant now);
+  void set_hop_limit(Netif& nif, uint8_t hops);
   void set_leased(Netif& nif, autoconf::Origin who, const autoconf::Action& action, Instant now);
   void drop_route(const Netif& nif, const Prefix& prefix, const IpAddr& gateway);
   void address_settled(const autoconf::BookEntry& entry, bool lost, Instant now);
@@ -232,11 +234,11 @@ struct Ip::State {
   void sync_hop(const neigh::Entry& entry, Instant now);
   void fill_frame_header(std::byte* header, const Netif& nif, const IpAddr& next, const MacAddr& mac) const;
   void forget_neighbours(IfIndex interface, bool static_too);
+  neigh::EntryId obtain_neighbour(IfIndex interface, const IpAddr& addr);
 
   // replica.cc
   void publish(neigh::Entry& entry);
   void publish_gone(IfIndex interface, const IpAddr& addr);
-  neigh::EntryId obtain_neighbour(IfIndex interface, const IpAddr& addr);
   void publish_tables();
   void publish_mtu(const IpAddr& destination);
   size_t tell_mtus(NeighbourSet& set, std::span<TableMessage> out);
@@ -276,7 +278,7 @@ struct Ip::State {
   Result<void> send_fragments(const SendArgs& args, pkt::Packet* packet, uint32_t mtu, Instant now);
 
   // output.cc
-  Result<void> send(const SendArgs& args, pkt::Packet* packet, Instant now);
+  Result<void> send(SendArgs args, pkt::Packet* packet, Instant now);
   void remember_large(const SendArgs& args, const pkt::Packet& packet);
   /// Lets IPv4 routers fragment the datagram at data() after all.
   void allow_fragmentation(const SendArgs& args, pkt::Packet& packet, bool fill_checksum);

@@ -8,7 +8,7 @@
 
 namespace millrace::link {
 
-/// What a device can do; the core's output obeys.
+/// What a device can do, and what routers say of its link; the core's output obeys.
 struct DeviceLimits {
   uint16_t mtu = 1500;            ///< largest IP datagram of one frame
   uint16_t max_segments = 1;      ///< segments of one frame; 1 = only linear frames
@@ -19,6 +19,7 @@ struct DeviceLimits {
   bool tx_checksum_v6 = false;
   bool tx_ip_checksum = false;    ///< fills the IPv4 header checksum
   uint16_t headroom = 0;          ///< bytes before the Ethernet header that the device itself needs
+  uint8_t hop_limit = 64;         ///< of IPv6 datagrams for which nobody asks another one (RFC 4861 6.3.2)
 };
 
 enum class LinkKind : uint8_t { kEthernet, kLoopback };

@@ -98,6 +98,16 @@ Table addresses(const Observed& observed) {
   return table;
 }
 
+// What routers and DHCP servers told; `seconds` is how long it stands, -1 for ever.
+Table learned(const Observed& observed) {
+  Table table({"interface", "what", "value", "seconds"});
+  for (const auto& l : observed.worker.learned()) {
+    const int64_t left = l.until == kNever ? -1 : (l.until - observed.now).ns() / 1'000'000'000;
+    table.add({interface_name(observed, l.interface), l.what, l.value, left});
+  }
+  return table;
+}
+
 Table sockets(const Observed& observed, bool internals) {
   std::vector<std::string> columns{"proto", "recv-q", "send-q", "local", "remote", "state", "id"};
   if (internals) {
@@ -250,7 +260,8 @@ Table settings(const Observed& observed, std::string_view prefix) {
 
 constexpr const char* kHelp =
     "questions: sockets [internals], counters [all], stages, trace [CONNECTION | kept], neighbours, groups, routes, "
-    "route-to ADDRESS [TABLE], addresses, interfaces, settings [PREFIX]; commands: link, address, route, neighbour, "
+    "route-to ADDRESS [TABLE], addresses, learned, interfaces, settings [PREFIX]; commands: link, address, route, "
+    "neighbour, "
     "set; append json for JSON";
 
 Outcome<Table> route_to(const Observed& observed, std::string_view address, std::string_view table_id) {
@@ -305,6 +316,7 @@ std::string answer(std::string_view text, const Observed& observed) {
     return table ? show(*table) : error_text(table.error(), json);
   }
   if (subject == "addresses") return show(addresses(observed));
+  if (subject == "learned") return show(learned(observed));
   if (subject == "interfaces") return show(interfaces(observed));
   if (subject == "settings") return show(settings(observed, argument));
   if (subject == "help") return fmt::format("{}\n", kHelp);

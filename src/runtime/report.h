@@ -42,9 +42,9 @@ struct Observed {
 };
 
 /// Answers "sockets [internals]", "counters [all]", "stages", "trace [CONNECTION | kept]", "neighbours", "groups",
-/// "routes", "route-to ADDRESS [TABLE]", "addresses", "interfaces", "settings [PREFIX]" or "help", and carries out the
-/// commands of command.h; each optionally followed by "json". What cannot be done or is not understood begins with
-/// "error: ", in JSON an object with the key "error".
+/// "routes", "route-to ADDRESS [TABLE]", "addresses", "learned", "interfaces", "settings [PREFIX]" or "help", and
+/// carries out the commands of command.h; each optionally followed by "json". What cannot be done or is not understood
+/// begins with "error: ", in JSON an object with the key "error".
 [[nodiscard]] std::string answer(std::string_view question, const Observed& observed);
 
 /// One line for --stats: rates since `before`, over `elapsed`.

@@ -175,6 +175,7 @@ std::vector<CounterValue> Worker::counters() const { return impl_->counters(); }
 std::vector<ip::Ip::NeighbourInfo> Worker::neighbours() const { return impl_->ip.neighbours(); }
 std::vector<ip::Ip::RouteInfo> Worker::routes() const { return impl_->ip.routes(); }
 std::vector<ip::Ip::GroupInfo> Worker::groups() const { return impl_->ip.groups(); }
+std::vector<ip::Ip::LearnedInfo> Worker::learned() const { return impl_->ip.learned(); }
 std::vector<ip::Ip::AddressInfo> Worker::addresses() const { return impl_->ip.addresses(); }
 std::optional<ip::Ip::RouteInfo> Worker::find_route(const IpAddr& destination, uint32_t table) const {
   return impl_->ip.find_route(destination, table);

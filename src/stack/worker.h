@@ -129,6 +129,7 @@ class Worker {
   /// Groups that sockets of this worker have joined.
   [[nodiscard]] std::vector<ip::Ip::GroupInfo> groups() const;
   [[nodiscard]] std::vector<ip::Ip::AddressInfo> addresses() const;
+  [[nodiscard]] std::vector<ip::Ip::LearnedInfo> learned() const;
   /// The route that a packet to `destination` would take, if any.
   [[nodiscard]] std::optional<ip::Ip::RouteInfo> find_route(const IpAddr& destination, uint32_t table) const;
   [[nodiscard]] bool is_up(IfIndex interface) const;

@@ -219,7 +219,8 @@ void Tcp::finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint
   const bool ip_by_device = v4 && by_device && limits.tx_ip_checksum;
   if (ip_by_device) p->flags |= pkt::kTxIpChecksum;
   std::byte* at = p->push(ip_bytes);
-  ip::write_ip_header(at, local, remote, wire::kProtocolTcp, header + length, kHopLimit, 0, !ip_by_device);
+  ip::write_ip_header(at, local, remote, wire::kProtocolTcp, header + length, v4 ? kHopLimit : limits.hop_limit, 0,
+                      !ip_by_device);
 }
 
 // Hands a segment to the next hop; it becomes a frame now, or when the neighbour answers.

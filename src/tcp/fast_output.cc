@@ -78,7 +78,8 @@ void Tcp::write_headers(Conn& c, pkt::Packet* p, std::byte* at, uint32_t ip_byte
   const link::DeviceLimits& limits = ip_.limits(ip_.hop_interface(c.hop));
   const bool by_device = v4 ? limits.tx_checksum_v4 : limits.tx_checksum_v6;
   const bool ip_by_device = by_device && v4 && limits.tx_ip_checksum;
-  ip::write_ip_header(at, c.local, c.remote, wire::kProtocolTcp, tcp_bytes + length, kHopLimit, 0, !ip_by_device);
+  ip::write_ip_header(at, c.local, c.remote, wire::kProtocolTcp, tcp_bytes + length, v4 ? kHopLimit : limits.hop_limit,
+                      0, !ip_by_device);
   std::byte* tcp = at + ip_bytes;
   wire::store_be16(tcp, c.local_port);
   wire::store_be16(tcp + 2, c.remote_port);

@@ -149,6 +149,7 @@ Result<void> Udp::prepare_group(Dgram& d, const Message& m, Outgoing& out) {
   if (!route) return fail(route.error());
   out.way = {route->hop, route->interface, route->mtu, route->source};
   if (multicast && m.hop_limit == 0) out.ttl = d.multicast_hop_limit;
+  if (!multicast && out.ttl == 0) out.ttl = ip_.default_hop_limit(route->interface, true);
   out.looped = (d.flags & kLoop) != 0 && multicast && ip_.is_member(route->interface, out.destination);
   return {};
 }

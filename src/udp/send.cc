@@ -49,6 +49,7 @@ Result<void> Udp::prepare(Dgram& d, const Message& m, Outgoing& out) {
       d.epoch = ip_.epoch();
     }
     out.way = {d.hop, d.interface, d.mtu, d.route_source};
+    if (out.ttl == 0) out.ttl = ip_.default_hop_limit(d.interface, d.remote.is_v4());
     return {};
   }
   if (m.remote.addr.is_unspecified()) return fail(Error::kInvalid);
@@ -66,6 +67,7 @@ Result<void> Udp::prepare(Dgram& d, const Message& m, Outgoing& out) {
     return fail(way.error());
   }
   out.way = *way;
+  if (out.ttl == 0) out.ttl = ip_.default_hop_limit(way->interface, v4);
   return {};
 }
 
@@ -319,8 +321,10 @@ bool Udp::send_in_place(Dgram& d, const Message& m, Batch& batch, Instant now) {
   p->len = static_cast<uint16_t>(bytes);
   p->total = bytes;
   p->flags = 0;
-  emit(d, c.way, to, m.remote.port, m.hop_limit != 0 ? m.hop_limit : d.hop_limit,
-       m.traffic_class != 0 ? m.traffic_class : d.traffic_class, *batch.limits, p, now);
+  uint8_t ttl = m.hop_limit != 0 ? m.hop_limit : d.hop_limit;
+  if (ttl == 0) ttl = ip_.default_hop_limit(c.way.interface, to.is_v4());
+  emit(d, c.way, to, m.remote.port, ttl, m.traffic_class != 0 ? m.traffic_class : d.traffic_class, *batch.limits, p,
+       now);
   return true;
 }
 

@@ -78,7 +78,7 @@ struct alignas(64) Dgram {
   uint16_t mtu = 0;
   IfIndex interface = IfIndex::kNone;
   IfIndex multicast_interface = IfIndex::kNone;
-  uint8_t hop_limit = 64;
+  uint8_t hop_limit = 0;  ///< 0: the interface's
   uint8_t traffic_class = 0;
   uint8_t multicast_hop_limit = 1;
   PathMtu path_mtu = PathMtu::kFragment;

@@ -9,7 +9,7 @@ void Udp::apply(Dgram& d, const DatagramOptions& o) {
   d.receive_limit =
       o.receive_buffer != 0 ? std::max(o.receive_buffer, 2'048U) : static_cast<uint32_t>(settings_.receive_buffer);
   d.send_limit = o.send_buffer != 0 ? std::max(o.send_buffer, 2'048U) : static_cast<uint32_t>(settings_.send_buffer);
-  d.hop_limit = o.hop_limit != 0 ? o.hop_limit : uint8_t{64};
+  d.hop_limit = o.hop_limit;
   d.traffic_class = o.traffic_class;
   d.multicast_hop_limit = o.multicast_hop_limit;
   d.multicast_interface = o.multicast_interface;

@@ -63,6 +63,7 @@ def follows_a_router_that_renumbers(w):
 
     def configure(old_preferred, with_new):
         text = ("interface mr0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4;\n"
+                "AdvCurHopLimit 77; AdvReachableTime 20000; AdvRetransTimer 500; RDNSS fd00:aa::53 {};\n"
                 f"prefix {OLD} {{ AdvValidLifetime 7300; AdvPreferredLifetime {old_preferred}; }};\n")
         if with_new:
             text += f"prefix {NEW} {{ AdvValidLifetime 7300; AdvPreferredLifetime 7200; }};\n"
@@ -76,6 +77,10 @@ def follows_a_router_that_renumbers(w):
     expect(fetches(w, old), f"no page from {old}, which was formed from an advertised prefix")
     routes = ask("routes")
     expect("::/0" in routes and "fe80::" in routes, f"no default route through the router in\n{routes}")
+    learned = w.run("millrace", "ndp", "-r").stdout
+    for part in ("fd00:aa::53", "77", "20000 ms", "500 ms"):
+        expect(part in learned, f"no {part} in\n{learned}")
+    expect("ttl=77 " in w.run("ping", "-c1", "-W2", old).stdout, "the router's hop limit is not used")
     configure(0, True)
     radvd.process.send_signal(1)
     w.wait(lambda: in_network(w, NEW, "preferred") and in_network(w, OLD, "deprecated"), 12, radvd)

@@ -12,6 +12,7 @@ struct Arguments {
   std::vector<std::string> set;
   std::string forget;
   bool flush = false;
+  bool routers = false;
   bool all = false;  // accepted for habit's sake: all are shown
 };
 
@@ -27,6 +28,18 @@ int show(const Target& target, bool v6) {
     print_json(chosen);
   } else {
     print_rows(chosen, {"address", "mac", "interface", "state"}, {"Address", "MAC", "Interface", "State"});
+  }
+  return 0;
+}
+
+// What routers advertised and DHCP servers said.
+int show_learned(const Target& target) {
+  const auto rows = ask(target, "learned");
+  if (!rows) return complain(rows.error());
+  if (target.json) {
+    print_json(*rows);
+  } else {
+    print_rows(*rows, {"interface", "what", "value", "seconds"}, {"Interface", "What", "Value", "Seconds left"});
   }
   return 0;
 }
@@ -48,6 +61,7 @@ int flush(const Target& target, bool v6) {
 int run(const Target& target, const Arguments& a, bool v6) {
   if (a.set.size() == 3) return change(target, fmt::format("neighbour add {} {} {}", a.set[2], a.set[0], a.set[1]));
   if (!a.forget.empty()) return change(target, fmt::format("neighbour delete {}", a.forget));
+  if (a.routers) return show_learned(target);
   return a.flush ? flush(target, v6) : show(target, v6);
 }
 
@@ -59,6 +73,7 @@ Command neighbours(CLI::App& cli, Target& target, bool v6) {
   app->add_flag("-a", a->all, "all neighbours (the default)");
   app->add_option("-s", a->set, "ADDRESS MAC INTERFACE: a static neighbour")->expected(3);
   app->add_option("-d", a->forget, "ADDRESS: forget it");
+  if (v6) app->add_flag("-r", a->routers, "what routers and DHCP servers told: routers, prefixes, name servers, times");
   app->add_flag("-c", a->flush, "forget all that were learned");
   add_flags(*app, target);
   return {app, [&target, a, v6] { return run(target, *a, v6); }};

@@ -152,6 +152,39 @@ TEST_F(AutoconfTest, TurningItOffTakesEverythingAway) {
   EXPECT_EQ(route_to(prefix("::/0")), "");
 }
 
+// RFC 4861 6.3.4; RFC 8106 5.1
+TEST_F(AutoconfTest, HopLimitAndTimesOfRoutersAreObeyed) {
+  const auto solicitations = [&] {  // in 450 ms, of a router that does not answer
+    send_tcp(kFar);
+    for (int i = 0; i < 9; ++i) advance(milliseconds(50));
+    size_t n = 0;
+    for (const Frame& f : sent()) n += wire::load_u8(&f[54]) == 135 ? 1 : 0;
+    run(seconds(10));
+    (void)sent();
+    return n;
+  };
+  const auto hops = [&] {
+    const auto route = ip_->route(kFar, {}, 0);
+    EXPECT_TRUE(ip_->send({route->source, kFar, wire::kProtocolTcp, 0, 0, *route}, packet(tcp_header(1, 2, 3)), now_));
+    const auto frames = sent();
+    return frames.size() == 1 ? ip6_of(frames[0]).hop_limit : 0;
+  };
+  hear(Ra());
+  EXPECT_EQ(solicitations(), 1U);
+  hear(Ra(1'800, 0, 77, 10'000, 200).resolvers({"2001:db8::53"}, 600));
+  EXPECT_EQ(solicitations(), 3U);
+  ASSERT_TRUE(ip_->add_neighbour(if_, kRouter, kPeerMac));
+  EXPECT_EQ(hops(), 77);
+  EXPECT_EQ(ip_->default_hop_limit(if_, true), 64) << "routers of IPv6 say nothing about IPv4";
+  hear(Ra(1'800, 0, 0, 0, 0));
+  EXPECT_EQ(hops(), 77) << "zero says nothing";
+  std::string told;
+  for (const auto& l : ip_->learned()) told += l.what + " " + l.value + ", ";
+  EXPECT_EQ(told, "router fe80::77, resolver 2001:db8::53, hop limit 77, reachable 10000 ms, retransmit 200 ms, ");
+  settle({});
+  EXPECT_EQ(ip_->default_hop_limit(if_, false), 64) << "nobody says otherwise any more";
+}
+
 TEST_F(AutoconfTest, SilentRouterGivesWayToAnother) {
   hear(Ra(9'000, 1 << 3), kRouter);
   hear(Ra(9'000), kRouter2);
