@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """millrace-httpd over AF_XDP on one end of a veth cable that stays the kernel's: the same MAC address, the kernel's own
 servers beside the stack's. MILLRACE_E2E_BYTES: size of the long transfers."""
+import contextlib
 import json
 import os
 import random
 import shutil
 import signal
+import socket
 import sys
 import time
 
@@ -64,9 +66,9 @@ def program_of(w):
     return [word for word in w.run("ip", "link", "show", "wire1", ns="stack").stdout.split() if "xdp" in word]
 
 
-def says_it_back(address, count=200):
-    import socket
-    with socket.create_connection((address, 2022), 10) as s:
+def says_it_back(address, count=200, held=None):
+    """On a connection of its own, or on one that has been there before."""
+    with contextlib.nullcontext(held) if held else socket.create_connection((address, 2022), 10) as s:
         s.settimeout(10)
         for i in range(count):
             said = b"%d " % i * 300
@@ -88,16 +90,23 @@ def the_kernels_server_works_before_during_and_after(w):
     cable(w)
     w.server(sys.executable, "-c", ECHO, ns="stack", ready=lambda: w.connects(BESIDE4, 2022))
     the_kernel_serves(w)
+    sessions = {address: socket.create_connection((address, 2022), 10) for address in (BESIDE4, BESIDE6)}
+
+    def sessions_go_on():
+        for address, session in sessions.items():
+            says_it_back(address, 20, session)
     for end in (signal.SIGTERM, signal.SIGKILL):
         server = httpd(w)
         expect(program_of(w), "no XDP program is there while it runs")
         load = w.start("curl", "-s", "-o", "/dev/null", basics.Site().url(world.STACK4, "/bytes/1000000000"))
         the_kernel_serves(w)
+        sessions_go_on()
         expect(w.answers(BESIDE4), "the kernel's end does not answer pings")
         load.stop(signal.SIGKILL)
         server.stop(end)
         w.wait(lambda: not program_of(w), 5)
         the_kernel_serves(w)
+        sessions_go_on()
         left = w.run("bpftool", "prog", "show", "name", "millrace_filter", check=False, ns="stack").stdout
         expect("millrace_filter" not in left, f"left in the kernel after signal {end}:\n{left}")
 
