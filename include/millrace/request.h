@@ -220,6 +220,12 @@ struct RemoveRoute {
   IfIndex interface;
   uint32_t table = 0;
 };
+/// The MTU of an interface: at least 1,280 (RFC 8200 5), at most what its device was opened with, whose buffers are of
+/// that size. kInvalid otherwise. Connections and sockets follow at their next segment.
+struct SetMtu {
+  IfIndex interface;
+  uint16_t mtu = 0;
+};
 struct SetLink {
   IfIndex interface;
   bool up = true;
@@ -258,7 +264,7 @@ using Request =
                  req::SetOptions, req::AddAddress, req::RemoveAddress, req::AddRoute, req::RemoveRoute, req::SetLink,
                  req::AddNeighbour, req::RemoveNeighbour, req::Set, req::SetInterface, req::OpenDatagram,
                  req::ConnectDatagram, req::SendBatch, req::ReceiveBatch, req::ReleaseBatch, req::SetDatagramOptions,
-                 req::Names, req::JoinGroup, req::LeaveGroup, req::SetGroupFilter, req::TakeError>;
+                 req::Names, req::JoinGroup, req::LeaveGroup, req::SetGroupFilter, req::TakeError, req::SetMtu>;
 
 /// What a request answers; the fields that an operation does not mention are empty.
 struct Reply {

@@ -62,6 +62,20 @@ void Ip::State::switch_link(Netif& nif, bool up) {
   while (nif.queue.pop({&frame, 1}) == 1) drop_out(frame, IpCounter::kOutLinkDown);
 }
 
+void Ip::State::use_mtu(Netif& nif, uint16_t mtu) {
+  nif.config.limits.mtu = mtu;
+  ip.limits_[static_cast<size_t>(nif.index)].mtu = mtu;
+}
+
+Result<void> Ip::set_mtu(IfIndex interface, uint16_t mtu) {
+  Netif* nif = state_->find(interface);
+  if (nif == nullptr) return fail(Error::kNotFound);
+  if (mtu < wire::kIpv6MinMtu || mtu > nif->device_mtu) return fail(Error::kInvalid);
+  state_->use_mtu(*nif, mtu);
+  state_->bump_epoch();
+  return {};
+}
+
 Netif* Ip::State::find(IfIndex interface) {
   const size_t i = static_cast<size_t>(interface) - 1;
   return i < netifs.size() ? &netifs[i] : nullptr;
@@ -101,6 +115,7 @@ Result<IfIndex> Ip::add_interface(const link::NetifConfig& config) {
   if (ethernet && config.mac.is_group()) return fail(Error::kInvalid);
   const auto index = static_cast<IfIndex>(s.netifs.size() + 1);
   s.netifs.push_back({config, index, true, link::TxQueue(s.config.transmit_queue)});
+  s.netifs.back().device_mtu = config.limits.mtu;
   limits_.push_back(config.limits);
   s.refresh_topology();
   if (ethernet && !s.following) {

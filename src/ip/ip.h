@@ -106,6 +106,8 @@ class Ip {
   // Operators. Errors: kNotFound (no such interface, address, route), kAlreadyExists, kInvalid, kTooMany.
   Result<IfIndex> add_interface(const link::NetifConfig& config);
   Result<void> set_link(IfIndex interface, bool up, Instant now);
+  /// See req::SetMtu.
+  Result<void> set_mtu(IfIndex interface, uint16_t mtu);
   /// Concerns addresses that are added from now on, and the link-local one, which is tested again.
   Result<void> set_options(IfIndex interface, const InterfaceOptions& options, Instant now);
   Result<void> add_address(IfIndex interface, const Prefix& prefix, Instant now);

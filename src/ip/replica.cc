@@ -74,6 +74,7 @@ void Ip::State::fill_series(Feed& feed) {
     m.interface = nif.index;
     m.up = nif.up;
     m.hop_limit = nif.config.limits.hop_limit;
+    m.link_mtu = nif.config.limits.mtu;
     m.mtu = nif.learned_mtu[0];
     m.mtu6 = nif.learned_mtu[1];
   }
@@ -218,6 +219,7 @@ void Ip::State::adopt_tables(Instant) {
       if (nif == nullptr) continue;
       if (nif->up != m.up) switch_link(*nif, m.up);
       set_hop_limit(*nif, m.hop_limit);
+      use_mtu(*nif, m.link_mtu);
       nif->learned_mtu = {m.mtu, m.mtu6};
     } else if (m.kind == Kind::kAddress) {
       new_addresses.add(m.address.interface, m.address.prefix);

@@ -23,7 +23,7 @@ struct TableMessage {
   enum class Kind : uint8_t {
     // From the control worker.
     kBegin,      ///< links, addresses and routes follow, all of them
-    kLink,       ///< `interface`, `up`, `hop_limit`, `mtu` and `mtu6` (learned)
+    kLink,       ///< `interface`, `up`, `hop_limit`, `link_mtu`, `mtu` and `mtu6` (learned)
     kAddress,    ///< `address`
     kRoute,      ///< `route`
     kEnd,        ///< what came since kBegin is in force
@@ -41,6 +41,7 @@ struct TableMessage {
   uint8_t hop_limit = 64;
   uint16_t mtu = 0;
   uint16_t mtu6 = 0;
+  uint16_t link_mtu = 0;
   IfIndex interface = IfIndex::kNone;
   MacAddr mac{};
   IpAddr addr{};

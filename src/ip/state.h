@@ -52,6 +52,7 @@ struct Netif {
   bool reports_groups = false;                    ///< once it has been given options
   std::array<std::unique_ptr<mcast::GroupHost>, 2> group_hosts{};  ///< IPv4, IPv6
   std::vector<IpAddr> reported{};                 ///< groups that IGMP and MLD tell of
+  uint16_t device_mtu = 0;                        ///< at most config.limits.mtu may be that
   std::array<uint16_t, 2> learned_mtu{};          ///< IPv4, IPv6: said by DHCP, by a router; 0 = nothing
   neigh::Timing nd_timing{};                      ///< of IPv6 neighbours, as routers say
   [[nodiscard]] uint16_t mtu(bool v4) const {
@@ -196,6 +197,7 @@ struct Ip::State {
   void advance_autoconf(Instant now);
   [[nodiscard]] Instant autoconf_deadline() const;
   void perform(Netif& nif, autoconf::Origin who, const autoconf::Actions& actions, Instant now);
+  void use_mtu(Netif& nif, uint16_t mtu);
   void set_hop_limit(Netif& nif, uint8_t hops);
   void set_leased(Netif& nif, autoconf::Origin who, const autoconf::Action& action, Instant now);
   void drop_route(const Netif& nif, const Prefix& prefix, const IpAddr& gateway);

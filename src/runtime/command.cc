@@ -23,6 +23,7 @@ class Command {
 
  private:
   Said link();
+  Said mtu();
   Said address();
   Said route();
   Said neighbour();
@@ -86,6 +87,23 @@ Said Command::link() {
   if (!index) return tl::unexpected<Failure>(index.error());
   return ask(req::SetLink{*index, state == "up"}, fmt::format("{} is {}", name, state),
              fmt::format("cannot set {} {}", name, state));
+}
+
+Said Command::mtu() {
+  const std::string_view name = next();
+  const auto bytes = number(next());
+  const auto index = interface(name);
+  if (!index) return tl::unexpected<Failure>(index.error());
+  for (const ObservedPort& port : observed_.ports) {
+    if (port.interface != *index || port.device == nullptr) continue;
+    const int64_t most = port.device->limits().mtu;
+    if (bytes && *bytes >= 1'280 && *bytes <= most) break;
+    return wrong(fmt::format("the MTU of {} may be 1280 to {}", name, most),
+                 "the device was opened for that; more needs another mtu in the configuration and a new start");
+  }
+  return ask(req::SetMtu{*index, static_cast<uint16_t>(bytes.value_or(0))},
+             fmt::format("{} has an MTU of {}", name, bytes.value_or(0)),
+             fmt::format("cannot set the MTU of {}", name));
 }
 
 Said Command::address() {
@@ -265,6 +283,7 @@ Said Command::set() {
 Said Command::run() {
   const std::string_view what = next();
   if (what == "link") return link();
+  if (what == "mtu") return mtu();
   if (what == "address") return address();
   if (what == "route") return route();
   if (what == "neighbour") return neighbour();
@@ -281,7 +300,7 @@ bool may_change(const conf::Setting& setting) {
 
 bool is_command(Words words) {
   if (words.empty()) return false;
-  for (const std::string_view verb : {"link", "address", "route", "neighbour", "set"}) {
+  for (const std::string_view verb : {"link", "mtu", "address", "route", "neighbour", "set"}) {
     if (words.front() == verb) return true;
   }
   return false;

@@ -260,7 +260,7 @@ Table settings(const Observed& observed, std::string_view prefix) {
 
 constexpr const char* kHelp =
     "questions: sockets [internals], counters [all], stages, trace [CONNECTION | kept], neighbours, groups, routes, "
-    "route-to ADDRESS [TABLE], addresses, learned, interfaces, settings [PREFIX]; commands: link, address, route, "
+    "route-to ADDRESS [TABLE], addresses, learned, interfaces, settings [PREFIX]; commands: link, mtu, address, route, "
     "neighbour, "
     "set; append json for JSON";
 

@@ -172,6 +172,10 @@ struct Encode {
     put(out, r.interface);
     out.u64(r.table);
   }
+  void operator()(const req::SetMtu& r) const {
+    put(out, r.interface);
+    out.u64(r.mtu);
+  }
   void operator()(const req::SetLink& r) const {
     put(out, r.interface);
     out.u8(r.up);
@@ -357,6 +361,10 @@ struct Decode {
     r.prefix = get_prefix(in);
     r.interface = get_if(in);
     r.table = get32(in);
+  }
+  void operator()(req::SetMtu& r) const {
+    r.interface = get_if(in);
+    r.mtu = static_cast<uint16_t>(in.u64());
   }
   void operator()(req::SetLink& r) const {
     r.interface = get_if(in);

@@ -15,8 +15,9 @@ Result<Reply> plain(const Result<void>& r) {
 bool is_about_tables(const Request& r) {
   return std::holds_alternative<req::AddAddress>(r) || std::holds_alternative<req::RemoveAddress>(r) ||
          std::holds_alternative<req::AddRoute>(r) || std::holds_alternative<req::RemoveRoute>(r) ||
-         std::holds_alternative<req::SetLink>(r) || std::holds_alternative<req::AddNeighbour>(r) ||
-         std::holds_alternative<req::RemoveNeighbour>(r) || std::holds_alternative<req::SetInterface>(r);
+         std::holds_alternative<req::SetLink>(r) || std::holds_alternative<req::SetMtu>(r) ||
+         std::holds_alternative<req::AddNeighbour>(r) || std::holds_alternative<req::RemoveNeighbour>(r) ||
+         std::holds_alternative<req::SetInterface>(r);
 }
 
 }  // namespace
@@ -111,6 +112,7 @@ Result<Reply> Impl::operate(const Request& request, Instant now) {
     Result<Reply> operator()(const req::RemoveRoute& r) {
       return plain(impl.ip.remove_route(r.prefix, r.interface, r.table));
     }
+    Result<Reply> operator()(const req::SetMtu& r) { return plain(impl.ip.set_mtu(r.interface, r.mtu)); }
     Result<Reply> operator()(const req::SetLink& r) { return plain(impl.ip.set_link(r.interface, r.up, now)); }
     Result<Reply> operator()(const req::AddNeighbour& r) {
       return plain(impl.ip.add_neighbour(r.interface, r.addr, r.mac));

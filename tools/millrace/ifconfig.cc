@@ -1,4 +1,4 @@
-// millrace ifconfig: interfaces with their addresses and counters; up, down, add and delete.
+// millrace ifconfig: interfaces with their addresses and counters; up, down, MTU, add and delete.
 #include <fmt/format.h>
 
 #include <memory>
@@ -72,13 +72,16 @@ int run(const Target& target, const Arguments& a) {
     int status = 0;
     if (action == "up" || action == "down") {
       status = change(target, fmt::format("link {} {}", a.interface, action));
+    } else if (action == "mtu" && i + 1 < a.actions.size()) {
+      status = change(target, fmt::format("mtu {} {}", a.interface, a.actions[++i]));
     } else if ((action == "add" || action == "delete") && i + 1 < a.actions.size()) {
       status = change(target, fmt::format("address {} {} {}", action, a.interface, a.actions[++i]));
     } else {
-      return complain({fmt::format("'{}' is not understood; expected up, down, add ADDRESS/LENGTH or delete ADDRESS",
-                                   action),
-                       {}},
-                      kBadUsage);
+      return complain(
+          {fmt::format("'{}' is not understood; expected up, down, mtu N, add ADDRESS/LENGTH or delete ADDRESS",
+                       action),
+           {}},
+          kBadUsage);
     }
     if (status != 0) return status;
   }
@@ -91,7 +94,7 @@ Command ifconfig(CLI::App& cli, Target& target) {
   const auto arguments = std::make_shared<Arguments>();
   CLI::App* app = cli.add_subcommand("ifconfig", "interfaces: show, up, down, add and delete addresses");
   app->add_option("interface", arguments->interface, "only this interface");
-  app->add_option("action", arguments->actions, "up, down, add ADDRESS/LENGTH, delete ADDRESS");
+  app->add_option("action", arguments->actions, "up, down, mtu N, add ADDRESS/LENGTH, delete ADDRESS");
   add_flags(*app, target);
   return {app, [&target, arguments] { return run(target, *arguments); }};
 }

@@ -64,6 +64,20 @@ TEST_F(PmtuTest, EchoRepliesFollowThePath) {
   EXPECT_EQ(count("ip.pmtu.learned"), 2U);
 }
 
+// RFC 8200 5 for the least
+TEST_F(PmtuTest, TheMtuOfAnInterfaceChangesWithinWhatItsDeviceTakes) {
+  const auto mtu = [&] { return ip_->route(peer6_, {}, 0)->mtu; };
+  const uint16_t epoch = ip_->epoch();
+  ASSERT_TRUE(ip_->set_mtu(if_, 1'300));
+  EXPECT_EQ(mtu(), 1'300);
+  EXPECT_NE(ip_->epoch(), epoch) << "whoever holds a route looks again";
+  ASSERT_TRUE(ip_->set_mtu(if_, 1'500));
+  EXPECT_EQ(mtu(), 1'500);
+  EXPECT_EQ(ip_->set_mtu(if_, 1'501).error(), Error::kInvalid);
+  EXPECT_EQ(ip_->set_mtu(if_, 1'279).error(), Error::kInvalid);
+  EXPECT_EQ(ip_->set_mtu(IfIndex{9}, 1'300).error(), Error::kNotFound);
+}
+
 TEST_F(PmtuTest, AForgedQuoteIsNotBelieved) {
   ping_and_too_big(false, 1400, 1300, true);
   ping_and_too_big(true, 1400, 1300, true);

@@ -272,6 +272,13 @@ TEST_F(Replica, LostChangesEndInDoubtAndNotInAWrongAddress) {
   EXPECT_EQ(last_, kOtherMac);
 }
 
+TEST_F(Replica, TheMtuOfAnInterfaceReachesAll) {
+  ASSERT_TRUE(control_->ip->set_mtu(control_->interface, 1'300));
+  talk();
+  EXPECT_EQ(replica_->ip->limits(replica_->interface).mtu, 1'300);
+  EXPECT_EQ(replica_->ip->limits(replica_->interface).hop_limit, 64);
+}
+
 TEST_F(Replica, APathMtuLearnedAnywhereIsKnownEverywhere) {
   const IpAddr far = addr("203.0.113.9");
   EXPECT_EQ(replica_->ip->learn_mtu(far, 1'300, now_), 1'300);
