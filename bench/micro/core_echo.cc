@@ -69,6 +69,9 @@ int main(int argc, char** argv) {
       rounds = std::atoi(argv[++i]);
     } else {
       counts.push_back(static_cast<uint32_t>(std::atol(argv[i])));
+      if (counts.back() != 0) continue;
+      fmt::print(stderr, "usage: bench_core_echo [--software-checksums] [--sharded] [--rounds N] CONNECTIONS...\n");
+      return 2;
     }
   }
   if (counts.empty()) counts = {1, 256, 1'000, 10'000, 100'000, 1'000'000};

@@ -8,6 +8,13 @@ namespace {
 
 constexpr size_t kRegionBytes = size_t{2} << 20;
 constexpr size_t kLargestShare = 8;  // one part in so many of the limit, and at least one region
+constexpr int32_t kLentExtra = sizeof(LentBlock) - sizeof(Block);
+
+void move_data(Block& block, int32_t bytes) {
+  block.data += bytes;
+  block.iova += static_cast<uint64_t>(int64_t{bytes});
+  block.capacity -= static_cast<uint32_t>(bytes);
+}
 
 }  // namespace
 
@@ -45,6 +52,16 @@ Block* BlockPool::allocate(uint32_t bytes) {
   return block;
 }
 
+LentBlock* BlockPool::lend(uint32_t bytes) {
+  Block* block = allocate(bytes + kLentExtra);
+  if (block == nullptr) return nullptr;
+  move_data(*block, kLentExtra);
+  block->ext.marks = kBlockLent;
+  auto* lent = static_cast<LentBlock*>(block);
+  lent->told = {};
+  return lent;
+}
+
 bool BlockPool::grow(size_t which) {
   // Memory stays with the class that took it, and only the largest class serves every request: it keeps a share.
   const bool largest = which + 1 == kClassBytes.size();
@@ -66,13 +83,17 @@ void BlockPool::release_trampoline(void*, void* opaque) {
 }
 
 void BlockPool::put_back(Block* block) {
+  if ((block->ext.marks & kBlockLent) != 0) {
+    auto* lent = static_cast<LentBlock*>(block);
+    if ((lent->ext.marks & kBlockTold) != 0) released_.push_back(lent->told);
+    move_data(*block, -kLentExtra);
+  }
   const uint32_t bytes = block->capacity + static_cast<uint32_t>(sizeof(Block));
   const auto which = static_cast<size_t>(
       std::find(kClassBytes.begin(), kClassBytes.end(), bytes) - kClassBytes.begin());
   MR_ASSERT(which < kClassBytes.size());
   --in_use_;
   in_use_bytes_ -= bytes;
-  if ((block->ext.marks & kBlockTold) != 0) released_.push_back({block->cookie, block->owner_index, block->owner_gen});
   block->next = classes_[which].free;
   classes_[which].free = block;
 }

@@ -17,10 +17,11 @@ class BlockPool;
 /// Block::ext.marks
 enum BlockMark : uint16_t {
   kBlockSealed = 1 << 0,  ///< nothing may be appended (lent by a program)
-  kBlockTold = 1 << 1,    ///< somebody is told when it comes back: `cookie` and `owner` hold
+  kBlockTold = 1 << 1,    ///< somebody is told when it comes back
+  kBlockLent = 1 << 2,    ///< a LentBlock
 };
 
-/// The first line is all that sending and freeing touch.
+/// One line, and small data in the line behind it: all that sending and freeing touch.
 struct alignas(64) Block {
   ExtInfo ext;             ///< ext.refs counts this header's users: the send queue and reference segments
   Block* next = nullptr;   ///< for the queue that holds it
@@ -29,18 +30,21 @@ struct alignas(64) Block {
   uint32_t capacity = 0;
   uint32_t len = 0;        ///< bytes filled; only ever grows
   BlockPool* pool = nullptr;
-  uint64_t cookie = 0;     ///< what the program asked to hear when the block comes back (zero-copy send)
+};
+static_assert(sizeof(Block) == 64);
+
+/// Who hears of it when a lent block comes back.
+struct ReleasedBlock {
+  uint64_t cookie = 0;       ///< the program's word for it
   uint32_t owner_index = 0;  ///< handle of the socket that is told
   uint32_t owner_gen = 0;
 };
-static_assert(sizeof(Block) == 128 && offsetof(Block, cookie) == 64);
 
-/// A lent block came back.
-struct ReleasedBlock {
-  uint64_t cookie = 0;
-  uint32_t owner_index = 0;
-  uint32_t owner_gen = 0;
+/// A block that a program fills itself (zero-copy send): its data starts one line later, behind this.
+struct alignas(64) LentBlock : Block {
+  ReleasedBlock told{};  ///< with kBlockTold
 };
+static_assert(sizeof(LentBlock) == 128);
 
 /// Blocks of four sizes, carved from regions of a MemorySource. One worker's; not thread-safe.
 class BlockPool {
@@ -56,6 +60,8 @@ class BlockPool {
   /// A block with one reference and room for `bytes`, or for as much as the largest class holds; nullptr if memory is
   /// exhausted.
   [[nodiscard]] Block* allocate(uint32_t bytes);
+  /// The same for a program to fill. At most max_lent() bytes.
+  [[nodiscard]] LentBlock* lend(uint32_t bytes);
   /// Drops one reference.
   static void unref(Block* block) {
     if (--block->ext.refs == 0) block->ext.release(block->data, block);
@@ -68,6 +74,7 @@ class BlockPool {
   [[nodiscard]] std::vector<ReleasedBlock>& released() { return released_; }
 
   static constexpr uint32_t max_payload() { return kClassBytes.back() - sizeof(Block); }
+  static constexpr uint32_t max_lent() { return kClassBytes.back() - sizeof(LentBlock); }
 
  private:
   static void release_trampoline(void* addr, void* opaque);

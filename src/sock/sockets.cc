@@ -190,15 +190,15 @@ void Sockets::feed() {
   starved_.erase(starved_.begin(), starved_.begin() + static_cast<std::ptrdiff_t>(n));
 }
 
-pkt::Block* Sockets::lent_block(std::byte* buffer) const {
-  auto* block = reinterpret_cast<pkt::Block*>(buffer - sizeof(pkt::Block));
+pkt::LentBlock* Sockets::lent_block(std::byte* buffer) const {
+  auto* block = reinterpret_cast<pkt::LentBlock*>(buffer - sizeof(pkt::LentBlock));
   const auto found = std::find(lent_.begin(), lent_.end(), block);
   return found == lent_.end() ? nullptr : block;
 }
 
 Result<Reply> Sockets::lend(const req::LendBuffer& r) {
-  if (r.bytes == 0 || r.bytes > pkt::BlockPool::max_payload()) return fail(Error::kInvalid);
-  pkt::Block* block = blocks_.allocate(r.bytes);
+  if (r.bytes == 0 || r.bytes > pkt::BlockPool::max_lent()) return fail(Error::kInvalid);
+  pkt::LentBlock* block = blocks_.lend(r.bytes);
   if (block == nullptr) return fail(Error::kNoBuffers);
   lent_.push_back(block);
   Reply reply;
@@ -209,7 +209,7 @@ Result<Reply> Sockets::lend(const req::LendBuffer& r) {
 Result<Reply> Sockets::send_lent(const req::SendLent& r, Instant now) {
   Socket* s = find(r.handle, Kind::kStream);
   if (s == nullptr) return fail(Error::kBadHandle);
-  pkt::Block* block = lent_block(r.buffer);
+  pkt::LentBlock* block = lent_block(r.buffer);
   if (block == nullptr || r.bytes == 0 || r.bytes > block->capacity) return fail(Error::kInvalid);
   if (s->conn == 0) {
     const auto gone = no_connection(*s, true);
@@ -223,16 +223,14 @@ Result<Reply> Sockets::send_lent(const req::SendLent& r, Instant now) {
   }
   lent_.erase(std::find(lent_.begin(), lent_.end(), block));
   block->len = r.bytes;
-  block->cookie = r.cookie;
+  block->told = {r.cookie, r.handle.index, r.handle.gen};
   if (r.cookie != 0) block->ext.marks |= pkt::kBlockTold;
-  block->owner_index = r.handle.index;
-  block->owner_gen = r.handle.gen;
   tcp_->send_block(s->conn, block, false, now);
   return with_bytes(r.bytes);
 }
 
 Result<Reply> Sockets::drop_lent(const req::DropLent& r) {
-  pkt::Block* block = lent_block(r.buffer);
+  pkt::LentBlock* block = lent_block(r.buffer);
   if (block == nullptr) return fail(Error::kInvalid);
   lent_.erase(std::find(lent_.begin(), lent_.end(), block));
   pkt::BlockPool::unref(block);

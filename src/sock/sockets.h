@@ -150,7 +150,7 @@ class Sockets final : public tcp::Owner {
   void consumed(Socket& s, uint32_t bytes, uint32_t charge, Instant now);
   void free_received(Socket& s);
   Result<size_t> no_connection(Socket& s, bool writing);
-  pkt::Block* lent_block(std::byte* buffer) const;
+  pkt::LentBlock* lent_block(std::byte* buffer) const;
 
   base::Slab<Socket> slab_;
   pkt::PacketCache& packets_;
@@ -165,7 +165,7 @@ class Sockets final : public tcp::Owner {
   std::vector<Borrowed> borrowed_;
   std::vector<uint32_t> borrowed_free_;
   std::vector<Handle> fresh_;  // sockets that got data since the last compact()
-  std::vector<pkt::Block*> lent_;
+  std::vector<pkt::LentBlock*> lent_;
   std::vector<Handle> starved_;  // refused a write for want of blocks; each socket once
   uint64_t starved_level_ = 0;   // bytes in use, as last seen while somebody waited
   Instant starved_due_{};

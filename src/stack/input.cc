@@ -163,10 +163,10 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
   const size_t n = burst.size();
   for (size_t i = 0; i < n; ++i) {
     pkt::Packet* p = burst[i];
-    if (i + 8 < n) __builtin_prefetch(burst[i + 8], 1);
-    if (i + 4 < n) {
-      __builtin_prefetch(burst[i + 4]->data());
-      __builtin_prefetch(burst[i + 4]->data() + 64);
+    if (i + 16 < n) __builtin_prefetch(burst[i + 16], 1);
+    if (i + 8 < n) {
+      __builtin_prefetch(burst[i + 8]->data());
+      __builtin_prefetch(burst[i + 8]->data() + 64);
     }
     if (loopback) {
       p->flags = (p->flags & pkt::kExternal) | pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumNone;

@@ -103,7 +103,7 @@ struct alignas(64) Conn {
   pkt::Block* queue_tail = nullptr;
   uint32_t head_offset = 0;    ///< bytes of queue_head already acknowledged
   uint32_t record_head = 0;
-  uint32_t record_tail = 0;
+  uint32_t record_tail = 0;    ///< while the one segment in flight has no record (Tcp::is_lone): when it was sent
   Seq32 recover;               ///< recovery ends when this is acknowledged
 
   // Congestion control, round-trip time, timers.

@@ -35,11 +35,17 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   if (block == nullptr || block->len - offset < length) return false;
   const std::byte* frame_header = ip_.frame_header(c.hop, now);
   if (frame_header == nullptr) return false;
-  const uint32_t record = records_.allocate();
-  if (record == 0) return false;
+  uint32_t record = 0;
+  if (c.record_count == 0) {
+    if (!has_record_room()) return false;
+  } else {
+    write_record(c, now);
+    record = take_record();
+    if (record == 0) return false;
+  }
   pkt::Packet* p = packets_.frame();
   if (p == nullptr) {
-    records_.release(record);
+    if (record != 0) records_.release(record);
     return false;
   }
   const bool ts = (c.options & kOptTimestamps) != 0;
@@ -51,19 +57,25 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   pkt::copy_bytes(at + ip_bytes + tcp_bytes, block->data + offset, length);
   write_headers(c, p, at, ip_bytes, tcp_bytes, length, now);
 
-  TxRecord& r = records_[record];
-  r.start = c.snd_nxt;
+  trace_.put(index, base::TraceEvent::kTxSegment, c.snd_nxt.raw());
   c.snd_nxt += length;
-  r.end = c.snd_nxt;
-  r.sent_ns = now.ns();
-  r.times = 1;
-  (c.record_head == 0 ? c.record_head : records_[c.record_tail].link) = record;
-  c.record_tail = record;
-  ++c.record_count;
+  if (record == 0) {
+    c.record_tail = lone_stamp(now);
+    c.record_count = 1;
+    ++lone_;
+  } else {
+    TxRecord& r = records_[record];
+    r.start = c.snd_nxt - length;
+    r.end = c.snd_nxt;
+    r.sent_ns = now.ns();
+    r.times = 1;
+    records_[c.record_tail].link = record;
+    c.record_tail = record;
+    ++c.record_count;
+  }
   c.cursor = block;
   c.cursor_offset = offset + length;
   c.tx_flags &= static_cast<uint8_t>(~kTxCwndLimited);
-  trace_.put(index, base::TraceEvent::kTxSegment, r.start.raw());
   counters_.add(Counter::kBytesOut, length);
   counters_.add(Counter::kSegmentsOut);
   if (c.timer_kind != TimerKind::kRetransmit) set_rto(index, now);  // RFC 6298 5.1

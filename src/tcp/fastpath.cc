@@ -8,13 +8,11 @@ namespace millrace::tcp {
 // ack_advance() for the usual answer to a request: the one segment in flight, sent once, is acknowledged as a whole.
 bool Tcp::ack_all(uint32_t index, Seq32 ack, Instant now) {
   Conn& c = conns_[index];
-  if (c.record_head != c.record_tail || ack != c.snd_nxt || MR_PLANTED(retransmit_timer_lost)) return false;
-  const TxRecord& r = records_[c.record_head];
-  if (r.times != 1 || r.flags != 0) return false;
-  const int64_t rtt_ns = now.ns() - r.sent_ns;
-  records_.release(c.record_head);
-  c.record_head = c.record_tail = 0;
+  if (!is_lone(c) || ack != c.snd_nxt || MR_PLANTED(retransmit_timer_lost)) return false;
+  const int64_t rtt_ns = lone_age_ns(c, now);
+  c.record_tail = 0;
   c.record_count = 0;
+  --lone_;
   const uint32_t acked = flight(c);
   c.snd_una = ack;
   c.retries = 0;
@@ -55,7 +53,10 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   if (ts && s.seq <= c.last_ack_sent) c.ts_recent = s.ts_val;  // RFC 7323 4.3 (2)
   c.last_rx_ms = milliseconds_of(now);
   trace_.put(index, base::TraceEvent::kRxSegment, s.seq.raw());
-  if (advances && !ack_all(index, s.ack, now)) ack_advance(index, s.ack, now);
+  if (advances && !ack_all(index, s.ack, now)) {
+    write_record(c, now);
+    ack_advance(index, s.ack, now);
+  }
   if (advances || c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack)) {
     c.snd_wnd = window;
     c.snd_wl1 = s.seq;

@@ -99,6 +99,7 @@ void Tcp::input(Segment& s, Instant now) {
 void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
   if (fast_path(index, s, now)) return;
   Conn& c = conns_[index];
+  write_record(c, now);
   trace_.put(index, base::TraceEvent::kRxSegment, s.seq.raw());
   if (c.state == State::kSynSent) {
     input_syn_sent(index, s, now);

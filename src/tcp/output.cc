@@ -47,14 +47,27 @@ size_t Tcp::output(IfIndex interface, std::span<pkt::Packet*> out, Instant now) 
   return n;
 }
 
+void Tcp::write_lone_record(Conn& c, Instant now) {
+  const int64_t age = lone_age_ns(c, now);
+  const uint32_t record = records_.allocate();
+  MR_ASSERT(record != 0);
+  TxRecord& r = records_[record];
+  r.start = c.snd_una;
+  r.end = c.snd_nxt;
+  r.sent_ns = now.ns() - age;
+  r.times = 1;
+  c.record_head = c.record_tail = record;
+  --lone_;
+}
+
 // The route may have changed under the connection. False if there is none now.
-bool Tcp::refresh_route(uint32_t index) {
+bool Tcp::refresh_route(uint32_t index, Instant now) {
   Conn& c = conns_[index];
   const auto route = ip_.route(c.remote, c.local, 0);
   if (!route) return false;
   c.hop = route->hop;
   c.route_epoch = ip_.epoch();
-  if (c.state >= State::kEstablished) set_path_mtu(index, route->mtu);
+  if (c.state >= State::kEstablished) set_path_mtu(index, route->mtu, now);
   return true;
 }
 
@@ -63,7 +76,7 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   Conn& c = conns_[index];
   if (__builtin_expect(c.route_epoch != ip_.epoch(), 0)) {
     const IfIndex before = ip_.hop_interface(c.hop);
-    if (!refresh_route(index)) return true;
+    if (!refresh_route(index, now)) return true;
     if (ip_.hop_interface(c.hop) != before) {  // another interface's list
       c.tx_flags &= static_cast<uint8_t>(~kTxDirty);
       mark_dirty(index);
@@ -71,6 +84,7 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
     }
   }
   if (fast_output(index, out, n, now)) return true;
+  write_record(c, now);
   bool any = false;
   if (__builtin_expect((c.tx_flags & kTxSynQueued) != 0, 0)) return send_syn(index, out, n, now);
   if (c.state == State::kSynReceived && (c.rx_flags & kRxAckNow) != 0) return send_ack(index, out, n, now);
@@ -225,7 +239,7 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
       length = std::min(length, reachable(block, offset, length, c.mss, limits));
     }
     if (c.record_count == UINT16_MAX) return true;
-    const uint32_t record = records_.allocate();
+    const uint32_t record = take_record();
     if (record == 0) {
       counters_.add(Counter::kNoBuffers);
       return false;
@@ -276,7 +290,7 @@ bool Tcp::send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   pkt::Packet* p = build(index, cold(index).iss, 0, flags, nullptr, 0, now);
   if (p == nullptr) return false;
   if (c.record_head == 0) {
-    const uint32_t record = records_.allocate();
+    const uint32_t record = take_record();
     if (record == 0) {
       packets_.free(p);
       counters_.add(Counter::kNoBuffers);

@@ -14,7 +14,7 @@ uint16_t Tcp::segment_size(const Conn& c, const ConnCold& k, uint16_t mtu) {
   return static_cast<uint16_t>(mss);
 }
 
-void Tcp::set_path_mtu(uint32_t index, uint16_t mtu) {
+void Tcp::set_path_mtu(uint32_t index, uint16_t mtu, Instant now) {
   Conn& c = conns_[index];
   const uint16_t mss = segment_size(c, cold(index), mtu);
   if (mss == c.mss) return;
@@ -23,6 +23,7 @@ void Tcp::set_path_mtu(uint32_t index, uint16_t mtu) {
   c.cwnd = std::max<uint32_t>(c.cwnd, mss);
   if (!smaller) return;
   counters_.add(Counter::kPathMtu);
+  write_record(c, now);
   resend_oversized(index);
 }
 

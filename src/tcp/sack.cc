@@ -14,7 +14,7 @@ constexpr uint16_t kMaxRecords = 16'384;
 
 // Cuts a record in two at `at` (start < at < end) and returns the second part, or 0 if there is no room for it.
 uint32_t Tcp::split_record(Conn& c, uint32_t record, Seq32 at) {
-  const uint32_t second = records_.allocate();
+  const uint32_t second = take_record();
   if (second == 0) return 0;
   TxRecord& a = records_[record];
   TxRecord& b = records_[second];

@@ -72,9 +72,8 @@ uint32_t Tcp::prefetch_behind(Ref ref) {
   if (ref.place() != Place::kConn) return 0;
   const Conn& c = conns_[ref.index()];
   if (c.queue_head != nullptr) {
-    const char* block = reinterpret_cast<const char*>(c.queue_head);
-    __builtin_prefetch(block, 1);
-    __builtin_prefetch(block + sizeof(pkt::Block), 1);  // freed by this ACK, filled by the answer
+    __builtin_prefetch(c.queue_head, 1);
+    __builtin_prefetch(c.queue_head + 1, 1);  // freed by this ACK, filled by the answer
   }
   if (c.record_head != 0) __builtin_prefetch(&records_[c.record_head], 1);
   return c.sock;
@@ -164,11 +163,14 @@ std::string Tcp::check_ledger() const {
 
 std::string Tcp::check() const {
   if (std::string text = check_ledger(); !text.empty()) return text;
+  uint32_t lone = 0;
   for (uint32_t i = 1; i < conns_.end_index(); ++i) {
     if (!conns_.in_use(i)) continue;
+    if (is_lone(conns_[i])) ++lone;
     std::string text = check_conn(i);
     if (!text.empty()) return "connection " + std::to_string(i) + " (" + name(conns_[i].state) + "): " + text;
   }
+  if (lone != lone_) return std::to_string(lone) + " lone segments in flight, not " + std::to_string(lone_);
   const uint64_t entries = uint64_t{conns_.used()} + half4_.used() + half6_.used() + wait4_.used() + wait6_.used();
   if (entries != table_.size()) return "connection table holds " + std::to_string(table_.size()) + " entries, not " +
                                        std::to_string(entries);
@@ -186,6 +188,11 @@ std::string Tcp::check_conn(uint32_t index) const {
   uint32_t sacked = 0;
   uint32_t lost = 0;
   uint32_t count = 0;
+  if (is_lone(c)) {
+    if (out == 0) return "a segment in flight that is none";
+    at = c.snd_nxt;
+    count = 1;
+  }
   for (uint32_t r = c.record_head; r != 0; r = records_[r].link) {
     const TxRecord& record = records_[r];
     if (record.start != at || record.end <= record.start) return "the transmission records do not join";

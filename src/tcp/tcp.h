@@ -257,6 +257,22 @@ class Tcp {
   bool apply_sack(uint32_t index, const Segment& s);
   void note_received(uint32_t index, Seq32 left, Seq32 right);
   uint32_t split_record(Conn& c, uint32_t record, Seq32 at);
+
+  // A lone segment of data, sent once, with nothing else in flight, has no record: when it was sent lies in the
+  // connection, and its record is written as soon as anything but its whole acknowledgment happens. That saves a cache
+  // line where an answer follows a request. Room for those records is kept.
+  [[nodiscard]] static bool is_lone(const Conn& c) { return c.record_count != 0 && c.record_head == 0; }
+  [[nodiscard]] static uint32_t lone_stamp(Instant now) { return static_cast<uint32_t>(now.ns() >> kLoneShift); }
+  [[nodiscard]] static int64_t lone_age_ns(const Conn& c, Instant now) {
+    return int64_t{lone_stamp(now) - c.record_tail} << kLoneShift;
+  }
+  [[nodiscard]] bool has_record_room() const { return records_.used() + lone_ < records_.limit(); }
+  /// 0 if there is no room.
+  uint32_t take_record() { return has_record_room() ? records_.allocate() : 0; }
+  void write_record(Conn& c, Instant now) {
+    if (__builtin_expect(is_lone(c), 0)) write_lone_record(c, now);
+  }
+  void write_lone_record(Conn& c, Instant now);
   // recovery.cc
   void detect_loss(uint32_t index, bool new_sack, bool duplicate, bool advanced, Instant now);
   void enter_fast_recovery(uint32_t index, Instant now);
@@ -305,9 +321,9 @@ class Tcp {
   uint32_t write_options(uint32_t index, std::byte* at, uint8_t flags, uint32_t payload, Instant now);
   MR_INLINE static void finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header,
                                uint32_t length, uint32_t mss, const link::DeviceLimits& limits);
-  bool refresh_route(uint32_t index);
+  bool refresh_route(uint32_t index, Instant now);
   static uint16_t segment_size(const Conn& c, const ConnCold& cold, uint16_t mtu);
-  void set_path_mtu(uint32_t index, uint16_t mtu);
+  void set_path_mtu(uint32_t index, uint16_t mtu, Instant now);
   void resend_oversized(uint32_t index);
   MR_INLINE void commit(uint32_t index, pkt::Packet* p, std::span<pkt::Packet*> out, size_t& n, Instant now);
   [[nodiscard]] pkt::Block* find_block(const Conn& c, Seq32 seq, uint32_t& offset) const;
@@ -398,7 +414,9 @@ class Tcp {
   base::Slab<Mini6<HalfOpen>> half6_;
   base::Slab<Mini4<TimeWait>> wait4_;
   base::Slab<Mini6<TimeWait>> wait6_;
+  static constexpr int kLoneShift = 8;  // 256 ns; wraps after 18 minutes, far beyond any retransmission timeout
   base::Slab<TxRecord> records_;
+  uint32_t lone_ = 0;  ///< segments in flight without a record
   base::Slab<ReasmPiece> pieces_;
   ConnCold* cold_;  // parallel to conns_
   base::TimerWheel<Resolver> wheel_;

@@ -149,6 +149,7 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
     c.cwnd = c.mss;  // RFC 5681 3.1: ssthresh stays when the same segment times out again
   }
   // Everything outstanding counts as lost, and what SACK said is forgotten (RFC 2018 8).
+  write_record(c, now);
   c.recovery = Recovery::kLoss;
   c.recover = c.snd_nxt;
   c.dup_acks = 0;
@@ -191,7 +192,7 @@ void Tcp::persist_timeout(uint32_t index, Instant now) {
 
 void Tcp::send_probe(uint32_t index, Instant now) {
   const Conn& c = conns_[index];
-  if (c.route_epoch != ip_.epoch() && !refresh_route(index)) return;
+  if (c.route_epoch != ip_.epoch() && !refresh_route(index, now)) return;
   pkt::Packet* p = build(index, c.snd_una - 1, 0, kAck, nullptr, 0, now);
   if (p != nullptr && ip_.frame(c.hop, p, now)) ip_.transmit(ip_.hop_interface(c.hop), p);
 }

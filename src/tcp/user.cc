@@ -276,7 +276,7 @@ void Tcp::send_block(uint32_t index, pkt::Block* block, bool more, Instant) {
   c.queue_tail = block;
   c.snd_queued += block->len;
   if (MR_PLANTED(early_release) && (block->ext.marks & pkt::kBlockTold) != 0) {
-    blocks_.released().push_back({block->cookie, block->owner_index, block->owner_gen});
+    blocks_.released().push_back(static_cast<pkt::LentBlock*>(block)->told);
     block->ext.marks &= static_cast<uint16_t>(~pkt::kBlockTold);
   }
   c.tx_flags = static_cast<uint8_t>(more ? c.tx_flags | kTxMore : c.tx_flags & ~kTxMore);
@@ -342,6 +342,7 @@ void Tcp::destroy(uint32_t index) {
   table_.erase(hash_(t), Ref(Place::kConn, index));
   wheel_.cancel(Ref(Place::kConn, index).raw);
   free_reassembly(c);
+  if (is_lone(c)) --lone_;
   while (c.record_head != 0) {
     const uint32_t next = records_[c.record_head].link;
     records_.release(c.record_head);
@@ -370,7 +371,7 @@ void Tcp::on_error(const ip::PathError& e, Instant now) {
   Error error = Error::kHostUnreachable;
   if (e.kind == Kind::kNetUnreachable) error = Error::kNetUnreachable;
   if (e.kind == Kind::kPortUnreachable || e.kind == Kind::kProtocolUnreachable) error = Error::kConnectionRefused;
-  if (e.kind == Kind::kPacketTooBig) return set_path_mtu(ref.index(), ip_.learn_mtu(e.destination, e.mtu, now));
+  if (e.kind == Kind::kPacketTooBig) return set_path_mtu(ref.index(), ip_.learn_mtu(e.destination, e.mtu, now), now);
   cold(ref.index()).soft_error = static_cast<uint8_t>(static_cast<uint8_t>(error) + 1);
   if (c.state == State::kSynSent && e.kind != Kind::kTimeExceeded) fail_conn(ref.index(), error);
 }

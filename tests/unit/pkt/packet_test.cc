@@ -258,12 +258,10 @@ TEST(BlockPool, SmallBlocksLeaveTheLargestOnesTheirShare) {
 TEST(BlockPool, ReportsCookiesOfBlocksThatCameBack) {
   base::HeapMemory memory;
   BlockPool pool(memory, size_t{4} << 20);
-  Block* quiet = pool.allocate(10);
-  Block* told = pool.allocate(10);
-  told->cookie = 77;
+  LentBlock* quiet = pool.lend(10);
+  LentBlock* told = pool.lend(10);
+  told->told = {77, 3, 5};
   told->ext.marks |= kBlockTold;
-  told->owner_index = 3;
-  told->owner_gen = 5;
   ++told->ext.refs;
   BlockPool::unref(quiet);
   BlockPool::unref(told);
