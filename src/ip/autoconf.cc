@@ -120,9 +120,9 @@ void Ip::State::perform(Netif& nif, Origin who, const Actions& actions, Instant 
   }
 }
 
-void Ip::State::set_hop_limit(Netif& nif, uint8_t hops) {
-  nif.config.limits.hop_limit = hops;
-  ip.limits_[static_cast<size_t>(nif.index)].hop_limit = hops;
+void Ip::State::set_hop_limit(Netif& nif, uint8_t limit) {
+  nif.config.limits.hop_limit = limit;
+  ip.limits_[static_cast<size_t>(nif.index)].hop_limit = limit;
 }
 
 std::vector<Ip::LearnedInfo> Ip::learned() const {
