@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import socket
+import subprocess
 import threading
 import time
 
@@ -86,6 +87,17 @@ class Meter(threading.Thread):
         return (inside[-1][1] - inside[0][1]) / (inside[-1][2] - inside[0][2])
 
 
+def cpu_distance():
+    """Cycles of a cache line's round trip between the two CPUs: the wire of this link, as long as the host of a virtual
+    machine makes it."""
+    program = os.path.join(world.BIN, "bench_cpu_link")
+    try:
+        said = subprocess.run([program, "0", "1"], capture_output=True, text=True, timeout=30, check=True).stdout
+        return float(said.split("line:")[1].split()[0])
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+        return float("nan")
+
+
 def client_addresses(connections):
     count = (connections + PORTS - 1) // PORTS
     return "".join(f",address=198.18.1.{1 + k}/16" for k in range(count)) if count > 1 else f",address={CLIENT}/16"
@@ -93,6 +105,7 @@ def client_addresses(connections):
 
 def measure(w, case, seconds):
     """One run with fresh processes: the generator makes the socket, the server connects to it."""
+    distance = cpu_distance()
     tag = time.monotonic_ns()
     path, control = w.path(f"link{tag}.sock"), w.path(f"server{tag}.sock")
     ring = case.get("ring", 1024)
@@ -131,7 +144,8 @@ def measure(w, case, seconds):
     cycles = meter.cycles_per_frame(ended - closing - seconds, ended - closing)
     return {"rate": result["requests_per_s"], "gbps": result["gbit_per_s"], "p50": result["latency_us"]["p50"],
             "p99": result["latency_us"]["p99"], "busy": result["busy_share"] * 100,
-            "cycles": result["cycles_per_request"], "server": cycles}
+            "cycles": result["cycles_per_request"], "server": cycles,
+            "distance": distance}
 
 
 def small(name, count, port, load, templates):
@@ -169,7 +183,7 @@ def main():
     pairs.emit(f"\n### virtio, no kernel anywhere\n\n`bench/workloads/virtio.py --runs {options.runs} --seconds "
                f"{options.seconds:g} --connections {options.connections}{more}`; {pairs.machine()}\n")
     pairs.emit("| case | requests/s or Gb/s | p50 us | p99 us | server cycles/request | generator cycles/request | "
-               "generator busy % |\n|---|---|---|---|---|---|---|")
+               "generator busy % | CPU to CPU and back, cycles |\n|---|---|---|---|---|---|---|---|")
     counts = [int(x) for x in options.connections.split(",") if x]
     with HugePages(), world.World() as w:
         for case in cases(counts, not options.no_templates):
@@ -178,13 +192,13 @@ def main():
             try:
                 results = pairs.run_alone(lambda: measure(w, case, options.seconds), options.runs)
             except Exception as problem:  # the other rows are still wanted
-                pairs.emit(f"| {case['name']} | failed: {str(problem).strip().splitlines()[0]} | | | | | |")
+                pairs.emit(f"| {case['name']} | failed: {str(problem).strip().splitlines()[0]} | | | | | | |")
                 print(problem, file=pairs.sys.stderr)
                 continue
             keys = [case["key"], "p50", "p99"] + (["server", "cycles"] if case["small"] else [])
             columns = [pairs.spread([r[key] for r in results]) for key in keys]
             columns += [] if case["small"] else ["-", "-"]
-            columns.append(pairs.spread([r["busy"] for r in results]))
+            columns += [pairs.spread([r[key] for r in results]) for key in ("busy", "distance")]
             pairs.emit(f"| {case['name']} | " + " | ".join(columns) + " |")
 
 
