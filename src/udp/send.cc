@@ -239,7 +239,9 @@ Result<void> Udp::send_large(uint32_t index, const Message& m, const Outgoing& o
     const uint64_t pseudo = wire::pseudo_sum(out.way.source, out.destination, wire::kProtocolUdp, length);
     wire::store_be16(header + 6, wire::finish_nonzero(wire::add_sums(pseudo, ip::sum_chain(*p, 0))));
   }
-  ip::Ip::SendArgs args{out.way.source, out.destination, wire::kProtocolUdp, out.ttl, out.traffic_class, {}, true};
+  // A group datagram that is to stay here has 0, which send() would take for "none asked".
+  const uint8_t ttl = std::max(out.ttl, uint8_t{1});
+  ip::Ip::SendArgs args{out.way.source, out.destination, wire::kProtocolUdp, ttl, out.traffic_class, {}, true};
   args.route = {out.way.hop, out.way.interface, out.way.source, out.way.mtu};
   if (auto sent = ip_.send(args, p, now); !sent) return sent;
   counters_.add(Counter::kOut);
