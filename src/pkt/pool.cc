@@ -1,5 +1,6 @@
 #include "pkt/pool.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 
@@ -41,9 +42,18 @@ void HeapPacketPool::release(std::span<Packet* const> packets) {
   }
 }
 
+// Less than the reserve of one frame in eight that makes the worker hold nothing more for later, even if eight workers
+// share a pool: else all would wait for frames that lie in caches.
+PacketCache::Side::Side(PacketPool* p) : pool(p) {
+  const size_t capacity = p->capacity();
+  most = static_cast<uint32_t>(
+      std::clamp<size_t>(std::max(capacity / 64, std::min<size_t>(64, capacity / 16)), 4, kCached));
+  bulk = most / 4;
+}
+
 void PacketCache::spill(Side& side) {
-  side.count -= kBulk;
-  side.pool->release({side.packets.data() + side.count, kBulk});
+  side.count -= side.bulk;
+  side.pool->release({side.packets.data() + side.count, side.bulk});
 }
 
 void PacketCache::drain() {

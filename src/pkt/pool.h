@@ -94,12 +94,14 @@ class PacketCache {
 
  private:
   static constexpr size_t kCached = 256;
-  static constexpr size_t kBulk = 64;
   struct Side {
-    explicit Side(PacketPool* p) : pool(p) {}
+    explicit Side(PacketPool* p);
     PacketPool* pool;
     size_t count = 0;
-    std::array<Packet*, kCached + kBulk> packets;
+    uint32_t most =
+        kCached;        ///< where it spills `bulk` to the pool; of a small pool a small part, since devices cannot
+    uint32_t bulk = 0;  ///< receive into what is cached
+    std::array<Packet*, kCached> packets;
   };
 
   static void reset(Packet& p, uint16_t headroom) {
@@ -114,14 +116,14 @@ class PacketCache {
 
   Packet* take(Side& side) {
     if (side.count == 0) {
-      side.count = side.pool->allocate({side.packets.data(), kBulk});
+      side.count = side.pool->allocate({side.packets.data(), side.bulk});
       if (side.count == 0) return nullptr;
     }
     return side.packets[--side.count];
   }
   void put(Side& side, Packet* p) {
     side.packets[side.count++] = p;
-    if (side.count >= kCached) spill(side);
+    if (side.count >= side.most) spill(side);
   }
   void spill(Side& side);
 

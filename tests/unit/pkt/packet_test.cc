@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "pkt/block.h"
@@ -128,6 +129,27 @@ TEST(PacketCache, SpillsToThePoolAndDrainsIntoIt) {
   EXPECT_EQ(pools.cache.frames_available(), 1'000u);
   pools.cache.drain();
   EXPECT_EQ(pools.frame_pool.available(), 1'000u);
+}
+
+// Devices receive into what the pool has. An eighth of it is what the worker leaves free.
+TEST(PacketCache, ReserveOfFramesDoesNotDisappearInCaches) {
+  for (const size_t workers : {size_t{1}, size_t{4}, size_t{8}}) {
+    for (const size_t each : {size_t{512}, size_t{700}, size_t{16'384}}) {
+      HeapPacketPool frames(workers * each);
+      HeapPacketPool references(1, 0);
+      std::vector<std::unique_ptr<PacketCache>> caches;
+      for (size_t i = 0; i < workers; ++i) caches.push_back(std::make_unique<PacketCache>(frames, references));
+      std::vector<Packet*> all;
+      while (Packet* p = caches[0]->frame()) all.push_back(p);
+      ASSERT_EQ(all.size(), workers * each);
+      for (size_t i = 0; i < workers * each / 8; ++i) {
+        caches[i % workers]->free(all.back());
+        all.pop_back();
+      }
+      EXPECT_GT(frames.available(), 0u) << workers << " workers, " << each << " frames each";
+      for (Packet* p : all) caches[0]->free(p);
+    }
+  }
 }
 
 TEST(PacketCache, ReferenceReleasesItsMemoryLast) {
