@@ -47,7 +47,8 @@ Result<void> Ip::State::leave(IfIndex interface, const IpAddr& group) {
 }
 
 void Ip::State::set_sources(IfIndex interface, const IpAddr& group, mcast::Filter filter) {
-  if (filter.sources.size() > mcast::kMaxSources) filter = {true, {}};  // more than routers are told: then all
+  if (filter.sources.size() > mcast::kMaxSources || is_joined_elsewhere(interface, group))
+    filter = {true, {}};  // more than routers are told: then all
   for (GroupInfo& g : groups) {
     if (g.interface != interface || g.group != group || g.filter == filter) continue;
     g.filter = std::move(filter);

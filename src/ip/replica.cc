@@ -1,6 +1,8 @@
 // The control worker's side and the replica's side of replica.h.
 #include "ip/replica.h"
 
+#include <algorithm>
+
 #include "base/assert.h"
 #include "ip/state.h"
 
@@ -157,7 +159,64 @@ void Ip::State::hear_replica(Feed& feed, const TableMessage& m, Instant now) {
   if (wanted) feed.changed(m.interface, m.addr);
 }
 
+// Joins for the replica, so that the group is reported and let in; with several members every source is asked for.
+void Ip::State::hear_member(Feed& feed, const TableMessage& m) {
+  const NeighbourSet::Key key{m.interface, m.addr};
+  const auto found = std::ranges::find(feed.joined, key);
+  if (m.up == (found != feed.joined.end())) return;
+  if (!m.up) {
+    feed.joined.erase(found);
+    (void)leave(m.interface, m.addr);
+  } else if (join(m.interface, m.addr)) {
+    feed.joined.push_back(key);
+    set_sources(m.interface, m.addr, {true, {}});
+  } else {
+    counters.add(IpCounter::kGroupsRefused);
+  }
+}
+
+bool Ip::State::is_joined_elsewhere(IfIndex interface, const IpAddr& group) const {
+  const NeighbourSet::Key key{interface, group};
+  return std::ranges::any_of(
+      feeds, [&](const Feed& feed) { return std::ranges::find(feed.joined, key) != feed.joined.end(); });
+}
+
 // ---- replica
+
+// The difference between what was told and what is; both are bounded by the groups of a worker.
+size_t Ip::State::tell_members(std::span<TableMessage> out) {
+  if (following->members_version == groups_version) return 0;
+  auto& told = following->members;
+  size_t n = 0;
+  const auto tell = [&](const NeighbourSet::Key& key, bool up) {
+    out[n] = TableMessage{};
+    out[n].kind = Kind::kMember;
+    out[n].interface = key.interface;
+    out[n].addr = key.addr;
+    out[n++].up = up;
+  };
+  for (size_t i = 0; i < told.size();) {
+    const bool still = std::ranges::any_of(groups, [&](const GroupInfo& g) {
+      return NeighbourSet::Key{g.interface, g.group} == told[i];
+    });
+    if (still) {
+      ++i;
+      continue;
+    }
+    if (n == out.size()) return n;
+    tell(told[i], false);
+    told.erase(told.begin() + static_cast<ptrdiff_t>(i));
+  }
+  for (const GroupInfo& g : groups) {
+    const NeighbourSet::Key key{g.interface, g.group};
+    if (std::ranges::find(told, key) != told.end()) continue;
+    if (n == out.size()) return n;
+    tell(key, true);
+    told.push_back(key);
+  }
+  following->members_version = groups_version;
+  return n;
+}
 
 // A packet is about to be sent to the neighbour.
 void Ip::State::want(neigh::EntryId id, Instant now) {
@@ -184,7 +243,8 @@ size_t Ip::State::tell_control(std::span<TableMessage> out) {
   };
   drain(following->wanted, Kind::kWanted);
   drain(following->confirmed, Kind::kConfirmed);
-  return n + tell_mtus(following->mtus, out.subspan(n));
+  n += tell_mtus(following->mtus, out.subspan(n));
+  return n + tell_members(out.subspan(n));
 }
 
 void Ip::State::hear_control(const TableMessage& m, Instant now) {
@@ -263,7 +323,9 @@ size_t Ip::tell(uint32_t worker, std::span<TableMessage> out) {
 
 bool Ip::has_news(uint32_t worker) const {
   const State& s = *state_;
-  if (s.following) return worker == 0 && !s.following->empty();
+  if (s.following) {
+    return worker == 0 && (!s.following->empty() || s.following->members_version != s.groups_version);
+  }
   return worker >= 1 && worker <= s.feeds.size() && !s.feeds[worker - 1].empty();
 }
 
@@ -274,6 +336,8 @@ void Ip::hear(uint32_t worker, std::span<const TableMessage> news, Instant now) 
       if (worker == 0) s.hear_control(m, now);
     } else if (m.kind == Kind::kPathMtu) {
       s.hear_mtu(m, now);
+    } else if (worker >= 1 && worker <= s.feeds.size() && m.kind == Kind::kMember) {
+      s.hear_member(s.feeds[worker - 1], m);
     } else if (worker >= 1 && worker <= s.feeds.size() && (m.kind == Kind::kWanted || m.kind == Kind::kConfirmed)) {
       s.hear_replica(s.feeds[worker - 1], m, now);
     }

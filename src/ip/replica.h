@@ -33,6 +33,7 @@ struct TableMessage {
     // To the control worker.
     kWanted,     ///< packets wait for `addr`, or are sent to it while it is stale
     kConfirmed,  ///< progress through `addr`
+    kMember,     ///< whether sockets of this worker want the group `addr` at `interface` is `up`
   };
   Kind kind = Kind::kDoubt;
   neigh::State state = neigh::State::kFailed;
@@ -58,6 +59,7 @@ class NeighbourSet {
   struct Key {
     IfIndex interface = IfIndex::kNone;
     IpAddr addr{};
+    bool operator==(const Key&) const = default;
   };
   /// False if the set is full.
   bool add(IfIndex interface, const IpAddr& addr);
@@ -72,7 +74,7 @@ class NeighbourSet {
   neigh::AddrIndex members_;
 };
 
-/// What one replica has not been told yet; the control worker has one for each.
+/// What one replica has not been told yet, and what it has joined; the control worker has one for each.
 struct Feed {
   Feed(uint32_t limit, const base::SipKey& key) : neighbours(limit, key), mtus(limit, key) {}
 
@@ -82,6 +84,7 @@ struct Feed {
   bool tables = true;          ///< links, addresses and routes changed since `series` was made
   std::vector<TableMessage> series;  ///< begin, links, addresses, routes, end; sent up to `at`
   size_t at = 0;
+  std::vector<NeighbourSet::Key> joined{};  ///< groups that the control worker has joined for it
 
   [[nodiscard]] bool empty() const {
     return neighbours.empty() && mtus.empty() && !doubt && !tables && at == series.size();
@@ -103,6 +106,8 @@ struct Following {
   [[nodiscard]] bool empty() const { return wanted.empty() && confirmed.empty() && mtus.empty(); }
   std::vector<TableMessage> coming;  ///< since kBegin
   bool in_series = false;
+  std::vector<NeighbourSet::Key> members{};  ///< groups that the control worker was told of
+  uint32_t members_version = 0;              ///< of Ip's groups when all were told
 };
 
 }  // namespace millrace::ip

@@ -251,6 +251,9 @@ struct Ip::State {
   void hear_replica(Feed& feed, const TableMessage& m, Instant now);
   void want(neigh::EntryId id, Instant now);
   size_t tell_control(std::span<TableMessage> out);
+  size_t tell_members(std::span<TableMessage> out);
+  void hear_member(Feed& feed, const TableMessage& m);
+  [[nodiscard]] bool is_joined_elsewhere(IfIndex interface, const IpAddr& group) const;
   void hear_control(const TableMessage& m, Instant now);
   void adopt_tables(Instant now);
   void adopt_neighbour(const TableMessage& m, Instant now);

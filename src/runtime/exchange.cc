@@ -2,36 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "stack/impl.h"
 
 namespace millrace::runtime {
-pkt::Packet* copy_frame(const pkt::Packet& frame, pkt::PacketCache& cache) {
-  pkt::Packet* head = nullptr;
-  for (uint32_t at = 0; at < frame.total || head == nullptr;) {
-    pkt::Packet* p = cache.frame();
-    if (p == nullptr) {
-      cache.free(head);
-      return nullptr;
-    }
-    const auto n = static_cast<uint16_t>(std::min<uint32_t>(frame.total - at, p->tailroom()));
-    (void)pkt::copy_out(frame, at, {p->append(n), n});
-    at += n;
-    if (head == nullptr) {
-      head = p;
-    } else {
-      pkt::chain(*head, p);
-    }
-  }
-  head->flags = frame.flags & ~pkt::kExternal;
-  head->port = frame.port;
-  head->ptype = frame.ptype;
-  head->vlan = frame.vlan;
-  head->rss = frame.rss;
-  head->tx_offload = frame.tx_offload;
-  return head;
-}
 
 Exchange::Exchange(uint32_t workers) {
   for (uint32_t i = 0; i < workers; ++i) sides_.push_back(std::make_unique<Side>());
@@ -60,7 +34,7 @@ size_t Exchange::take_frames(uint32_t self, Way& in, Instant now) {
   const size_t taken = in.frames.peek(kBurst, [&](const Slot& slot) {
     if (slot.interface != interface) flush();
     interface = slot.interface;
-    pkt::Packet* frame = copy_frame(*slot.frame, cache);
+    pkt::Packet* frame = stack::copy_frame(*slot.frame, cache);
     if (frame != nullptr) {
       burst[n++] = frame;
     } else {

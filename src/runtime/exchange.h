@@ -67,7 +67,4 @@ class Exchange {
   std::vector<std::unique_ptr<Side>> sides_;
 };
 
-/// A copy of a whole frame in packets of `cache`, metadata included; nullptr if it has too few.
-[[nodiscard]] pkt::Packet* copy_frame(const pkt::Packet& frame, pkt::PacketCache& cache);
-
 }  // namespace millrace::runtime

@@ -1,6 +1,7 @@
 #include "stack/hand_over.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "wire/ethernet.h"
 #include "wire/ip_protocol.h"
@@ -34,6 +35,32 @@ MacAddr station_of(const IpAddr& destination, const MacAddr& own) {
 
 }  // namespace
 
+pkt::Packet* copy_frame(const pkt::Packet& frame, pkt::PacketCache& cache) {
+  pkt::Packet* head = nullptr;
+  for (uint32_t at = 0; at < frame.total || head == nullptr;) {
+    pkt::Packet* p = cache.frame();
+    if (p == nullptr) {
+      cache.free(head);
+      return nullptr;
+    }
+    const auto n = static_cast<uint16_t>(std::min<uint32_t>(frame.total - at, p->tailroom()));
+    (void)pkt::copy_out(frame, at, {p->append(n), n});
+    at += n;
+    if (head == nullptr) {
+      head = p;
+    } else {
+      pkt::chain(*head, p);
+    }
+  }
+  head->flags = frame.flags & ~pkt::kExternal;
+  head->port = frame.port;
+  head->ptype = frame.ptype;
+  head->vlan = frame.vlan;
+  head->rss = frame.rss;
+  head->tx_offload = frame.tx_offload;
+  return head;
+}
+
 HandOver::HandOver(const steer::ShardMap* map, uint32_t self) : self_(self) {
   if (map == nullptr || map->workers() == 1) return;
   map_ = *map;
@@ -59,12 +86,29 @@ size_t HandOver::sort(IfIndex interface, std::span<pkt::Packet*> burst, pkt::Pac
     const uint32_t worker = owner(*frame);
     if (__builtin_expect(worker == self_ || worker == steer::kHere, 1)) {
       burst[kept++] = frame;
+    } else if (worker == steer::kEverybody) {
+      put_copies(interface, *frame, packets);
+      burst[kept++] = frame;
     } else {
       counters_.add(SteerCounter::kHandedOver);
       put(worker, interface, frame, packets);
     }
   }
   return kept;
+}
+
+// A copy each: this worker goes on with the frame itself.
+void HandOver::put_copies(IfIndex interface, const pkt::Packet& frame, pkt::PacketCache& packets) {
+  for (uint32_t worker = 0; worker < boxes_.size(); ++worker) {
+    if (worker == self_) continue;
+    pkt::Packet* copy = copy_frame(frame, packets);
+    if (copy == nullptr) {
+      counters_.add(SteerCounter::kDropNoPacket);
+      continue;
+    }
+    counters_.add(SteerCounter::kCopied);
+    put(worker, interface, copy, packets);
+  }
 }
 
 void HandOver::put(uint32_t worker, IfIndex interface, pkt::Packet* frame, pkt::PacketCache& packets) {
@@ -80,7 +124,7 @@ void HandOver::put(uint32_t worker, IfIndex interface, pkt::Packet* frame, pkt::
 bool HandOver::take_foreign(const ip::Datagram& d, const link::NetifConfig& netif, pkt::PacketCache& packets) {
   if (netif.kind == link::LinkKind::kLoopback) return false;
   const uint32_t worker = steer::steer_transport(map_, d.source, d.destination, d.protocol, d.packet->bytes());
-  if (worker == self_ || worker == steer::kHere) return false;
+  if (worker == self_ || worker == steer::kHere || worker == steer::kEverybody) return false;
   const bool v4 = d.source.is_v4();
   const size_t header = v4 ? wire::kIpv4MinSize : wire::kIpv6Size;
   const uint32_t payload = d.packet->total;

@@ -1,7 +1,7 @@
-// Frames that arrived at this worker and belong to another (steer/steer.h): sorted out of each burst into an outbox for
-// each worker, from which the runtime carries them on. Half of an outbox's room is kept for datagrams that became
-// complete here from fragments and belong elsewhere, since the worker takes what others hand to it even while its own
-// outboxes are full.
+// Frames that arrived at this worker and belong to another, or to every worker (steer/steer.h): sorted out of each
+// burst into an outbox for each worker, from which the runtime carries them on. Half of an outbox's room is kept for
+// datagrams that became complete here from fragments and belong elsewhere, since the worker takes what others hand to
+// it even while its own outboxes are full.
 #pragma once
 
 #include <cstdint>
@@ -21,13 +21,18 @@ struct Handed {
   IfIndex interface = IfIndex::kNone;
 };
 
-#define MILLRACE_STEER_COUNTERS(X)                                                                          \
-  X(kHandedOver, "steer.handed_over", "frames that arrived here and belong to another worker")              \
-  X(kHandedIn, "steer.handed_in", "frames that other workers handed over")                                  \
+#define MILLRACE_STEER_COUNTERS(X)                                                                             \
+  X(kHandedOver, "steer.handed_over", "frames that arrived here and belong to another worker")                 \
+  X(kHandedIn, "steer.handed_in", "frames that other workers handed over")                                     \
   X(kDatagrams, "steer.datagrams", "datagrams complete from fragments and handed over to their flow's worker") \
-  X(kDropFull, "steer.drop.outbox_full", "frames of another worker for which its outbox had no room")       \
+  X(kCopied, "steer.copied", "copies for other workers of datagrams that all may want to hear")                \
+  X(kDropNoPacket, "steer.drop.no_packet", "such copies for which there was no packet")                        \
+  X(kDropFull, "steer.drop.outbox_full", "frames of another worker for which its outbox had no room")          \
   X(kDropHeadroom, "steer.drop.no_headroom", "datagrams of another worker without room for their headers")
 MILLRACE_COUNTERS(SteerCounter, kSteerCounterInfo, MILLRACE_STEER_COUNTERS)
+
+/// A copy of a whole frame in packets of `cache`, metadata included; nullptr if it has too few.
+[[nodiscard]] pkt::Packet* copy_frame(const pkt::Packet& frame, pkt::PacketCache& cache);
 
 class HandOver {
  public:
@@ -61,6 +66,7 @@ class HandOver {
     uint32_t size = 0;
   };
   [[nodiscard]] uint32_t owner(const pkt::Packet& frame) const;
+  void put_copies(IfIndex interface, const pkt::Packet& frame, pkt::PacketCache& packets);
   void put(uint32_t worker, IfIndex interface, pkt::Packet* frame, pkt::PacketCache& packets);
 
   steer::ShardMap map_;

@@ -30,6 +30,11 @@ uint32_t of_ports(const ShardMap& map, uint8_t protocol, const Flow& flow) {
   return protocol == wire::kProtocolUdp ? map.of_datagram(flow) : map.of_flow(flow);
 }
 
+bool is_for_everybody(const ShardMap& map, uint8_t protocol, const IpAddr& destination) {
+  return protocol == wire::kProtocolUdp && map.workers() > 1 &&
+         (destination.is_multicast() || destination.is_limited_broadcast());
+}
+
 // An error about a datagram that we sent belongs to whoever receives the answers to it.
 uint32_t of_quoted(const ShardMap& map, const std::optional<wire::Quoted>& quoted) {
   if (!quoted) return kHere;
@@ -78,7 +83,10 @@ uint32_t of_icmp_v6(const ShardMap& map, Bytes message) {
 uint32_t of_v4(const ShardMap& map, Bytes packet) {
   const auto view = wire::Ipv4View::check_quoted(packet);
   if (!view) return kHere;
-  if (view->is_fragment()) return map.of_fragment(view->source(), view->destination(), view->id());
+  if (view->is_fragment()) {
+    if (is_for_everybody(map, view->protocol(), view->destination())) return kEverybody;
+    return map.of_fragment(view->source(), view->destination(), view->id());
+  }
   const Bytes rest = view->quoted_payload(packet);
   switch (view->protocol()) {
     case wire::kProtocolTcp:
@@ -94,6 +102,7 @@ uint32_t of_v6(const ShardMap& map, Bytes packet) {
   if (!view) return kHere;
   const wire::Ipv6Upper upper = wire::find_quoted_upper(*view, packet);
   if (upper.status == wire::Ipv6Upper::Status::kFragment) {
+    if (is_for_everybody(map, upper.fragment.next_header, view->destination())) return kEverybody;
     return map.of_fragment(view->source(), view->destination(), upper.fragment.id);
   }
   if (upper.status != wire::Ipv6Upper::Status::kUpper) return kHere;
@@ -111,6 +120,7 @@ uint32_t steer_transport(const ShardMap& map, const IpAddr& source, const IpAddr
   if (!has_ports(protocol) || transport.size() < 4) return kHere;
   const uint16_t to = wire::load_be16(transport.data() + 2);
   if (protocol == wire::kProtocolUdp && (to == kDhcpClient || to == kDhcpv6Client)) return kControl;
+  if (is_for_everybody(map, protocol, destination)) return kEverybody;
   return of_ports(map, protocol, {source, destination, wire::load_be16(transport.data()), to});
 }
 

@@ -2,18 +2,21 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstring>
 #include <memory>
 #include <set>
 #include <vector>
 
 #include "base/memory.h"
 #include "pkt/pool.h"
+#include "stack/impl.h"
 #include "stack/worker.h"
 #include "wire/ethernet.h"
 #include "wire/ip_protocol.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"
 #include "wire/tcp.h"
+#include "wire/udp.h"
 
 namespace millrace::stack {
 namespace {
@@ -92,6 +95,27 @@ class Shards : public testing::Test {
     p->rss = rss;
     return p;
   }
+  pkt::Packet* datagram(const IpAddr& group, uint16_t port) {
+    constexpr size_t kBytes = wire::kEthernetSize + wire::kIpv4MinSize + wire::kUdpSize + 4;
+    pkt::Packet* p = packets_.frame();
+    const wire::MutableBytes frame(p->append(kBytes), kBytes);
+    const MacAddr station{{1, 0, 0x5e, group.bytes()[13], group.bytes()[14], group.bytes()[15]}};
+    wire::EthernetHeader{station, kPeerMac, wire::EtherType::kIpv4}.emit(frame);
+    wire::Ipv4Header ip;
+    ip.total_length = kBytes - wire::kEthernetSize;
+    ip.ttl = 1;
+    ip.protocol = wire::kProtocolUdp;
+    ip.source = kPeer;
+    ip.destination = group;
+    ip.emit(frame.subspan(14));
+    std::byte* udp = frame.data() + 34;
+    std::memset(udp, 0, 12);
+    wire::store_be16(udp, 6'000);
+    wire::store_be16(udp + 2, port);
+    wire::store_be16(udp + 4, 12);
+    p->flags = pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumGood;
+    return p;
+  }
   uint32_t home_of(uint16_t port) const { return map_.of_flow({kPeer, kOurs, port, 80}); }
   uint16_t port_of(uint32_t worker, uint16_t from = 40'000) const {
     while (home_of(from) != worker) ++from;
@@ -168,6 +192,46 @@ TEST_F(Shards, TheHashOfTheDeviceIsTakenWhereItIsKnownToBeRight) {
     if (kept == 1) packets_.free(p);
     hand_over.clear(packets_);
   }
+}
+
+TEST_F(Shards, ADatagramToAGroupIsEverybodys) {
+  const IpAddr group = IpAddr::v4(239, 1, 2, 3);
+  std::array<Handle, kWorkers> sockets;
+  for (uint32_t i = 0; i < kWorkers; ++i) {
+    sockets[i] = workers_[i]->request(req::OpenDatagram{{IpAddr::any_v4(), 5'000}}, now_)->handle;
+    ASSERT_TRUE(workers_[i]->request(req::JoinGroup{sockets[i], group, interface_}, now_));
+  }
+  pkt::Packet* p = datagram(group, 5'000);
+  workers_[0]->input(interface_, {&p, 1}, now_);
+  std::array<Handed, 4> out;
+  ASSERT_EQ(workers_[0]->hand_over(1, out), 1u);
+  workers_[1]->input_steered(interface_, {&out[0].frame, 1}, now_);
+  for (uint32_t i = 0; i < kWorkers; ++i) {
+    std::array<std::byte, 64> room;
+    EXPECT_TRUE(workers_[i]->request(req::Receive{sockets[i], room}, now_)) << "worker " << i;
+  }
+  EXPECT_EQ(counter(0, "steer.copied"), 1u);
+  EXPECT_EQ(workers_[1]->hand_over(0, out), 0u) << "it goes no further";
+}
+
+TEST_F(Shards, TheControlWorkerJoinsTheGroupsOfAll) {
+  const IpAddr group = IpAddr::v4(239, 1, 2, 3);
+  const auto joined = [&] {
+    talk();
+    return workers_[0]->impl().ip.is_member(interface_, group);
+  };
+  const Handle a = workers_[1]->request(req::OpenDatagram{{IpAddr::any_v4(), 5'000}}, now_)->handle;
+  const Handle b = workers_[0]->request(req::OpenDatagram{{IpAddr::any_v4(), 5'001}}, now_)->handle;
+  EXPECT_FALSE(joined());
+  ASSERT_TRUE(workers_[1]->request(req::JoinGroup{a, group, interface_}, now_));
+  EXPECT_TRUE(joined());
+  // Its own membership asks for one source, the other's for all.
+  ASSERT_TRUE(workers_[0]->request(req::JoinGroup{b, group, interface_, kPeer}, now_));
+  for (const auto& g : workers_[0]->impl().ip.groups()) EXPECT_TRUE(g.filter.sources.empty());
+  ASSERT_TRUE(workers_[0]->request(req::LeaveGroup{b, group, interface_}, now_));
+  EXPECT_TRUE(joined()) << "the other still wants it";
+  ASSERT_TRUE(workers_[1]->request(req::LeaveGroup{a, group, interface_}, now_));
+  EXPECT_FALSE(joined());
 }
 
 TEST_F(Shards, AFullOutboxSaysSoBeforeAnythingIsDropped) {

@@ -301,6 +301,19 @@ TEST_F(Steer, WhatConcernsTheTablesGoesToTheControlWorker) {
   }
 }
 
+TEST_F(Steer, DatagramsToGroupsAreEverybodysWholeAndInFragments) {
+  const ShardMap map(4, 9);
+  for (const char* group : {"239.1.2.3", "255.255.255.255", "ff02::fb"}) {
+    const IpAddr to = *IpAddr::parse(group);
+    const IpAddr from = to.is_v4() ? IpAddr::v4(10, 0, 0, 1) : *IpAddr::parse("fe80::1");
+    const Octets udp = transport({from, to, 5'353, 5'353});
+    EXPECT_EQ(owner(ip(from, to, wire::kProtocolUdp, udp), map), kEverybody) << group;
+    EXPECT_EQ(owner(ip(from, to, wire::kProtocolUdp, udp, Fragment{7, 0, true}), map), kEverybody) << group;
+    EXPECT_EQ(owner(ip(from, to, wire::kProtocolUdp, Octets(24), Fragment{7, 24, false}), map), kEverybody) << group;
+    EXPECT_LT(owner(ip(from, to, 1, Octets(24), Fragment{7, 24, false}), map), 4u) << "no datagram: one answers";
+  }
+}
+
 TEST_F(Steer, EchoRequestsStayAndRepliesGoByIdentifier) {
   const ShardMap map(4, 9);
   const IpAddr peer = IpAddr::v4(10, 0, 0, 1);
@@ -329,7 +342,7 @@ TEST_F(Steer, NothingBreaksItAndBrokenFramesStayWhereTheyAre) {
     }
     datagram.resize(1 + rng_.below(datagram.size()));
     const uint32_t result = owner(datagram, map, 1 + rng_.below(50));
-    ASSERT_TRUE(result == kHere || result < map.workers());
+    ASSERT_TRUE(result == kHere || result == kEverybody || result < map.workers());
   }
 }
 
