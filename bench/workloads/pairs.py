@@ -27,6 +27,8 @@ def number(value):
     """Four digits that matter."""
     if value == 0:
         return "0"
+    if math.isnan(value):
+        return "-"
     digits = max(0, 3 - math.floor(math.log10(abs(value))))
     return f"{value:,.{digits}f}"
 
