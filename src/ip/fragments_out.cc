@@ -101,7 +101,9 @@ Result<void> Ip::State::send_fragments(const SendArgs& args, pkt::Packet* packet
   if (mtu < header + 8) return give_up(IpCounter::kOutTooBig, Error::kTooBig);
   const uint32_t room = std::min<uint32_t>(mtu - header, uint32_t{segments} * pkt::kFrameRoom) & ~7U;
   const uint32_t total = packet->total;
-  if (nif.queue.room() < (total + room - 1) / room) return give_up(IpCounter::kOutQueueFull, Error::kNoBuffers);
+  const Lane lane = lane_of(args.protocol);
+  if (nif.queues[static_cast<size_t>(lane)].room() < (total + room - 1) / room)
+    return give_up(IpCounter::kOutQueueFull, Error::kNoBuffers);
   complete_checksum(*packet);
   const uint32_t id = ids.next(args.source, args.destination, v4 ? args.protocol : 0);
   for (uint32_t start = 0; start < total; start += room) {
@@ -110,7 +112,7 @@ Result<void> Ip::State::send_fragments(const SendArgs& args, pkt::Packet* packet
     if (fragment == nullptr) return give_up(IpCounter::kOutNoPacket, Error::kNoBuffers);
     write_fragment_header(*fragment, args, id, start, start + length < total);
     counters.add(IpCounter::kFragsOut);
-    if (ip.frame(args.route.hop, fragment, now)) transmit(args.route.interface, fragment);
+    if (ip.frame(args.route.hop, fragment, now)) transmit(args.route.interface, fragment, lane);
   }
   counters.add(IpCounter::kFragmented);
   packets.free(packet);

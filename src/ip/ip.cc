@@ -59,7 +59,9 @@ void Ip::State::switch_link(Netif& nif, bool up) {
   if (up) return;
   forget_neighbours(nif.index, false);
   pkt::Packet* frame = nullptr;
-  while (nif.queue.pop({&frame, 1}) == 1) drop_out(frame, IpCounter::kOutLinkDown);
+  for (link::TxQueue& queue : nif.queues) {
+    while (queue.pop({&frame, 1}) == 1) drop_out(frame, IpCounter::kOutLinkDown);
+  }
 }
 
 void Ip::State::use_mtu(Netif& nif, uint16_t mtu) {
@@ -99,7 +101,9 @@ void Ip::clear() {
   });
   for (Netif& nif : s.netifs) {
     pkt::Packet* frame = nullptr;
-    while (nif.queue.pop({&frame, 1}) == 1) s.packets.free(frame);
+    for (link::TxQueue& queue : nif.queues) {
+      while (queue.pop({&frame, 1}) == 1) s.packets.free(frame);
+    }
   }
   s.reassembly.clear();
   errors_.clear();
@@ -114,7 +118,8 @@ Result<IfIndex> Ip::add_interface(const link::NetifConfig& config) {
   const bool ethernet = config.kind == link::LinkKind::kEthernet;
   if (ethernet && config.mac.is_group()) return fail(Error::kInvalid);
   const auto index = static_cast<IfIndex>(s.netifs.size() + 1);
-  s.netifs.push_back({config, index, true, link::TxQueue(s.config.transmit_queue)});
+  s.netifs.push_back(
+      {config, index, true, {link::TxQueue(s.config.transmit_queue), link::TxQueue(s.config.transmit_queue)}});
   s.netifs.back().device_mtu = config.limits.mtu;
   limits_.push_back(config.limits);
   s.refresh_topology();
@@ -224,14 +229,14 @@ Result<void> Ip::send(const SendArgs& args, pkt::Packet* packet, Instant now) {
 uint16_t Ip::learn_mtu(const IpAddr& destination, uint16_t mtu, Instant now) {
   return state_->learn_mtu(destination, mtu, now);
 }
-void Ip::transmit(IfIndex interface, pkt::Packet* frame) { state_->transmit(interface, frame); }
-size_t Ip::drain(IfIndex interface, std::span<pkt::Packet*> out) {
+void Ip::transmit(IfIndex interface, pkt::Packet* frame, Lane lane) { state_->transmit(interface, frame, lane); }
+size_t Ip::drain(IfIndex interface, Lane lane, std::span<pkt::Packet*> out) {
   Netif* nif = state_->find(interface);
-  return nif == nullptr ? 0 : nif->queue.pop(out);
+  return nif == nullptr ? 0 : nif->queues[static_cast<size_t>(lane)].pop(out);
 }
-uint32_t Ip::transmit_room(IfIndex interface) const {
+uint32_t Ip::transmit_room(IfIndex interface, Lane lane) const {
   const Netif* nif = state_->find(interface);
-  return nif == nullptr ? 0 : nif->queue.room();
+  return nif == nullptr ? 0 : nif->queues[static_cast<size_t>(lane)].room();
 }
 Result<void> Ip::join(IfIndex interface, const IpAddr& group) { return state_->join(interface, group); }
 Result<void> Ip::leave(IfIndex interface, const IpAddr& group) { return state_->leave(interface, group); }
@@ -252,9 +257,16 @@ void Ip::set_icmp_listener(IcmpListener listener, void* context) {
   state_->icmp_context = context;
 }
 void Ip::port_unreachable(const Datagram& datagram, Instant now) { state_->port_unreachable(datagram, now); }
-bool Ip::has_output(IfIndex interface) const {
+bool Ip::has_output(IfIndex interface, Lane lane) const {
   const Netif* nif = state_->find(interface);
-  return nif != nullptr && !nif->queue.empty();
+  return nif != nullptr && !nif->queues[static_cast<size_t>(lane)].empty();
+}
+size_t Ip::drain(IfIndex interface, std::span<pkt::Packet*> out) {
+  const size_t n = drain(interface, Lane::kFirst, out);
+  return n + drain(interface, Lane::kDatagrams, out.subspan(n));
+}
+bool Ip::has_output(IfIndex interface) const {
+  return has_output(interface, Lane::kFirst) || has_output(interface, Lane::kDatagrams);
 }
 void Ip::advance(Instant now) {
   State& s = *state_;
@@ -344,7 +356,7 @@ Ip::Ledger Ip::ledger() const {
 
 size_t Ip::packets_held() const {
   size_t held = state_->neighbours.pending_total() + state_->reassembly.segments();
-  for (const Netif& nif : state_->netifs) held += nif.queue.size();
+  for (const Netif& nif : state_->netifs) held += nif.queues[0].size() + nif.queues[1].size();
   return held;
 }
 

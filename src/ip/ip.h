@@ -98,6 +98,11 @@ enum class HookVerdict : uint8_t { kAccept, kDrop };
 /// Sees the packet at its IP header.
 using Hook = HookVerdict (*)(void* context, IfIndex interface, pkt::Packet& packet);
 
+/// Which frames wait for the device together. First go those that others wait for (ICMP, ARP, neighbour discovery, and
+/// TCP's segments without a connection, which must not be overtaken by one); datagrams of programs share the device
+/// with connections.
+enum class Lane : uint8_t { kFirst, kDatagrams };
+
 class Ip {
  public:
   explicit Ip(const Config& config);
@@ -241,11 +246,14 @@ class Ip {
   /// within bounds and for a while. Returns the path MTU to use from now on.
   uint16_t learn_mtu(const IpAddr& destination, uint16_t mtu, Instant now);
 
-  /// Queues a frame that is ready for the device; drops it, counted, when the queue is full.
-  void transmit(IfIndex interface, pkt::Packet* frame);
+  /// Queues a frame that is ready for the device; drops it, counted, when the lane is full.
+  void transmit(IfIndex interface, pkt::Packet* frame, Lane lane);
   /// Frames that transmit() has room for now.
-  [[nodiscard]] uint32_t transmit_room(IfIndex interface) const;
+  [[nodiscard]] uint32_t transmit_room(IfIndex interface, Lane lane) const;
   /// Frames waiting on an interface, oldest first; the caller owns what it gets.
+  size_t drain(IfIndex interface, Lane lane, std::span<pkt::Packet*> out);
+  [[nodiscard]] bool has_output(IfIndex interface, Lane lane) const;
+  /// The same over all lanes, the first one first.
   size_t drain(IfIndex interface, std::span<pkt::Packet*> out);
   [[nodiscard]] bool has_output(IfIndex interface) const;
 

@@ -103,18 +103,19 @@ Result<void> Ip::State::send(SendArgs args, pkt::Packet* packet, Instant now) {
   packet = fit_segments(*nif, packet);
   if (packet == nullptr) return fail(Error::kNoBuffers);
   counters.add(IpCounter::kSent);
-  if (ip.frame(args.route.hop, packet, now)) transmit(args.route.interface, packet);
+  if (ip.frame(args.route.hop, packet, now)) transmit(args.route.interface, packet, lane_of(args.protocol));
   return {};
 }
 
-void Ip::State::transmit(IfIndex interface, pkt::Packet* frame) {
+void Ip::State::transmit(IfIndex interface, pkt::Packet* frame, Lane lane) {
   Netif* nif = find(interface);
   MR_ASSERT(nif != nullptr);
   if (!nif->up) return drop_out(frame, IpCounter::kOutLinkDown);
-  if (nif->queue.full()) return drop_out(frame, IpCounter::kOutQueueFull);
+  link::TxQueue& queue = nif->queues[static_cast<size_t>(lane)];
+  if (queue.full()) return drop_out(frame, IpCounter::kOutQueueFull);
   if (nif->is_loopback()) turn_around(*frame);
   counters.add(IpCounter::kFrames);
-  nif->queue.push(frame);
+  queue.push(frame);
 }
 
 }  // namespace millrace::ip

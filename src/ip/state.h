@@ -17,8 +17,8 @@
 #include "ip/ip.h"
 #include "ip/pmtu.h"
 #include "ip/ratelimit.h"
-#include "ip/replica.h"
 #include "ip/reassembly.h"
+#include "ip/replica.h"
 #include "ip/route/table.h"
 #include "ip/segments.h"
 #include "ip/selection.h"
@@ -29,6 +29,7 @@
 #include "wire/ethernet.h"
 #include "wire/icmpv4.h"
 #include "wire/icmpv6.h"
+#include "wire/ip_protocol.h"
 #include "wire/ipv6.h"
 #include "wire/quoted.h"
 
@@ -45,7 +46,7 @@ struct Netif {
   link::NetifConfig config;
   IfIndex index = IfIndex::kNone;
   bool up = true;
-  link::TxQueue queue;
+  std::array<link::TxQueue, 2> queues;  ///< by Lane
   InterfaceOptions options{};
   std::unique_ptr<autoconf::Routers> routers{};   ///< while router advertisements are accepted
   std::unique_ptr<autoconf::DhcpClient> dhcp{};   ///< while an address is leased
@@ -70,6 +71,8 @@ struct Hop {
 };
 
 /// How the frame that carried a datagram was addressed.
+inline Lane lane_of(uint8_t protocol) { return protocol == wire::kProtocolUdp ? Lane::kDatagrams : Lane::kFirst; }
+
 enum class FrameTo : uint8_t { kUs, kGroup };
 
 /// A datagram on its way through input: the packet stands at the IP header.
@@ -288,7 +291,7 @@ struct Ip::State {
   /// Lets IPv4 routers fragment the datagram at data() after all.
   void allow_fragmentation(const SendArgs& args, pkt::Packet& packet, bool fill_checksum);
   uint16_t learn_mtu(const IpAddr& destination, uint16_t mtu, Instant now);
-  void transmit(IfIndex interface, pkt::Packet* frame);
+  void transmit(IfIndex interface, pkt::Packet* frame, Lane lane = Lane::kFirst);
   /// A fresh frame, or nullptr (counted).
   pkt::Packet* new_packet();
   /// Brings the packet within the device's number of pieces; nullptr if it cannot be.

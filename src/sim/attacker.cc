@@ -97,7 +97,8 @@ std::optional<Forged> forge(Observer& observer, base::Rng& rng, const std::array
       spec.seq = seq_of(peer, beyond + static_cast<int64_t>(rng.below(static_cast<uint64_t>(room - 1))));
       break;
     case 1:
-      if (room < 2) return std::nullopt;
+      // Unless data went either way, it may be half open still, and this SYN ends it (RFC 9293 3.10.7.4, fourth).
+      if (room < 2 || (victim.snd_max <= 1 && victim.ack_sent <= 1)) return std::nullopt;
       spec.flags = kSyn;
       spec.seq = seq_of(peer, beyond + static_cast<int64_t>(rng.below(static_cast<uint64_t>(room - 1))));
       break;

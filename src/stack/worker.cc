@@ -109,14 +109,19 @@ void Impl::advance(Instant now) {
 size_t Impl::output(IfIndex interface, std::span<pkt::Packet*> out, Instant now) {
   if (!pumping_) sockets_.compact();
   // Where a device is too slow for both, connections do not wait until the queue of datagrams is empty.
-  const bool shared = __builtin_expect(ip.has_output(interface) && tcp.has_output(interface), 0);
-  size_t n = ip.drain(interface, shared ? out.first((out.size() + (odd_output_ ^= 1u)) / 2) : out);
+  size_t n = ip.drain(interface, ip::Lane::kFirst, out);
+  const bool datagrams = __builtin_expect(ip.has_output(interface, ip::Lane::kDatagrams), 0);
+  const bool shared = datagrams && tcp.has_output(interface);
+  if (datagrams) {
+    const auto rest = out.subspan(n);
+    n += ip.drain(interface, ip::Lane::kDatagrams, shared ? rest.first((rest.size() + (odd_output_ ^= 1u)) / 2) : rest);
+  }
   if (__builtin_expect(udp.wants_drain(), 0)) {
     udp.on_output(interface);
     sockets_.flush();
   }
   if (n < out.size()) n += tcp.output(interface, out.subspan(n), now);
-  if (shared && n < out.size()) n += ip.drain(interface, out.subspan(n));
+  if (shared && n < out.size()) n += ip.drain(interface, ip::Lane::kDatagrams, out.subspan(n));
   if (tap) {
     for (size_t i = 0; i < n; ++i) tap(Worker::Direction::kOut, interface, *out[i], now);
   }

@@ -262,7 +262,7 @@ void Tcp::send_bare(const Bare& b, Instant now) {
   std::memcpy(tcp + wire::kTcpMinSize, options, option_bytes);
   finish(p, b.tuple.local, b.tuple.remote, header, 0, 1, ip_.limits(route->interface));
   counters_.add(Counter::kSegmentsOut);
-  if (ip_.frame(route->hop, p, now)) ip_.transmit(route->interface, p);
+  if (ip_.frame(route->hop, p, now)) ip_.transmit(route->interface, p, ip::Lane::kFirst);
 }
 
 }  // namespace millrace::tcp

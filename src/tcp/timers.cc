@@ -194,7 +194,7 @@ void Tcp::send_probe(uint32_t index, Instant now) {
   const Conn& c = conns_[index];
   if (c.route_epoch != ip_.epoch() && !refresh_route(index, now)) return;
   pkt::Packet* p = build(index, c.snd_una - 1, 0, kAck, nullptr, 0, now);
-  if (p != nullptr && ip_.frame(c.hop, p, now)) ip_.transmit(ip_.hop_interface(c.hop), p);
+  if (p != nullptr && ip_.frame(c.hop, p, now)) ip_.transmit(ip_.hop_interface(c.hop), p, ip::Lane::kFirst);
 }
 
 // last_rx_ms is a 32-bit clock: only differences mean anything.

@@ -165,18 +165,18 @@ void Udp::emit(Dgram& d, const Way& way, const IpAddr& destination, uint16_t por
   std::byte* at = p->push(ip_bytes);
   ip::write_ip_header(at, way.source, destination, wire::kProtocolUdp, length, ttl, traffic_class, !ip_by_device);
   counters_.add(Counter::kOut);
-  if (ip_.frame(way.hop, p, now)) ip_.transmit(way.interface, p);
+  if (ip_.frame(way.hop, p, now)) ip_.transmit(way.interface, p, ip::Lane::kDatagrams);
 }
 
-// Back-pressure: datagrams leave a quarter of the device's queue to everything else, and a socket has its own limit.
+// Back-pressure: the interface has room for so many datagrams, and a socket has its own limit.
 Result<void> Udp::room_for(uint32_t index, const Outgoing& out, uint32_t frames, uint32_t bytes) {
   Dgram& d = dgrams_[index];
   if (d.turn != turn_) {
     d.turn = turn_;
     d.sent = 0;
   }
-  const uint32_t room = ip_.transmit_room(out.way.interface);
-  if (__builtin_expect(room < transmit_limit_ / 4 + frames || (d.sent != 0 && d.sent + bytes > d.send_limit), 0)) {
+  const uint32_t room = ip_.transmit_room(out.way.interface, ip::Lane::kDatagrams);
+  if (__builtin_expect(room < frames || (d.sent != 0 && d.sent + bytes > d.send_limit), 0)) {
     counters_.add(Counter::kBlocked);
     wants_drain_ = true;
     if ((d.flags & kBlocked) == 0) {
@@ -305,13 +305,13 @@ bool Udp::send_in_place(Dgram& d, const Message& m, Batch& batch, Instant now) {
   if (c.way.interface != batch.interface) {
     batch.interface = c.way.interface;
     batch.limits = &ip_.limits(c.way.interface);
-    batch.room = ip_.transmit_room(c.way.interface);
+    batch.room = ip_.transmit_room(c.way.interface, ip::Lane::kDatagrams);
   }
   if (d.turn != turn_) {
     d.turn = turn_;
     d.sent = 0;
   }
-  if (bytes + kFrameHeaders > c.way.mtu || batch.room <= transmit_limit_ / 4 + 1 || d.sent + bytes > d.send_limit) {
+  if (bytes + kFrameHeaders > c.way.mtu || batch.room == 0 || d.sent + bytes > d.send_limit) {
     return false;
   }
   --batch.room;
@@ -355,9 +355,10 @@ Result<size_t> Udp::send(uint32_t index, std::span<const Message> messages, Inst
 
 void Udp::on_output(IfIndex interface) {
   bool empty = true;
-  for (size_t i = 1; i <= ip_.interface_count(); ++i) empty = empty && !ip_.has_output(static_cast<IfIndex>(i));
+  for (size_t i = 1; i <= ip_.interface_count(); ++i)
+    empty = empty && !ip_.has_output(static_cast<IfIndex>(i), ip::Lane::kDatagrams);
   if (empty) ++turn_;
-  if (!blocked_.empty() && ip_.transmit_room(interface) >= transmit_limit_ / 2) {
+  if (!blocked_.empty() && ip_.transmit_room(interface, ip::Lane::kDatagrams) >= transmit_limit_ / 2) {
     for (const uint32_t index : blocked_) {
       dgrams_[index].flags &= static_cast<uint16_t>(~kBlocked);
       touch(index, kWritable);

@@ -129,7 +129,7 @@ TEST_F(OutputTest, FrameIsReadyAtOnceForAKnownNeighbour) {
       pkt::Packet* p = packet(datagram(r.source, to, 6, tcp_header(1, 2, 3)));
       ASSERT_TRUE(ip_->frame(r.hop, p, now_));
       EXPECT_EQ(content(*p), ethernet(kPeerMac, kOurMac, type_of(to), datagram(r.source, to, 6, tcp_header(1, 2, 3))));
-      ip_->transmit(r.interface, p);
+      ip_->transmit(r.interface, p, Lane::kFirst);
     }
     EXPECT_EQ(sent().size(), 2U);
   }

@@ -98,6 +98,17 @@ TEST_P(DatagramTest, ConnectionsDoNotWaitBehindAllDatagrams) {
   (void)sent();
 }
 
+TEST_P(DatagramTest, DatagramsThatWaitHoldUpNobodysAnswer) {
+  const Handle h = open({any(), 7});
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(send(h, pattern(1'000), {peer(), 5000}));
+  receive(4000, 9, pattern(10));  // nobody there: port unreachable
+  pkt::Packet* out[1];
+  ASSERT_EQ(worker_->output(interface_, out, now_), 1u);
+  EXPECT_EQ(wire::load_u8(out[0]->data() + 14 + (v6() ? 6 : 9)), v6() ? wire::kProtocolIcmpv6 : wire::kProtocolIcmp);
+  worker_->impl().packets.free(out[0]);
+  EXPECT_EQ(sent_datagrams().size(), 20u);
+}
+
 TEST_P(DatagramTest, APartOfABorrowedMessageMayBeSent) {
   const Handle h = open({any(), 7});
   receive(4000, 7, pattern(64));
