@@ -37,6 +37,19 @@ def refused(w, *words, because):
     world.expect(len(lines) == 1 or (len(lines) == 2 and "hint: " in lines[1]), f"not one sentence:\n{done.stderr}")
 
 
+def busy(w):
+    """The connections with data to send: not one that a client has just left."""
+    return [r for r in rows(w, "netstat", "-e") if r["state"] == "ESTABLISHED" and r["send-q"] > 0]
+
+
+def hold(w):
+    """A client whose connection stays busy: curl may read megabytes before it minds its rate."""
+    client = subprocess.Popen(["curl", "-s", "--limit-rate", "50k", "-o", "/dev/null",
+                               f"http://{world.STACK4}/bytes/500000000"])
+    w.wait(lambda: len(busy(w)) == 1, 5)
+    return client
+
+
 def ifconfig_shows_and_changes(w):
     serve(w)
     contains(tool(w, "ifconfig").stdout, "mr0: <UP,RUNNING>", f"inet {world.STACK4}/24", f"inet6 {world.STACK6}/64",
@@ -54,13 +67,11 @@ def ifconfig_shows_and_changes(w):
     tool(w, "ifconfig", "mr0", "mtu", "1300")
     w.run("curl", "-s", f"http://{world.STACK4}/")
     world.expect("Frag needed" not in w.run("ping", "-c1", "-s", "1400", world.STACK4).stdout, "it takes what it got")
-    held = subprocess.Popen(["curl", "-s", "--limit-rate", "50k", "-o", "/dev/null",
-                             f"http://{world.STACK4}/bytes/5000000"])
-    w.wait(lambda: any(r["state"] == "ESTABLISHED" for r in rows(w, "netstat")), 5)
-    row = next(r for r in rows(w, "netstat", "-e") if r["state"] == "ESTABLISHED")
+    held = hold(w)
+    row = busy(w)[0]
     world.expect(row["mss"] == 1248, f"segments of {row['mss']} bytes under an MTU of 1,300")
     tool(w, "ifconfig", "mr0", "mtu", "1500")
-    w.wait(lambda: any(r["state"] == "ESTABLISHED" and r["mss"] == 1448 for r in rows(w, "netstat", "-e")), 5)
+    w.wait(lambda: [r["mss"] for r in busy(w)] == [1448], 5)
     held.kill()
     held.wait()
     refused(w, "ifconfig", "mr0", "mtu", "9000", because="1280 to 1500")
@@ -105,13 +116,11 @@ def neighbours_of_both_families(w):
 def netstat_shows_sockets_internals_and_statistics(w):
     serve(w)
     w.run("curl", "-s", f"http://{world.STACK4}/")
-    held = subprocess.Popen(["curl", "-s", "--limit-rate", "50k", "-o", "/dev/null",
-                             f"http://{world.STACK4}/bytes/5000000"])
-    w.wait(lambda: any(r["state"] == "ESTABLISHED" for r in rows(w, "netstat")), 5)
+    held = hold(w)
     contains(tool(w, "netstat").stdout, "Proto", "LISTEN", "ESTABLISHED")
     world.expect("ESTABLISHED" not in tool(w, "netstat", "-l").stdout, "-l shows connections")
     contains(tool(w, "netstat", "-e").stdout, "cwnd", "srtt", "rcv_wnd", "recovery open")
-    row = next(r for r in rows(w, "netstat", "-e") if r["state"] == "ESTABLISHED")
+    row = busy(w)[0]
     world.expect(row["cwnd"] > 0 and row["mss"] > 500 and row["options"].startswith("ts sack"), f"internals: {row}")
     held.kill()
     held.wait()
@@ -127,9 +136,7 @@ def sysctl_changes_take_hold(w):
     contains(tool(w, "sysctl", "-d", "tcp.initial_window").stdout, "1 to 64", "RFC 6928")
     tool(w, "sysctl", "tcp.mss=1000")
     w.run("curl", "-s", f"http://{world.STACK4}/")
-    held = subprocess.Popen(["curl", "-s", "--limit-rate", "50k", "-o", "/dev/null",
-                             f"http://{world.STACK4}/bytes/5000000"])
-    w.wait(lambda: any(r["state"] == "ESTABLISHED" for r in rows(w, "netstat")), 5)
+    held = hold(w)
     contains(w.run("ss", "-tin", "dst", world.STACK4).stdout, " mss:988 ")  # 1,000 less the timestamps
     held.kill()
     held.wait()
