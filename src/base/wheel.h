@@ -1,7 +1,8 @@
 // Hierarchical timer wheel. Deadlines are exact: an entry fires in the first advance() whose `now` is at or past its
-// deadline, in the order of their deadlines. The owner keeps a 16-byte TimerNode for each id; a slot
-// is a list of chunks of {id, stamp}, so that arming writes to memory that is hot already, cancelling touches the node
-// alone, and firing can prefetch. A slot's entry whose stamp is not the node's any more is stale and skipped.
+// deadline, in the order of their deadlines. The owner keeps a 16-byte TimerNode for each id; a slot is a list of
+// chunks of {deadline, id, stamp}, so that arming writes to memory that is hot already, cancelling touches the node
+// alone, entries move down without their nodes, and firing can prefetch. An entry whose stamp is not its node's any
+// more is stale and skipped when its time has come.
 //
 // Costs: arm and cancel O(1); advance O(slots passed + entries reached + cascades), a bitmap skips empty slots. Chunks
 // come in batches and are used again.
@@ -43,7 +44,7 @@ class TimerWheel {
     node.deadline_ns = deadline.ns();
     if (++stamp_ == 0) ++stamp_;
     node.stamp = stamp_;
-    link({id, node.stamp}, node.deadline_ns);
+    link({node.deadline_ns, id, node.stamp});
   }
 
   void cancel(uint32_t id) {
@@ -77,8 +78,7 @@ class TimerWheel {
       const uint32_t slot = (at + static_cast<uint32_t>(std::countr_zero(rotated(0)))) & kMask;
       for (const Chunk* c = slots_[slot].first; c != nullptr; c = c->next) {
         for (uint32_t i = 0; i < c->count; ++i) {
-          const TimerNode& node = node_(c->entries[i].id);
-          if (node.stamp == c->entries[i].stamp) best = std::min(best, node.deadline_ns);
+          if (!stale(c->entries[i])) best = std::min(best, c->entries[i].deadline_ns);
         }
       }
       if (best != INT64_MAX) return Instant(best);
@@ -99,11 +99,12 @@ class TimerWheel {
   static constexpr uint32_t kSlots = 1u << kSlotBits;
   static constexpr uint32_t kMask = kSlots - 1;
   static constexpr uint32_t kLevels = 7;  // 2^(17+42) ns: 18 years
-  static constexpr uint32_t kChunkEntries = 62;
-  static constexpr uint32_t kChunksAtOnce = 64;
-  static constexpr uint32_t kAhead = 8;  // entries prefetched before they are looked at
+  static constexpr uint32_t kChunkEntries = 31;
+  static constexpr uint32_t kChunksAtOnce = 128;
+  static constexpr uint32_t kAhead = 8;  // entries whose nodes are prefetched before they fire
 
   struct Entry {
+    int64_t deadline_ns;
     uint32_t id;
     uint32_t stamp;
   };
@@ -111,12 +112,6 @@ class TimerWheel {
     Chunk* next = nullptr;
     uint32_t count = 0;
     std::array<Entry, kChunkEntries> entries;
-  };
-  /// An entry of the current tick, with its deadline for sorting.
-  struct Due {
-    int64_t deadline_ns;
-    uint32_t id;
-    uint32_t stamp;
   };
   struct Slot {
     Chunk* first = nullptr;
@@ -130,14 +125,13 @@ class TimerWheel {
     return std::rotr(bitmap_[level], static_cast<int>((tick_ >> (level * kSlotBits)) & kMask));
   }
 
-  void link(Entry entry, int64_t deadline_ns) {
-    const uint64_t tick = std::max(tick_of(deadline_ns), tick_);
+  void link(Entry entry) {
+    const uint64_t tick = std::max(tick_of(entry.deadline_ns), tick_);
     const uint64_t diff = tick ^ tick_;
     uint32_t level = (63 - static_cast<uint32_t>(std::countl_zero(diff | 1))) / kSlotBits;
     if (diff == 0) {  // this very tick: the list that is being worked off, latest first
-      const auto later = [](const Due& due, int64_t deadline) { return due.deadline_ns > deadline; };
-      const auto at = std::lower_bound(current_.begin(), current_.end(), deadline_ns, later);
-      current_.insert(at, {deadline_ns, entry.id, entry.stamp});
+      const auto later = [](const Entry& due, int64_t deadline) { return due.deadline_ns > deadline; };
+      current_.insert(std::lower_bound(current_.begin(), current_.end(), entry.deadline_ns, later), entry);
       return;
     }
     level = std::min(level, kLevels - 1);
@@ -183,17 +177,11 @@ class TimerWheel {
     return chunk;
   }
 
-  // Visits every live entry of a detached list and gives the chunks back.
+  // Visits every entry of a detached list, stale ones too, and gives the chunks back.
   template <class Visit>
   void drain(Chunk* chunk, Visit&& visit) {
     while (chunk != nullptr) {
-      for (uint32_t i = 0; i < std::min(kAhead, chunk->count); ++i) node_.prefetch(chunk->entries[i].id);
-      for (uint32_t i = 0; i < chunk->count; ++i) {
-        if (i + kAhead < chunk->count) node_.prefetch(chunk->entries[i + kAhead].id);
-        const Entry entry = chunk->entries[i];
-        TimerNode& node = node_(entry.id);
-        if (node.stamp == entry.stamp) visit(entry, node);
-      }
+      for (uint32_t i = 0; i < chunk->count; ++i) visit(chunk->entries[i]);
       Chunk* next = chunk->next;
       chunk->next = free_;
       free_ = chunk;
@@ -201,13 +189,14 @@ class TimerWheel {
     }
   }
 
-  [[nodiscard]] bool stale(const Due& due) const { return node_(due.id).stamp != due.stamp; }
+  [[nodiscard]] bool stale(const Entry& entry) const { return node_(entry.id).stamp != entry.stamp; }
 
   template <class Fire>
   void run_current(Instant now, Fire&& fire) {
     while (!current_.empty() && current_.back().deadline_ns <= now.ns()) {
-      const Due due = current_.back();
+      const Entry due = current_.back();
       current_.pop_back();
+      if (current_.size() >= kAhead) node_.prefetch(current_[current_.size() - kAhead].id);
       if (stale(due)) continue;
       node_(due.id).stamp = 0;
       --size_;
@@ -247,16 +236,17 @@ class TimerWheel {
       if ((before >> shift) == (tick >> shift)) continue;
       const uint32_t slot = level * kSlots + ((tick >> shift) & kMask);
       if (slots_[slot].first == nullptr) continue;
-      drain(detach(slot), [&](Entry entry, TimerNode& node) { link(entry, node.deadline_ns); });
+      drain(detach(slot), [&](const Entry& entry) { link(entry); });
     }
     const uint32_t slot = tick & kMask;
     if (slots_[slot].first == nullptr) return;
-    drain(detach(slot), [&](Entry entry, TimerNode& node) {
-      current_.push_back({node.deadline_ns, entry.id, entry.stamp});
-    });
-    std::sort(current_.begin(), current_.end(), [](const Due& a, const Due& b) {
+    drain(detach(slot), [&](const Entry& entry) { current_.push_back(entry); });
+    std::sort(current_.begin(), current_.end(), [](const Entry& a, const Entry& b) {
       return a.deadline_ns != b.deadline_ns ? a.deadline_ns > b.deadline_ns : a.stamp > b.stamp;
     });
+    for (size_t i = current_.size() - std::min<size_t>(kAhead, current_.size()); i < current_.size(); ++i) {
+      node_.prefetch(current_[i].id);
+    }
   }
 
   Resolver node_;
@@ -266,7 +256,7 @@ class TimerWheel {
   Chunk* free_ = nullptr;
   std::array<uint64_t, kLevels> bitmap_{};
   std::array<Slot, kLevels * kSlots> slots_{};
-  std::vector<Due> current_;  // of the current tick, latest first
+  std::vector<Entry> current_;  // of the current tick, latest first
   std::vector<std::unique_ptr<Chunk[]>> batches_;
 };
 

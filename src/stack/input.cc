@@ -1,6 +1,6 @@
-// Input of a burst, in stages, so that one packet's cache misses overlap another's work: read the headers and prefetch
-// the table bucket; prefetch the connection; prefetch what hangs on it; then process in order. A packet that is not
-// plain TCP goes to Ip in its turn.
+// Input of a burst, in stages, so that one packet's cache misses overlap another's work: read the headers; prefetch the
+// table buckets; prefetch the connections; prefetch what hangs on them; then process in order. A packet that is not plain
+// TCP goes to Ip in its turn.
 #include <cstring>
 
 #include "stack/impl.h"
@@ -177,7 +177,9 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
     if (hooked || !claim(interface, netif, p, slot)) continue;
     slot.packet = nullptr;
     slot.segment.hash = tcp.hash(slot.segment);
-    tcp.prefetch_bucket(slot.segment.hash);
+  }
+  for (size_t i = 0; i < n; ++i) {
+    if (slots_[i].packet == nullptr) tcp.prefetch_bucket(slots_[i].segment.hash);
   }
   for (size_t i = 0; i < n; ++i) {
     if (slots_[i].packet == nullptr) tcp.prefetch_place(slots_[i].segment);
