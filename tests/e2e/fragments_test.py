@@ -45,8 +45,8 @@ def hostile_fragments_do_no_harm(w):
         for number in range(400, 20400):  # a flood of first fragments
             wire.send(mac, kind, fragment(v6, number, echo(v6, number & 0xffff), 0, 32, True))
         expect(not set(range(200, 300)) & set(wire.echo_replies()), "an overlapping datagram was answered")
-    for address in (STACK4, STACK6):
-        expect(" 0% packet loss" in pings(w, address, 8000), f"{address} does not answer after the flood")
+    for address in (STACK4, STACK6):  # the flood's rest may still stand in the queues when the first ping comes
+        w.wait(lambda: " 0% packet loss" in pings(w, address, 8000), 5)
     counters = w.run("millrace", "netstat", "-s").stdout
     for name in ("fragment_overlap", "fragment_too_long", "evicted"):
         expect(name in counters, f"no {name} among the counters:\n{counters}")
