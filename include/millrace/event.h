@@ -23,6 +23,7 @@ enum EventMask : uint32_t {
   kPeerClosed = 1 << 4,  ///< the peer sent FIN: reads end after what is queued
   kError = 1 << 5,       ///< the connection failed; read or write says how
   kReleased = 1 << 6,    ///< lent buffers came back: Event::cookie names the one
+  kUrgent = 1 << 7,      ///< the peer called data urgent: Net::urgent_left says how far it reaches
 };
 
 struct Event {

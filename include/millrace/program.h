@@ -64,6 +64,13 @@ class Net {
   Result<size_t> write(Handle h, std::span<const std::byte> data, bool more = false) {
     return bytes_of(door_.request(req::Send{h, data, more}));
   }
+  /// As write(); the peer is told that everything up to the last byte taken is urgent. kNoBuffers too where too many
+  /// connections have urgent data.
+  Result<size_t> write_urgent(Handle h, std::span<const std::byte> data) {
+    return bytes_of(door_.request(req::Send{h, data, false, true}));
+  }
+  /// Bytes to read up to the end of the peer's urgent data (kUrgent); 0 if it was read, or there was none.
+  Result<size_t> urgent_left(Handle h) { return bytes_of(door_.request(req::UrgentLeft{h})); }
   /// Bytes read; 0 at the end of the peer's data; kWouldBlock when nothing is there yet (kReadable follows).
   Result<size_t> read(Handle h, std::span<std::byte> into) {
     return bytes_of(door_.request(req::Receive{h, into, false}));

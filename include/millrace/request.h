@@ -74,6 +74,7 @@ struct Send {
   Handle handle;
   std::span<const std::byte> data;
   bool more = false;  ///< more follows at once: hold back a partial segment
+  bool urgent = false;  ///< the peer is told that this is urgent, up to the last byte that was taken (RFC 9293 3.8.5)
 };
 /// A buffer of the worker's own for zero-copy send: Reply::buffer has room for `bytes` (at most 65,408).
 struct LendBuffer {
@@ -256,6 +257,11 @@ struct SetInterface {
   InterfaceOptions options{};
 };
 
+/// Reply::bytes: what is left to read up to the end of the peer's urgent data, 0 if there is none. Streams only.
+struct UrgentLeft {
+  Handle handle;
+};
+
 }  // namespace req
 
 using Request =
@@ -264,12 +270,13 @@ using Request =
                  req::SetOptions, req::AddAddress, req::RemoveAddress, req::AddRoute, req::RemoveRoute, req::SetLink,
                  req::AddNeighbour, req::RemoveNeighbour, req::Set, req::SetInterface, req::OpenDatagram,
                  req::ConnectDatagram, req::SendBatch, req::ReceiveBatch, req::ReleaseBatch, req::SetDatagramOptions,
-                 req::Names, req::JoinGroup, req::LeaveGroup, req::SetGroupFilter, req::TakeError, req::SetMtu>;
+                 req::Names, req::JoinGroup, req::LeaveGroup, req::SetGroupFilter, req::TakeError, req::SetMtu,
+                 req::UrgentLeft>;
 
 /// What a request answers; the fields that an operation does not mention are empty.
 struct Reply {
   Handle handle{};                   ///< Listen, Connect, Accept, OpenDatagram
-  size_t bytes = 0;                  ///< Send, SendLent, Receive; SendBatch and ReceiveBatch: messages
+  size_t bytes = 0;                  ///< Send, SendLent, Receive, UrgentLeft; SendBatch and ReceiveBatch: messages
   std::span<const std::byte> view{}; ///< Borrow
   uint64_t token = 0;                ///< Borrow
   std::byte* buffer = nullptr;       ///< LendBuffer

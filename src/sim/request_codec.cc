@@ -124,7 +124,7 @@ struct Encode {
   void operator()(const req::Send& r) const {
     put(out, r.handle);
     out.bytes(r.data);
-    out.u8(r.more);
+    out.u8(static_cast<uint8_t>(r.more | r.urgent << 1));
   }
   void operator()(const req::LendBuffer& r) const { out.u64(r.bytes); }
   void operator()(const req::SendLent& r) const {
@@ -172,6 +172,7 @@ struct Encode {
     put(out, r.interface);
     out.u64(r.table);
   }
+  void operator()(const req::UrgentLeft& r) const { put(out, r.handle); }
   void operator()(const req::SetMtu& r) const {
     put(out, r.interface);
     out.u64(r.mtu);
@@ -311,7 +312,9 @@ struct Decode {
     r.handle = get_handle(in);
     const auto data = in.bytes();
     r.data = {reinterpret_cast<const std::byte*>(data.data()), data.size()};
-    r.more = in.u8() != 0;
+    const uint8_t flags = in.u8();
+    r.more = (flags & 1) != 0;
+    r.urgent = (flags & 2) != 0;
   }
   void operator()(req::LendBuffer& r) const { r.bytes = get32(in); }
   void operator()(req::SendLent& r) const {
@@ -362,6 +365,7 @@ struct Decode {
     r.interface = get_if(in);
     r.table = get32(in);
   }
+  void operator()(req::UrgentLeft& r) const { r.handle = get_handle(in); }
   void operator()(req::SetMtu& r) const {
     r.interface = get_if(in);
     r.mtu = static_cast<uint16_t>(in.u64());

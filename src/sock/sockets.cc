@@ -190,6 +190,24 @@ void Sockets::feed() {
   starved_.erase(starved_.begin(), starved_.begin() + static_cast<std::ptrdiff_t>(n));
 }
 
+Result<void> Sockets::prepare_urgent(Handle h) {
+  const Socket* s = find(h, Kind::kStream);
+  if (s == nullptr) return fail(Error::kBadHandle);
+  if (s->conn != 0 && !tcp_->prepare_urgent(s->conn)) return fail(Error::kNoBuffers);
+  return {};
+}
+
+void Sockets::end_urgent_here(Handle h) {
+  const Socket* s = find(h, Kind::kStream);
+  if (s != nullptr && s->conn != 0) tcp_->end_urgent_here(s->conn);
+}
+
+Result<Reply> Sockets::urgent_left(const req::UrgentLeft& r) {
+  const Socket* s = find(r.handle, Kind::kStream);
+  if (s == nullptr) return fail(Error::kBadHandle);
+  return with_bytes(s->conn == 0 ? 0 : tcp_->urgent_left(s->conn));
+}
+
 pkt::LentBlock* Sockets::lent_block(std::byte* buffer) const {
   auto* block = reinterpret_cast<pkt::LentBlock*>(buffer - sizeof(pkt::LentBlock));
   const auto found = std::find(lent_.begin(), lent_.end(), block);

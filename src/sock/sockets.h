@@ -63,6 +63,10 @@ class Sockets final : public tcp::Owner {
   Result<Reply> set_user(const req::SetUser& r);
   /// One chunk of a send: the bytes taken, or false and why none were. (Not a Result: see Tcp::usual_send_space.)
   bool send(Handle h, std::span<const std::byte> data, bool more, Instant now, size_t& taken, Error& why);
+  /// Room to remember where urgent data ends: kNoBuffers if there is none.
+  Result<void> prepare_urgent(Handle h);
+  void end_urgent_here(Handle h);
+  Result<Reply> urgent_left(const req::UrgentLeft& r);
   Result<Reply> lend(const req::LendBuffer& r);
   Result<Reply> send_lent(const req::SendLent& r, Instant now);
   Result<Reply> drop_lent(const req::DropLent& r);

@@ -40,6 +40,9 @@ Result<Reply> Impl::send(const req::Send& r, Instant now) {
     if (!sockets_.send(r.handle, left, false, now, reply.bytes, why)) return fail(why);
     return reply;
   }
+  if (__builtin_expect(r.urgent, 0)) {
+    if (const auto ready = sockets_.prepare_urgent(r.handle); !ready) return fail(ready.error());
+  }
   for (;;) {
     const auto chunk = left.first(std::min(left.size(), kSendChunk));
     const bool more = r.more || chunk.size() < left.size();
@@ -51,6 +54,7 @@ Result<Reply> Impl::send(const req::Send& r, Instant now) {
     }
     reply.bytes += taken;
     left = left.subspan(taken);
+    if (__builtin_expect(r.urgent && taken > 0, 0)) sockets_.end_urgent_here(r.handle);
     if (left.empty() || taken < chunk.size()) return reply;
     if (pump && !pumping_) {
       pumping_ = true;
@@ -71,6 +75,7 @@ Result<Reply> Impl::operate(const Request& request, Instant now) {
     Result<Reply> operator()(const req::Accept& r) { return impl.sockets_.accept(r); }
     Result<Reply> operator()(const req::SetUser& r) { return impl.sockets_.set_user(r); }
     Result<Reply> operator()(const req::Send& r) { return impl.send(r, now); }
+    Result<Reply> operator()(const req::UrgentLeft& r) { return impl.sockets_.urgent_left(r); }
     Result<Reply> operator()(const req::LendBuffer& r) { return impl.sockets_.lend(r); }
     Result<Reply> operator()(const req::SendLent& r) { return impl.sockets_.send_lent(r, now); }
     Result<Reply> operator()(const req::DropLent& r) { return impl.sockets_.drop_lent(r); }

@@ -23,8 +23,9 @@ enum ConnOption : uint8_t {
   kOptSack = 1 << 2,
   kOptNoDelay = 1 << 3,
   kOptKeepalive = 1 << 4,
-  kOptOrphan = 1 << 5,       ///< no socket any more
+  kOptOrphan = 1 << 5,  ///< no socket any more
   kOptWindowScale = 1 << 6,
+  kOptUrgent = 1 << 7,  ///< there is an Urgent, under the index `link`
 };
 
 /// Conn::rx_flags
@@ -58,7 +59,7 @@ struct alignas(64) Conn {
   uint16_t local_port = 0;
   uint16_t remote_port = 0;
   uint32_t gen = 0;   // Slab's
-  uint32_t link = 0;  // Slab's while free
+  uint32_t link = 0;  // Slab's while free; then the Urgent, with kOptUrgent
   uint32_t sock = 0;  ///< socket that owns it, 0 if orphaned
   ip::HopId hop = ip::HopId::kNone;
   uint16_t route_epoch = 0;
@@ -166,6 +167,16 @@ enum RecordFlag : uint8_t {
   kRecRetransmitted = 1 << 4,
 };
 static_assert(sizeof(TxRecord) == 32);
+
+/// Urgent data of one connection, in either direction.
+struct Urgent {
+  uint32_t gen = 0;    // Slab's
+  uint32_t link = 0;   // Slab's
+  Seq32 rcv_up;        ///< end of what the peer called urgent
+  Seq32 snd_up;        ///< end of what the program called urgent
+  bool heard = false;  ///< rcv_up holds
+  bool said = false;   ///< snd_up holds
+};
 
 /// A contiguous run received out of order: [start, end) in a chain of segments. Runs never touch each other.
 struct ReasmPiece {

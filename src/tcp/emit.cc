@@ -191,6 +191,12 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flag
   wire::store_be16(tcp + 12, static_cast<uint16_t>(header / 4 << 12 | flags));
   wire::store_be16(tcp + 14, static_cast<uint16_t>(window));
   wire::store_be32(tcp + 16, 0);
+  if (__builtin_expect((c.options & kOptUrgent) != 0 && (flags & kSyn) == 0, 0)) {
+    if (const uint16_t pointer = urgent_pointer(c, seq); pointer != 0) {
+      wire::store_be16(tcp + 12, static_cast<uint16_t>(header / 4 << 12 | flags | kUrg));
+      wire::store_be16(tcp + 18, pointer);
+    }
+  }
   if ((flags & kAck) != 0) note_ack_sent(c);
   finish(p, c.local, c.remote, header, length, c.mss, ip_.limits(ip_.hop_interface(c.hop)));
   counters_.add(Counter::kSegmentsOut);

@@ -17,7 +17,8 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   constexpr uint8_t kNotNow = kTxFinQueued | kTxFinSent | kTxMore | kTxSynQueued;
   const uint32_t flying = flight(c);
   const uint32_t length = c.snd_queued - flying;
-  const bool usual = c.state == State::kEstablished && (c.tx_flags & kNotNow) == 0 && (c.options & kOptNoDelay) != 0 &&
+  const bool usual = c.state == State::kEstablished && (c.tx_flags & kNotNow) == 0 &&
+                     (c.options & (kOptNoDelay | kOptUrgent)) == kOptNoDelay &&
                      (c.sacked_bytes | c.lost_bytes | c.reasm) == 0 && (c.rx_flags & kRxDsack) == 0;
   if (!usual || length - 1 >= std::min<uint32_t>(c.mss, kCopyBytes)) return false;
   if (flying + length > std::min(c.snd_wnd, c.cwnd) || n == out.size() || c.record_count == UINT16_MAX) return false;

@@ -134,7 +134,7 @@ void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
   }
   c.last_rx_ms = milliseconds_of(now);
   if ((c.options & kOptKeepalive) != 0) cold(index).keepalive_sent = 0;  // the peer lives
-  // Sixth: the urgent pointer is not signalled to programs; urgent data stays in the stream (RFC 6093 3.2).
+  if (s.has(kUrg) || (c.options & kOptUrgent) != 0) process_urgent(index, s);
   // Seventh and eighth: text and FIN.
   process_text(index, s, now);
 }

@@ -179,7 +179,8 @@ bool Tcp::retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n
 // Payload bytes that the device cuts from one frame; 0 where it cannot.
 uint32_t Tcp::tso_bytes(const Conn& c, const link::DeviceLimits& limits) {
   const bool v4 = (c.options & kOptV4) != 0;
-  if (limits.max_tso_bytes == 0 || !(v4 ? limits.tso_v4 : limits.tso_v6)) return c.mss;
+  // The device would give every segment the same urgent pointer.
+  if (limits.max_tso_bytes == 0 || (c.options & kOptUrgent) != 0 || !(v4 ? limits.tso_v4 : limits.tso_v6)) return c.mss;
   constexpr uint32_t kHeaders = 14 + 40 + 60;
   const uint32_t most = std::min<uint32_t>(limits.max_tso_bytes, 65'535) - kHeaders;
   return std::max<uint32_t>(c.mss, most / c.mss * c.mss);

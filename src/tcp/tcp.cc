@@ -45,6 +45,7 @@ Tcp::Tcp(const TcpConfig& config)
       wait4_(*config.memory, config.max_time_wait),
       wait6_(*config.memory, config.max_time_wait),
       records_(*config.memory, scaled(config.max_connections, 8, 65'536)),
+      urgents_(*config.memory, kMostUrgent),
       pieces_(*config.memory, scaled(config.max_connections, 2, 16'384)),
       cold_(reinterpret_cast<ConnCold*>(
           config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(ConnCold)).base)),
@@ -53,7 +54,7 @@ Tcp::Tcp(const TcpConfig& config)
       shard_(config.shard) {
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
-  MR_ASSERT(records_.ok() && pieces_.ok() && cold_ != nullptr);
+  MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr);
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
   port_counter_ = static_cast<uint32_t>(rng_.next());

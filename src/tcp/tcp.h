@@ -151,6 +151,12 @@ class Tcp {
   Result<uint32_t> connect(uint32_t sock, const req::Connect& args, Instant now);
   /// Bytes that a send may queue now; kBrokenPipe after shutdown, and so on.
   Result<uint32_t> send_space(uint32_t conn) const;
+  /// False if too many connections have urgent data.
+  bool prepare_urgent(uint32_t conn) { return obtain_urgent(conn) != nullptr; }
+  /// What is queued is urgent, all of it. After prepare_urgent().
+  void end_urgent_here(uint32_t conn);
+  /// Bytes to read up to the end of the peer's urgent data.
+  uint32_t urgent_left(uint32_t conn);
   /// The same if the connection is established and not ending; 0: ask send_space(). (A Result of this size comes back
   /// in registers and is put together in memory, which costs more than all the rest.)
   [[nodiscard]] uint32_t usual_send_space(uint32_t conn) const {
@@ -273,6 +279,14 @@ class Tcp {
     if (__builtin_expect(is_lone(c), 0)) write_lone_record(c, now);
   }
   void write_lone_record(Conn& c, Instant now);
+
+  // urgent.cc
+  Urgent* obtain_urgent(uint32_t index);
+  void forget_urgent(Conn& c);
+  static Seq32 read_position(const Conn& c);
+  void settle_urgent(Conn& c);
+  void process_urgent(uint32_t index, const Segment& s);
+  [[nodiscard]] uint16_t urgent_pointer(const Conn& c, Seq32 seq) const;
   // recovery.cc
   void detect_loss(uint32_t index, bool new_sack, bool duplicate, bool advanced, Instant now);
   void enter_fast_recovery(uint32_t index, Instant now);
@@ -414,8 +428,10 @@ class Tcp {
   base::Slab<Mini6<HalfOpen>> half6_;
   base::Slab<Mini4<TimeWait>> wait4_;
   base::Slab<Mini6<TimeWait>> wait6_;
+  static constexpr uint32_t kMostUrgent = 1'024;  ///< connections with urgent data at a time
   static constexpr int kLoneShift = 8;  // 256 ns; wraps after 18 minutes, far beyond any retransmission timeout
   base::Slab<TxRecord> records_;
+  base::Slab<Urgent> urgents_;
   uint32_t lone_ = 0;  ///< segments in flight without a record
   base::Slab<ReasmPiece> pieces_;
   ConnCold* cold_;  // parallel to conns_

@@ -342,6 +342,7 @@ void Tcp::destroy(uint32_t index) {
   table_.erase(hash_(t), Ref(Place::kConn, index));
   wheel_.cancel(Ref(Place::kConn, index).raw);
   free_reassembly(c);
+  forget_urgent(c);
   if (is_lone(c)) --lone_;
   while (c.record_head != 0) {
     const uint32_t next = records_[c.record_head].link;

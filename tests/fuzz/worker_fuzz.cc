@@ -284,12 +284,13 @@ class Fuzz {
       case 0:
       case 1: {
         scratch_.resize(in.u16() % 20'000 + 1);
-        (void)worker_->request(req::Send{h, scratch_, (kind & 16) != 0}, now_);
+        (void)worker_->request(req::Send{h, scratch_, (kind & 16) != 0, (kind & 48) == 48}, now_);
         break;
       }
       case 2: {
         scratch_.resize(in.u16() % 5'000 + 1);
         (void)worker_->request(req::Receive{h, scratch_, (kind & 16) != 0}, now_);
+        (void)worker_->request(req::UrgentLeft{h}, now_);
         break;
       }
       case 3: {

@@ -369,14 +369,6 @@ TEST_P(Data, BorrowedPieceIsReadableAndKeepsTheWindowCharged) {
   s.skip();  // the window may open now
 }
 
-TEST_P(Data, UrgentDataStaysInTheStream) {  // RFC 6093 3.2
-  Script s(GetParam());
-  const Handle c = s.server();
-  s.in(ACK | PSH, seq(1), len(10), urg());
-  s.expect(ACK, ack(11));
-  EXPECT_EQ(s.read(c), 10u);
-}
-
 TEST_P(Data, WrongChecksumIsDroppedInSilence) {  // RFC 9293 3.1 MUST-3
   Script s(GetParam());
   const Handle c = s.server();

@@ -54,7 +54,7 @@ std::string Segment::to_string() const {
 }
 
 std::string Segment::difference(const Segment& real) const {
-  constexpr uint8_t kCompared = static_cast<uint8_t>(~(PSH | URG));
+  constexpr uint8_t kCompared = static_cast<uint8_t>(~PSH);
   std::string out;
   if ((flags & kCompared) != (real.flags & kCompared)) out += "flags differ; ";
   if (port != real.port) out += "it is for port " + number(real.port) + "; ";
@@ -62,6 +62,7 @@ std::string Segment::difference(const Segment& real) const {
   compare(out, "PSH", psh, pushed);
   if ((flags & PSH) != 0 && !*pushed) out += "PSH is missing; ";
   if (len != real.len) out += "length differs; ";
+  if (urgent != real.urgent) out += "the urgent pointer differs; ";
   compare(out, "seq", seq, real.seq);
   compare(out, "ack", ack, real.ack);
   compare(out, "window", win, real.win);

@@ -33,7 +33,7 @@ struct Segment {
   std::optional<uint32_t> ts_ecr;
   std::optional<Blocks> sack;
   std::optional<bool> psh;
-  bool urgent = false;
+  uint16_t urgent = 0;                  ///< the urgent pointer, with URG
   bool corrupt = false;                 ///< sent with a wrong checksum
   std::vector<uint8_t> raw_options;     ///< sent as they are, in place of all others
   bool has_raw_options = false;
@@ -63,7 +63,10 @@ inline Token ecr(uint32_t v) { return [=](Segment& s) { s.ts = true, s.ts_ecr = 
 inline Token sack(Blocks b) { return [=](Segment& s) { s.sack = b; }; }
 inline Token no_sack() { return sack({}); }
 inline Token psh(bool v = true) { return [=](Segment& s) { s.psh = v; }; }
-inline Token urg() { return [](Segment& s) { s.urgent = true, s.flags |= URG; }; }
+/// URG, and the urgent pointer: urgent data ends so many bytes behind seq().
+inline Token urg(uint16_t pointer = 1) {
+  return [=](Segment& s) { s.urgent = pointer, s.flags |= URG; };
+}
 inline Token corrupt() { return [](Segment& s) { s.corrupt = true; }; }
 inline Token raw(std::vector<uint8_t> bytes) {
   return [=](Segment& s) { s.raw_options = bytes, s.has_raw_options = true; };

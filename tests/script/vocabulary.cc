@@ -251,11 +251,11 @@ Handle Script::connect(const SocketOptions& o, At at) {
   return reply->handle;
 }
 
-Result<size_t> Script::try_write(Handle h, uint32_t n, bool more) {
+Result<size_t> Script::try_write(Handle h, uint32_t n, bool more, bool urgent) {
   uint32_t& at = written_[h.index];
   std::vector<std::byte> data(n);
   for (uint32_t i = 0; i < n; ++i) data[i] = pattern(at + i);
-  const auto reply = ask(req::Send{h, data, more});
+  const auto reply = ask(req::Send{h, data, more, urgent});
   if (!reply) return millrace::fail(reply.error());
   at += static_cast<uint32_t>(reply->bytes);
   return reply->bytes;

@@ -160,7 +160,7 @@ class Script {
   /// Writes the next `n` bytes of the connection's stream; fails the script unless all were taken.
   void write(Handle h, uint32_t n, bool more = false, At at = {});
   /// The same, and returns what the stack said.
-  Result<size_t> try_write(Handle h, uint32_t n, bool more = false);
+  Result<size_t> try_write(Handle h, uint32_t n, bool more = false, bool urgent = false);
   /// Reads at most `n` bytes and compares them with the stream; fails the script if it cannot.
   size_t read(Handle h, uint32_t n = 1 << 20, At at = {});
   Result<size_t> try_read(Handle h, uint32_t n = 1 << 20, At at = {});

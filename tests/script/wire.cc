@@ -75,7 +75,7 @@ void Script::send(const At& at, Segment s) {
   h.header_length = static_cast<uint8_t>(wire::kTcpMinSize + option_bytes);
   h.flags = wire::TcpFlags(s.flags);
   h.window = static_cast<uint16_t>(*s.win);
-  if (s.urgent) h.urgent = 1;
+  h.urgent = s.urgent;
   h.emit(tcp);
   std::memcpy(tcp.data() + wire::kTcpMinSize, options, option_bytes);
   const uint32_t first = *s.seq + (syn ? 1 : 0) - 1;
@@ -239,6 +239,7 @@ void Script::record(std::span<const std::byte> segment) {
   Segment s;
   s.flags = view->flags().raw();
   s.port = view->destination_port();
+  s.urgent = view->urgent();
   Flow& f = flow(s.port);
   f.local_port = view->source_port();
   const bool syn = (s.flags & SYN) != 0;
