@@ -180,13 +180,10 @@ class TimerWheel {
   // Visits every entry of a detached list, stale ones too, and gives the chunks back.
   template <class Visit>
   void drain(Chunk* chunk, Visit&& visit) {
-    while (chunk != nullptr) {
-      for (uint32_t i = 0; i < chunk->count; ++i) visit(chunk->entries[i]);
-      Chunk* next = chunk->next;
-      chunk->next = free_;
-      free_ = chunk;
-      chunk = next;
+    for (const Chunk* c = chunk; c != nullptr; c = c->next) {
+      for (uint32_t i = 0; i < c->count; ++i) visit(c->entries[i]);
     }
+    recycle(chunk);
   }
 
   [[nodiscard]] bool stale(const Entry& entry) const { return node_(entry.id).stamp != entry.stamp; }

@@ -93,17 +93,17 @@ Result<void> Ip::State::send_fragments(const SendArgs& args, pkt::Packet* packet
   const bool v4 = args.source.is_v4();
   Netif& nif = *find(args.route.interface);
   const uint16_t segments = std::max<uint16_t>(1, nif.config.limits.max_segments);
-  const uint32_t header = v4 ? wire::kIpv4MinSize : wire::kIpv6Size + wire::kIpv6FragmentSize;
+  const uint32_t room = fragment_room(v4, mtu, nif.config.limits);
   const auto give_up = [&](IpCounter why, Error error) {
     drop_out(packet, why);
     return fail(error);
   };
-  if (mtu < header + 8) return give_up(IpCounter::kOutTooBig, Error::kTooBig);
-  const uint32_t room = std::min<uint32_t>(mtu - header, uint32_t{segments} * pkt::kFrameRoom) & ~7U;
+  if (room == 0) return give_up(IpCounter::kOutTooBig, Error::kTooBig);
   const uint32_t total = packet->total;
   const Lane lane = lane_of(args.protocol);
-  if (nif.queues[static_cast<size_t>(lane)].room() < (total + room - 1) / room)
+  if (nif.queues[static_cast<size_t>(lane)].room() < (total + room - 1) / room) {
     return give_up(IpCounter::kOutQueueFull, Error::kNoBuffers);
+  }
   complete_checksum(*packet);
   const uint32_t id = ids.next(args.source, args.destination, v4 ? args.protocol : 0);
   for (uint32_t start = 0; start < total; start += room) {

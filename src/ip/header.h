@@ -1,10 +1,13 @@
 // Writes the IP headers that we send: IPv4 without options and with DF set, IPv6 without extension headers.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
+#include "link/netif.h"
 #include "millrace/address.h"
+#include "pkt/packet.h"
 #include "wire/bytes.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"
@@ -14,6 +17,14 @@ namespace millrace::ip {
 /// Bytes that write_ip_header() writes for an address of this family.
 [[nodiscard]] inline uint16_t ip_header_size(const IpAddr& addr) {
   return addr.is_v4() ? uint16_t{wire::kIpv4MinSize} : uint16_t{wire::kIpv6Size};
+}
+
+/// Payload bytes of each fragment but the last, on a way of that MTU to a device of those limits; 0 if none would fit.
+[[nodiscard]] inline uint32_t fragment_room(bool v4, uint32_t mtu, const link::DeviceLimits& limits) {
+  const uint32_t header = v4 ? wire::kIpv4MinSize : wire::kIpv6Size + wire::kIpv6FragmentSize;
+  if (mtu < header + 8) return 0;
+  const uint32_t buffers = std::max<uint32_t>(1, limits.max_segments);
+  return std::min<uint32_t>(mtu - header, buffers * pkt::kFrameRoom) & ~7U;
 }
 
 /// Writes ip_header_size(src) bytes at `at`, for `payload_len` bytes behind them. With `fill_checksum` the IPv4 header

@@ -70,9 +70,9 @@ struct Hop {
   neigh::EntryId neighbour;
 };
 
-/// How the frame that carried a datagram was addressed.
 inline Lane lane_of(uint8_t protocol) { return protocol == wire::kProtocolUdp ? Lane::kDatagrams : Lane::kFirst; }
 
+/// How the frame that carried a datagram was addressed.
 enum class FrameTo : uint8_t { kUs, kGroup };
 
 /// A datagram on its way through input: the packet stands at the IP header.

@@ -98,9 +98,10 @@ class PacketCache {
     explicit Side(PacketPool* p);
     PacketPool* pool;
     size_t count = 0;
-    uint32_t most =
-        kCached;        ///< where it spills `bulk` to the pool; of a small pool a small part, since devices cannot
-    uint32_t bulk = 0;  ///< receive into what is cached
+    /// Where it spills `bulk` to the pool; of a small pool a small part, since devices cannot receive into what is
+    /// cached.
+    uint32_t most = kCached;
+    uint32_t bulk = 0;
     std::array<Packet*, kCached> packets;
   };
 

@@ -94,6 +94,7 @@ Said Command::mtu() {
   const auto bytes = number(next());
   const auto index = interface(name);
   if (!index) return tl::unexpected<Failure>(index.error());
+  if (!bytes || *bytes < 1'280 || *bytes > 65'535) return wrong("an MTU is a number from 1280 to 65535");
   for (const ObservedPort& port : observed_.ports) {
     if (port.interface != *index || port.device == nullptr) continue;
     const int64_t most = port.device->limits().mtu;

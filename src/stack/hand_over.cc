@@ -97,10 +97,15 @@ size_t HandOver::sort(IfIndex interface, std::span<pkt::Packet*> burst, pkt::Pac
   return kept;
 }
 
-// A copy each: this worker goes on with the frame itself.
+// A copy each: this worker goes on with the frame itself. For a worker that does not keep up they are dropped, long
+// before room() would hold up the devices: anybody may send to a group.
 void HandOver::put_copies(IfIndex interface, const pkt::Packet& frame, pkt::PacketCache& packets) {
   for (uint32_t worker = 0; worker < boxes_.size(); ++worker) {
     if (worker == self_) continue;
+    if (boxes_[worker].size >= kMostCopies) {
+      counters_.add(SteerCounter::kDropFull);
+      continue;
+    }
     pkt::Packet* copy = copy_frame(frame, packets);
     if (copy == nullptr) {
       counters_.add(SteerCounter::kDropNoPacket);

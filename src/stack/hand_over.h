@@ -37,6 +37,7 @@ MILLRACE_COUNTERS(SteerCounter, kSteerCounterInfo, MILLRACE_STEER_COUNTERS)
 class HandOver {
  public:
   static constexpr size_t kRoom = 1'024;  ///< frames in one outbox
+  static constexpr size_t kMostCopies = kRoom / 4;  ///< waiting frames beyond which no copy is put behind them
 
   /// `map` null: the worker is alone and every frame is its own.
   HandOver(const steer::ShardMap* map, uint32_t self);

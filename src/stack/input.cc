@@ -1,6 +1,6 @@
 // Input of a burst, in stages, so that one packet's cache misses overlap another's work: read the headers; prefetch the
-// table buckets; prefetch the connections; prefetch what hangs on them; then process in order. A packet that is not plain
-// TCP goes to Ip in its turn.
+// table buckets; prefetch the connections; prefetch what hangs on them; then process in order. A packet that is not
+// plain TCP goes to Ip in its turn.
 #include <cstring>
 
 #include "stack/impl.h"

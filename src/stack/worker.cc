@@ -116,12 +116,12 @@ size_t Impl::output(IfIndex interface, std::span<pkt::Packet*> out, Instant now)
     const auto rest = out.subspan(n);
     n += ip.drain(interface, ip::Lane::kDatagrams, shared ? rest.first((rest.size() + (odd_output_ ^= 1u)) / 2) : rest);
   }
+  if (n < out.size()) n += tcp.output(interface, out.subspan(n), now);
+  if (shared && n < out.size()) n += ip.drain(interface, ip::Lane::kDatagrams, out.subspan(n));
   if (__builtin_expect(udp.wants_drain(), 0)) {
     udp.on_output(interface);
     sockets_.flush();
   }
-  if (n < out.size()) n += tcp.output(interface, out.subspan(n), now);
-  if (shared && n < out.size()) n += ip.drain(interface, ip::Lane::kDatagrams, out.subspan(n));
   if (tap) {
     for (size_t i = 0; i < n; ++i) tap(Worker::Direction::kOut, interface, *out[i], now);
   }

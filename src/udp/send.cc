@@ -225,9 +225,9 @@ Result<void> Udp::send_large(uint32_t index, const Message& m, const Outgoing& o
   const uint32_t most = out.destination.is_v4() ? kMostBytes - ip_header : kMostBytes;
   const bool refused = d.path_mtu != PathMtu::kFragment;
   if (length > most || refused) return fail(Error::kTooBig);
-  if (auto room = room_for(index, out, length / (out.way.mtu - ip_header - wire::kUdpSize) + 1, bytes); !room) {
-    return room;
-  }
+  const uint32_t each = ip::fragment_room(out.destination.is_v4(), out.way.mtu, ip_.limits(out.way.interface));
+  if (each == 0) return fail(Error::kTooBig);
+  if (auto room = room_for(index, out, (length + each - 1) / each, bytes); !room) return room;
   pkt::Packet* p = copied(m.data);
   if (p == nullptr) {
     counters_.add(Counter::kDropNoBuffers);
@@ -344,6 +344,7 @@ Result<size_t> Udp::send(uint32_t index, std::span<const Message> messages, Inst
       continue;
     }
     const auto done = send_one(index, m, now);
+    batch.interface = IfIndex::kNone;  // its room is another now
     if (!done) {
       if (n == 0) return fail(done.error());
       break;

@@ -98,6 +98,23 @@ TEST_P(DatagramTest, ConnectionsDoNotWaitBehindAllDatagrams) {
   (void)sent();
 }
 
+TEST_P(DatagramTest, ASocketThatABusyTurnBlockedMaySendWhenItIsWoken) {
+  DatagramOptions options;
+  options.send_buffer = 57'344;
+  const Handle h = open({any(), 7}, options);
+  must(req::Connect{{peer(), 80}});  // something of a connection's leaves in the same turn
+  size_t taken = 0;
+  while (send(h, pattern(1'400), {peer(), 5000})) ++taken;
+  ASSERT_GT(taken, 32u);
+  ASSERT_LT(taken, 64u);
+  pkt::Packet* out[64];
+  const size_t n = worker_->output(interface_, out, now_);
+  EXPECT_EQ(n, taken + 1);
+  for (size_t i = 0; i < n; ++i) worker_->impl().packets.free(out[i]);
+  EXPECT_TRUE(send(h, pattern(1'400), {peer(), 5000}));
+  (void)sent();
+}
+
 TEST_P(DatagramTest, DatagramsThatWaitHoldUpNobodysAnswer) {
   const Handle h = open({any(), 7});
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(send(h, pattern(1'000), {peer(), 5000}));
