@@ -38,8 +38,8 @@ def wrk(w, url, connections, seconds):
     world.expect(not re.search(r"\b0 requests in", said), f"wrk got no answer:\n{said}")
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
     transfer = quantity(re.search(r"Transfer/sec:\s+(\S+)", said)[1])
-    p50 = quantity(re.search(r"50%\s+(\S+)", said)[1])
-    p99 = quantity(re.search(r"99%\s+(\S+)", said)[1])
+    p50 = quantity(re.search(r"^ +50% +(\S+)", said, re.M)[1])
+    p99 = quantity(re.search(r"^ +99% +(\S+)", said, re.M)[1])
     return {"rate": rate, "gbps": transfer * 8 / 1e9, "p50": p50, "p99": p99, "client": 100 * spent / seconds}
 
 
