@@ -195,7 +195,8 @@ constexpr KeyRow<Interface> kInterface[] = {
      [](const Value& v, Interface& i) { return read_switch(v, i.redirects4); }},
     {"redirects6", "switch", "true", "believe ICMPv6 redirects of the router in use",
      [](const Value& v, Interface& i) { return read_switch(v, i.redirects6); }},
-    {"address_secret", "text", "from /etc/machine-id", "what formed addresses depend on beside prefix and MAC (RFC 7217)",
+    {"address_secret", "text", "from /etc/machine-id",
+     "what formed addresses depend on beside prefix and MAC (RFC 7217)",
      [](const Value& v, Interface& i) { return read_text(v, i.address_secret); }},
     {"device", "text", "the interface's name",
      "tap: name of the kernel's TAP; xdp: of its interface; dpdk: PCI address or vdev arguments (the last key of a "

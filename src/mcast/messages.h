@@ -1,5 +1,5 @@
-// IGMP (RFC 1112, 2236, 3376) and MLD (RFC 2710, 3810) messages as values: both families say the same things in different
-// bytes. Parsers take a message whose checksum has been seen to; writers fill it in.
+// IGMP (RFC 1112, 2236, 3376) and MLD (RFC 2710, 3810) messages as values: both families say the same things in
+// different bytes. Parsers take a message whose checksum has been seen to; writers fill it in.
 #pragma once
 
 #include <array>

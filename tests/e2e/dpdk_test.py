@@ -106,6 +106,7 @@ def an_interface_with_the_default_route_is_refused(w):
 
 if __name__ == "__main__":
     world.enter()
-    world.main(*basics.cases(setup, GIB), starts_again_after_kill_9, two_workers_have_a_queue_each, an_unknown_device_is_explained,
+    world.main(*basics.cases(setup, GIB), starts_again_after_kill_9, two_workers_have_a_queue_each,
+               an_unknown_device_is_explained,
                a_shortage_of_huge_pages_is_explained, a_missing_permission_is_explained,
                an_interface_with_the_default_route_is_refused)

@@ -276,7 +276,8 @@ def takes_a_lease_and_advertised_prefixes_beside_the_kernel(w):
     w.run("sysctl", "-qw", "net.ipv6.conf.wire1.accept_ra=1", ns="stack")
     w.address(None, "wire0", "fd00:aa::1/64")
     with open(w.path("radvd.conf"), "w") as f:
-        f.write("interface wire0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; prefix fd00:aa::/64 {}; };")
+        f.write("interface wire0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; "
+                "prefix fd00:aa::/64 {}; };")
     radvd = w.start("radvd", "-n", "-m", "stderr", "-C", w.path("radvd.conf"), "-p", w.path("radvd.pid"))
     w.start("dnsmasq", "-d", "--port=0", "--interface=wire0", "--bind-interfaces", "--no-ping", "--log-dhcp",
             "--dhcp-range=198.18.0.100,198.18.0.110,255.255.255.0,2m", f"--dhcp-leasefile={w.path('leases')}",

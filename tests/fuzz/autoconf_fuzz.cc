@@ -49,7 +49,8 @@ void routers(Bytes in) {
     }
     run(machine, now, seconds(20), out);
     FUZZ_CHECK(machine.routers().size() <= autoconf::kMaxRouters && machine.on_link().size() <= autoconf::kMaxPrefixes);
-    FUZZ_CHECK(machine.formed().size() <= autoconf::kMaxFormed && machine.learned().size() <= autoconf::kMaxLearnedRoutes);
+    FUZZ_CHECK(machine.formed().size() <= autoconf::kMaxFormed &&
+               machine.learned().size() <= autoconf::kMaxLearnedRoutes);
     FUZZ_CHECK(machine.resolvers().size() <= autoconf::kMaxResolvers &&
                machine.search_names().size() <= autoconf::kMaxSearchNames);
     FUZZ_CHECK(machine.chosen().is_unspecified() == machine.routers().empty());

@@ -214,7 +214,8 @@ TEST_F(RoutersTest, FullPrefixListsRefuseAndGoOn) {
 
 TEST_F(RoutersTest, RenumberingDeprecatesTheOldPrefix) {
   (void)hear(Ra().prefix("2001:db8:1::/64", "LA", 9'000, 9'000));
-  const auto actions = hear(Ra().prefix("2001:db8:1::/64", "LA", 7'200, 0).prefix("2001:db8:2::/64", "LA", 9'000, 9'000));
+  const auto actions =
+      hear(Ra().prefix("2001:db8:1::/64", "LA", 7'200, 0).prefix("2001:db8:2::/64", "LA", 9'000, 9'000));
   ASSERT_EQ(count(actions, Kind::kAddress), 2U);
   EXPECT_EQ(actions[0].lifetimes.preferred_until, now_);
   EXPECT_GT(actions[2].lifetimes.preferred_until, now_);
@@ -272,7 +273,9 @@ TEST_F(RoutersTest, ResolversAndSearchNamesAreKeptForTheirLifetime) {
 }
 
 TEST_F(RoutersTest, LinkDownForgetsEverything) {
-  (void)hear(Ra().prefix("2001:db8::/64", "LA", 9'000, 9'000).route("2001:db8:f::/48", 0, 50).resolvers({"fd00::1"}, 9));
+  (void)hear(Ra().prefix("2001:db8::/64", "LA", 9'000, 9'000)
+                 .route("2001:db8:f::/48", 0, 50)
+                 .resolvers({"fd00::1"}, 9));
   Actions out;
   routers_.stop(out);
   EXPECT_EQ(count(out, Kind::kDropRoute), 3U);

@@ -221,7 +221,8 @@ TEST_F(AutoconfTest, FullRedirectTableForgetsTheOldest) {
     redirect(kRouter, kRouter2, addr(("2001:db8:ffff::" + std::to_string(i + 1)).c_str()));
   }
   size_t held = 0;
-  for (const auto& r : ip_->routes()) held += r.prefix.length == 128 && prefix("2001:db8:ffff::/48").contains(r.prefix.addr);
+  for (const auto& r : ip_->routes())
+    held += r.prefix.length == 128 && prefix("2001:db8:ffff::/48").contains(r.prefix.addr);
   EXPECT_EQ(held, autoconf::kMaxRedirects);
   EXPECT_EQ(route_to({kFar, 128}), "");
 }
@@ -278,8 +279,8 @@ class DhcpGlueTest : public WithoutReports {
     wire::store_v4(&m[16], leased_);
     wire::store_mac(&m[28], kOurMac);
     wire::store_be32(&m[236], 0x6382'5363);
-    for (const int b : {53, 1, int{type}, 54, 4, 203, 0, 113, 1, 1, 4, 255, 255, 255, 0, 51, 4, 0, 0, 1, 0, 3, 4, 203, 0,
-                        113, 1, 255}) {
+    for (const int b : {53, 1, int{type}, 54, 4, 203, 0, 113, 1, 1, 4, 255, 255, 255, 0, 51, 4, 0, 0, 1, 0, 3, 4,
+                        203, 0, 113, 1, 255}) {
       m.push_back(static_cast<std::byte>(b));
     }
     Frame udp(8);

@@ -30,7 +30,8 @@ class MembershipsTest : public IpTest {
       if (s.type != 143) {
         s.groups.push_back(wire::load_v6(&m[8]));
       } else {
-        for (size_t i = 0, at = 8; i < wire::load_be16(&m[6]); ++i, at += 20) s.groups.push_back(wire::load_v6(&m[at + 4]));
+        for (size_t i = 0, at = 8; i < wire::load_be16(&m[6]); ++i, at += 20)
+          s.groups.push_back(wire::load_v6(&m[at + 4]));
       }
       out.push_back(s);
     }

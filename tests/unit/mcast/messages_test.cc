@@ -40,8 +40,10 @@ TEST(IgmpQuery, NonsenseIsRefused) {
   EXPECT_FALSE(parse_igmp_query(bytes({0x16, 0, 0, 0, 239, 1, 2, 3})));
   EXPECT_FALSE(parse_igmp_query(bytes({0x11, 0, 0, 0, 10, 1, 2, 3}))) << "no group";
   EXPECT_FALSE(parse_igmp_query(bytes({0x11, 1, 0, 0, 239, 1, 2, 3, 0}))) << "between the versions";
-  EXPECT_FALSE(parse_igmp_query(bytes({0x11, 1, 0, 0, 239, 1, 2, 3, 0, 0, 0, 2, 10, 0, 0, 1}))) << "a source is missing";
-  EXPECT_FALSE(parse_igmp_query(bytes({0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 10, 0, 0, 1}))) << "sources of all groups";
+  EXPECT_FALSE(parse_igmp_query(bytes({0x11, 1, 0, 0, 239, 1, 2, 3, 0, 0, 0, 2, 10, 0, 0, 1})))
+      << "a source is missing";
+  EXPECT_FALSE(parse_igmp_query(bytes({0x11, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 10, 0, 0, 1})))
+      << "sources of all groups";
 }
 
 TEST(MldQuery, VersionIsToldByLength) {
@@ -76,7 +78,8 @@ TEST(Reports, OthersReportsAreRead) {
 
 TEST(Reports, RecordsAreWrittenAsManyAsFit) {
   Report r;
-  for (int i = 0; i < 3; ++i) r.records.push_back({RecordType::kToExclude, IpAddr::v4(0xef000000U + i), {addr("10.0.0.1")}});
+  for (int i = 0; i < 3; ++i)
+    r.records.push_back({RecordType::kToExclude, IpAddr::v4(0xef000000U + i), {addr("10.0.0.1")}});
   std::vector<std::byte> out(8 + 2 * 12 + 11);
   size_t first = 0;
   EXPECT_EQ(emit_igmp(r, first, out), 32U);
