@@ -18,7 +18,7 @@ struct Config;
   X(max_time_wait, 65'536, 1, 16'777'215, "connections in TIME-WAIT at a time")                      \
   X(max_datagram_sockets, 16'384, 1, 1'048'576, "datagram sockets at a time")                        \
   X(max_messages, 262'144, 64, 16'777'215, "datagrams unread or borrowed at a time, of all sockets") \
-  X(block_mib, 256, 1, 1'048'576, "limit of payload queued for sending, MiB")                        \
+  X(block_mib, 256, 8, 1'048'576, "limit of payload queued for sending, MiB; at least 8 a worker")     \
   X(frames, 16'384, 512, 16'777'216, "packets with a 2 KiB buffer")                                  \
   X(references, 32'768, 512, 16'777'216, "packets that only refer to payload")                       \
   X(seed, 0, 0, INT64_MAX, "seed of all randomness; 0 = from the machine. Fix it only to reproduce a run")

@@ -1,4 +1,6 @@
 // What one of several workers gets of the limits that are the process's.
+#include <algorithm>
+
 #include "conf/config.h"
 
 namespace millrace::conf {
@@ -11,6 +13,8 @@ Config share_of_worker(Config config) {
                          &w.max_datagram_sockets, &w.max_messages, &config.tcp.challenge_acks_per_second}) {
     share(*limit);
   }
+  // A region for each size of block; with less, small sends would take the largest ones.
+  w.block_mib = std::max<int64_t>(w.block_mib, 8);
   return config;
 }
 
