@@ -1,3 +1,4 @@
+// What one of several workers gets of the process's limits.
 #include <gtest/gtest.h>
 
 #include "conf/config.h"
