@@ -10,7 +10,6 @@
 #include <fmt/core.h>
 
 #include "echo_rounds.h"
-#include "runtime/memory.h"
 
 using namespace millrace;
 
@@ -24,31 +23,19 @@ struct Measured {
 
 // Sharded: the worker is the first of two behind an RSS NIC whose hash says that every frame is its own.
 Measured run(uint32_t connections, bool device_checksums, bool sharded, int rounds) {
-  runtime::HugeMemory memory;
-  pkt::HeapPacketPool frames(bench::EchoRounds::kFrames);
-  pkt::HeapPacketPool references(1'024, 0);
-  stack::WorkerConfig config;
-  config.frames = &frames;
-  config.references = &references;
-  config.memory = &memory;
-  config.seed = 42;
-  config.max_connections = connections;
-  config.block_bytes = size_t{1} << 30;
   constexpr uint16_t kTable[] = {0, 1};
   const steer::ShardMap shards(2, {0x6d, 0x5a}, kTable, true);
-  if (sharded) config.shards = &shards;
-  stack::Worker worker(config);
-  bench::Peer peer(worker, frames, device_checksums);
-  if (sharded) peer.set_rss(0);
-  peer.open(connections);
+  bench::Seat seat(connections, device_checksums, sharded ? &shards : nullptr);
+  if (sharded) seat.peer.set_rss(0);
+  seat.peer.open(connections);
 
-  bench::EchoRounds echo(worker, peer);
+  bench::EchoRounds echo(seat.worker, seat.peer);
   std::vector<double> samples;
   for (int round = -2; round < rounds; ++round) {
     const double cycles = echo.run();
     if (round >= 0) samples.push_back(cycles);
   }
-  MR_ASSERT(worker.check().empty());
+  MR_ASSERT(seat.worker.check().empty());
   std::sort(samples.begin(), samples.end());
   return {samples[samples.size() / 2], samples.front(), samples.back()};
 }

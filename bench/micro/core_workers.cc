@@ -22,7 +22,6 @@
 #include "echo_rounds.h"
 #include "runtime/cpu.h"
 #include "runtime/exchange.h"
-#include "runtime/memory.h"
 
 using namespace millrace;
 
@@ -63,33 +62,11 @@ void pin(uint32_t cpu) {
   if (!runtime::run_on_cpu(cpu)) std::perror("cannot run on the CPU");
 }
 
-struct Seat {
-  runtime::HugeMemory memory;
-  pkt::HeapPacketPool frames{bench::EchoRounds::kFrames};
-  pkt::HeapPacketPool references{1'024, 0};
-  std::unique_ptr<stack::Worker> worker;
-  std::unique_ptr<bench::Peer> peer;
-
-  Seat(uint32_t connections, const steer::ShardMap* map, uint32_t shard) {
-    stack::WorkerConfig config;
-    config.frames = &frames;
-    config.references = &references;
-    config.memory = &memory;
-    config.seed = 42;
-    config.max_connections = connections;
-    config.block_bytes = size_t{1} << 30;
-    config.shards = map;
-    config.shard = shard;
-    worker = std::make_unique<stack::Worker>(config);
-    peer = std::make_unique<bench::Peer>(*worker, frames, true, shard != 0);
-  }
-};
-
 void one_worker(Shared& shared, uint32_t all, uint32_t self, const Options& options) {
   pin(options.cpus[self]);
-  Seat seat(options.connections, nullptr, 0);
-  seat.peer->open(options.connections);
-  bench::EchoRounds echo(*seat.worker, *seat.peer);
+  bench::Seat seat(options.connections, true);
+  seat.peer.open(options.connections);
+  bench::EchoRounds echo(seat.worker, seat.peer);
   measure(shared, all, self, options.rounds, [&] { return echo.run(); });
 }
 
@@ -102,26 +79,25 @@ void two_workers(Shared& shared, const Options& options) {
   const steer::ShardMap map(kWorkers, key, table, true);
   runtime::Exchange exchange(kWorkers);
   std::vector<runtime::Waker> wakers;
-  std::vector<std::unique_ptr<Seat>> seats;
+  std::vector<std::unique_ptr<bench::Seat>> seats;
   for (uint32_t i = 0; i < kWorkers; ++i) wakers.push_back(*runtime::Waker::make());
   for (uint32_t i = 0; i < kWorkers; ++i) {
-    seats.push_back(std::make_unique<Seat>(options.connections, &map, i));
-    seats[i]->peer->set_shard(map, i, [&] { exchange.settle(seats[0]->peer->now()); });
-    exchange.attach(i, *seats[i]->worker, wakers[i]);
+    seats.push_back(std::make_unique<bench::Seat>(options.connections, true, &map, i));
+    seats[i]->peer.set_shard(map, i, [&] { exchange.settle(seats[0]->peer.now()); });
+    exchange.attach(i, seats[i]->worker, wakers[i]);
   }
-  seats[0]->peer->add_neighbours(4 * kWorkers * options.connections);
-  for (const auto& seat : seats) seat->peer->open(options.connections);
+  seats[0]->peer.add_neighbours(4 * kWorkers * options.connections);
+  for (const auto& seat : seats) seat->peer.open(options.connections);
   const auto run = [&](uint32_t i) {
     pin(options.cpus[i]);
-    Seat& seat = *seats[i];
-    bench::EchoRounds echo(*seat.worker, *seat.peer);
+    bench::EchoRounds echo(seats[i]->worker, seats[i]->peer);
     measure(shared, kWorkers, i, options.rounds,
             [&] { return echo.run([&](Instant now) { exchange.take_in(i, now); }, [&] { exchange.hand_out(i); }); });
   };
   std::thread other([&] { run(1); });
   run(0);
   other.join();
-  for (const auto& seat : seats) MR_ASSERT(seat->worker->check().empty());
+  for (const auto& seat : seats) MR_ASSERT(seat->worker.check().empty());
   exchange.clear();
 }
 

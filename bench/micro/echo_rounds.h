@@ -1,6 +1,6 @@
-// One round of requests and echoes through a worker for the core's micro-benchmarks: connections in random order,
-// 256 requests outstanding however many connections there are (all of them where there are fewer), in bursts of 32; the
-// generator and the validation of every answer are outside the timed region.
+// A worker with its peer, and rounds of requests and echoes through it, for the core's micro-benchmarks: connections in
+// random order, 256 requests outstanding however many connections there are (all of them where there are fewer), in
+// bursts of 32; the generator and the validation of every answer are outside the timed region.
 #pragma once
 
 #include <x86intrin.h>
@@ -12,15 +12,42 @@
 
 #include "base/rng.h"
 #include "core_peer.h"
+#include "runtime/memory.h"
 
 namespace millrace::bench {
+
+inline constexpr size_t kOutstanding = 256;  ///< requests
+
+/// A worker with a peer of its own, and what both need. `map` (borrowed) where the worker is its `shard`.
+struct Seat {
+  Seat(uint32_t connections, bool device_checksums, const steer::ShardMap* map = nullptr, uint32_t shard = 0)
+      : worker(configured(connections, map, shard)), peer(worker, frames, device_checksums, shard != 0) {}
+
+  runtime::HugeMemory memory;
+  pkt::HeapPacketPool frames{kOutstanding * 2 + 1'024};
+  pkt::HeapPacketPool references{1'024, 0};
+  stack::Worker worker;
+  Peer peer;
+
+ private:
+  stack::WorkerConfig configured(uint32_t connections, const steer::ShardMap* map, uint32_t shard) {
+    stack::WorkerConfig config;
+    config.frames = &frames;
+    config.references = &references;
+    config.memory = &memory;
+    config.seed = 42;
+    config.max_connections = connections;
+    config.block_bytes = size_t{1} << 30;
+    config.shards = map;
+    config.shard = shard;
+    return config;
+  }
+};
 
 class EchoRounds {
  public:
   static constexpr size_t kBurst = 32;
-  static constexpr size_t kOutstanding = 256;
   static constexpr size_t kPayload = 64;
-  static constexpr size_t kFrames = kOutstanding * 2 + 1'024;  ///< that the pool must hold
 
   /// Over the open connections of `peer`.
   EchoRounds(stack::Worker& worker, Peer& peer)

@@ -42,8 +42,8 @@ void HeapPacketPool::release(std::span<Packet* const> packets) {
   }
 }
 
-// Less than the reserve of one frame in eight that makes the worker hold nothing more for later, even if eight workers
-// share a pool: else all would wait for frames that lie in caches.
+// Of a small pool much less than the reserve of one frame in eight that makes the worker hold nothing more for later:
+// else it would wait for frames that lie in its own cache.
 PacketCache::Side::Side(PacketPool* p) : pool(p) {
   const size_t capacity = p->capacity();
   most = static_cast<uint32_t>(

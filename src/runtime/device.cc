@@ -19,4 +19,11 @@ Outcome<std::vector<std::unique_ptr<Device>>> Driver::open_queues(const conf::Co
   return devices;
 }
 
+Outcome<std::unique_ptr<Device>> Driver::open(const conf::Config& config, const conf::Interface& interface,
+                                              const Resources& resources) {
+  auto devices = open_queues(config, interface, {&resources, 1});
+  if (!devices) return tl::unexpected<Failure>(devices.error());
+  return std::move(devices->front());
+}
+
 }  // namespace millrace::runtime

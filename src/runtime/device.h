@@ -96,13 +96,14 @@ class Driver {
   /// A driver whose devices need packets and memory of its own gives all three after prepare(), to each worker its own;
   /// they then serve every device of the worker. Empty: any will do, the runtime makes them.
   [[nodiscard]] virtual Resources resources(uint32_t /*worker*/) { return {}; }
-  /// Opens an interface's device. The Driver outlives it.
-  virtual Outcome<std::unique_ptr<Device>> open(const conf::Config& config, const conf::Interface& interface,
-                                                const Resources& resources) = 0;
-  /// Opens an interface with a queue pair for each worker, whose resources are in `workers`: one Device each.
+  /// Opens an interface with a queue pair for each worker, whose resources are in `workers`: one Device each. The
+  /// Driver outlives them. A driver has this, or open() if it serves one worker only.
   virtual Outcome<std::vector<std::unique_ptr<Device>>> open_queues(const conf::Config& config,
                                                                     const conf::Interface& interface,
                                                                     std::span<const Resources> workers);
+  /// The same for one worker.
+  virtual Outcome<std::unique_ptr<Device>> open(const conf::Config& config, const conf::Interface& interface,
+                                                const Resources& resources);
 };
 
 /// The drivers that a program was linked with.

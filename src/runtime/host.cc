@@ -183,12 +183,13 @@ Outcome<void> Host::make_shards(const DriverRegistry& drivers) {
     Driver* driver = drivers.find(interface.driver);
     if (driver->resources(0).frames != nullptr) provider = driver;
   }
+  const conf::WorkerSettings share = conf::share_of_worker(config_).worker;
   for (uint32_t i = 1; i < workers; ++i) {
     auto waker = Waker::make();
     if (!waker) return pass(waker.error());
     shards_.push_back(std::make_unique<Shard>(std::move(*waker)));
     const Resources given = provider != nullptr ? provider->resources(i) : Resources();
-    if (auto done = shards_.back()->make_pools(conf::share_of_worker(config_).worker, given); !done) return done;
+    if (auto done = shards_.back()->make_pools(share, given); !done) return done;
   }
   exchange_ = std::make_unique<Exchange>(workers);
   return {};

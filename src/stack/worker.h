@@ -126,7 +126,7 @@ class Worker {
   [[nodiscard]] std::vector<CounterValue> counters() const;
   [[nodiscard]] std::vector<ip::Ip::NeighbourInfo> neighbours() const;
   [[nodiscard]] std::vector<ip::Ip::RouteInfo> routes() const;
-  /// Groups that sockets of this worker have joined.
+  /// Groups that sockets of this worker have joined; the control worker knows those of all.
   [[nodiscard]] std::vector<ip::Ip::GroupInfo> groups() const;
   [[nodiscard]] std::vector<ip::Ip::AddressInfo> addresses() const;
   [[nodiscard]] std::vector<ip::Ip::LearnedInfo> learned() const;

@@ -1,6 +1,7 @@
 """What every link must carry, whatever the driver: the same checks for TAP and for DPDK. `site` says where the
 server of the stack is and from which namespace the kernel's programs reach it."""
 import hashlib
+import json
 import os
 import re
 import socket
@@ -164,6 +165,23 @@ def _at_once(addresses, port, count, size):
         good += head.startswith(b"HTTP/1.1 200") and body == want
         s.close()
     return good
+
+
+def workers_share(w, site, megabytes, ns=None):
+    """Connections, pings and transfers of a server with several workers, which hand over what is another's."""
+    serves_connections_at_once(w, site, 200, 20_000)
+    answers_pings_up_to_the_mtu(w, site)
+    downloads(w, site, site.v6, megabytes << 20)
+    uploads(w, site, site.v4, megabytes << 20)
+    hands_over(w, ns)
+
+
+def hands_over(w, ns=None):
+    """How many frames workers handed over: some, and every one was taken."""
+    rows = json.loads(w.run(w.program("millrace"), "netstat", "-s", "--json", ns=ns).stdout)
+    seen = {row["counter"]: row["value"] for row in rows}
+    expect(seen.get("steer.handed_over", 0) == seen.get("steer.handed_in", 0) > 0, f"handed over: {seen}")
+    return seen["steer.handed_over"]
 
 
 def serves_connections_at_once(w, site, count=1000, size=20_000):

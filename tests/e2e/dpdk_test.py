@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """millrace-httpd on DPDK, over a veth cable to the kernel: the packets go through AF_PACKET, or AF_XDP with
 MILLRACE_E2E_DPDK=af_xdp. Memory comes without huge pages, so that the test asks nothing of the machine."""
-import json
 import os
 
 import basics
@@ -62,14 +61,7 @@ def two_workers_have_a_queue_each(w):
     cable(w)
     server = w.server("millrace-httpd", "--config", config(w), "--workers", "2", ns="stack", seconds=40,
                       ready=lambda: w.answers(world.STACK4))
-    site = basics.Site()
-    basics.serves_connections_at_once(w, site, 200, 20_000)
-    basics.answers_pings_up_to_the_mtu(w, site)
-    basics.downloads(w, site, site.v6, 50 << 20)
-    basics.uploads(w, site, site.v4, 50 << 20)
-    rows = json.loads(w.run(w.program("millrace"), "netstat", "-s", "--json", ns="stack").stdout)
-    seen = {row["counter"]: row["value"] for row in rows}
-    expect(seen.get("steer.handed_over", 0) == seen.get("steer.handed_in", 0) > 0, f"handed over: {seen}")
+    basics.workers_share(w, basics.Site(), 50, ns="stack")
     expect(server.stop() == 0, server.output())
 
 

@@ -146,14 +146,7 @@ def two_workers_share_the_queues(w):
     cable(w, queues=4)
     server = httpd(w, "--workers", "2")
     expect("4 queues" in server.output(), server.output())
-    site = basics.Site()
-    basics.serves_connections_at_once(w, site, 200, 20_000)
-    basics.answers_pings_up_to_the_mtu(w, site)
-    basics.downloads(w, site, site.v6, 100 << 20)
-    basics.uploads(w, site, site.v4, 100 << 20)
-    rows = json.loads(w.run(w.program("millrace"), "netstat", "-s", "--json", ns="stack").stdout)
-    seen = {row["counter"]: row["value"] for row in rows}
-    expect(seen.get("steer.handed_over", 0) == seen.get("steer.handed_in", 0) > 0, f"handed over: {seen}")
+    basics.workers_share(w, basics.Site(), 100, ns="stack")
     expect(server.stop() == 0, server.output())
     w.server("millrace-udp-echo", "--interface", "wire1", *OURS, "--workers", "2", ns="stack",
              ready=lambda: w.answers(world.STACK4))

@@ -31,19 +31,9 @@ constexpr MacAddr kPeerMac{{2, 0, 0, 0, 0, 2}};
 constexpr size_t kPool = 300;
 constexpr size_t kSockets = 8;
 
-[[noreturn]] void broken(const std::string& what) {
-  std::fprintf(stderr, "datagram_fuzz: %s\n", what.c_str());
-  std::abort();
-}
-
+using fuzz::broken;
 using fuzz::Input;
-
-/// What outlives an input.
-struct Machine {
-  fuzz::ReusedPool frames{kPool, pkt::kFrameRoom};
-  fuzz::ReusedPool references{kPool, 0};
-  fuzz::ReusedMemory memory;
-};
+using fuzz::Machine;
 
 class Fuzz {
  public:
@@ -349,7 +339,7 @@ class Fuzz {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto* machine = new Machine();
+  static auto* machine = new Machine(kPool);
   Fuzz fuzz(*machine);
   fuzz.run(Input(data, size));
   return 0;

@@ -7,9 +7,11 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/assert.h"
@@ -140,5 +142,18 @@ class ReusedPool final : public pkt::PacketPool {
   std::vector<pkt::Packet*> free_;  ///< below `lowest_` never handed out since the last reset
   size_t lowest_ = 0;
 };
+
+/// What outlives an input of a fuzzer that makes workers.
+struct Machine {
+  explicit Machine(size_t pool) : frames(pool, pkt::kFrameRoom), references(pool, 0) {}
+  ReusedPool frames;
+  ReusedPool references;
+  ReusedMemory memory;
+};
+
+[[noreturn]] inline void broken(const std::string& what) {
+  std::fprintf(stderr, "broken: %s\n", what.c_str());
+  std::abort();
+}
 
 }  // namespace millrace::fuzz

@@ -26,12 +26,9 @@ constexpr MacAddr kOurMac{{2, 0, 0, 0, 0, 1}};
 constexpr MacAddr kPeerMac{{2, 0, 0, 0, 0, 2}};
 constexpr size_t kPool = 600;
 
-[[noreturn]] void broken(const std::string& what) {
-  std::fprintf(stderr, "worker_fuzz: %s\n", what.c_str());
-  std::abort();
-}
-
+using fuzz::broken;
 using fuzz::Input;
+using fuzz::Machine;
 
 /// The far end of one connection, as much of it as a fuzzer needs.
 struct Peer {
@@ -42,13 +39,6 @@ struct Peer {
   uint32_t tsval = 1'000;
   uint32_t tsecr = 0;
   Handle handle{};
-};
-
-/// What outlives an input.
-struct Machine {
-  fuzz::ReusedPool frames{kPool, pkt::kFrameRoom};
-  fuzz::ReusedPool references{kPool, 0};
-  fuzz::ReusedMemory memory;
 };
 
 class Fuzz {
@@ -387,7 +377,7 @@ class Fuzz {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static auto* machine = new Machine();
+  static auto* machine = new Machine(kPool);
   Fuzz fuzz(*machine);
   fuzz.run(Input(data, size));
   return 0;

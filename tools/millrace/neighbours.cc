@@ -32,18 +32,6 @@ int show(const Target& target, bool v6) {
   return 0;
 }
 
-// What routers advertised and DHCP servers said.
-int show_learned(const Target& target) {
-  const auto rows = ask(target, "learned");
-  if (!rows) return complain(rows.error());
-  if (target.json) {
-    print_json(*rows);
-  } else {
-    print_rows(*rows, {"interface", "what", "value", "seconds"}, {"Interface", "What", "Value", "Seconds left"});
-  }
-  return 0;
-}
-
 int flush(const Target& target, bool v6) {
   const auto rows = ask(target, "neighbours");
   if (!rows) return complain(rows.error());
@@ -61,7 +49,10 @@ int flush(const Target& target, bool v6) {
 int run(const Target& target, const Arguments& a, bool v6) {
   if (a.set.size() == 3) return change(target, fmt::format("neighbour add {} {} {}", a.set[2], a.set[0], a.set[1]));
   if (!a.forget.empty()) return change(target, fmt::format("neighbour delete {}", a.forget));
-  if (a.routers) return show_learned(target);
+  if (a.routers) {  // what routers advertised and DHCP servers said
+    return show(target, "learned", {"interface", "what", "value", "seconds"},
+                {"Interface", "What", "Value", "Seconds left"});
+  }
   return a.flush ? flush(target, v6) : show(target, v6);
 }
 

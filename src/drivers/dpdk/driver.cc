@@ -111,13 +111,6 @@ class DpdkDriver final : public runtime::Driver {
     return {pools.frames.get(), pools.references.get(), pools.memory.get()};
   }
 
-  Outcome<std::unique_ptr<runtime::Device>> open(const conf::Config& config, const conf::Interface& interface,
-                                                 const runtime::Resources& resources) override {
-    auto devices = open_queues(config, interface, {&resources, 1});
-    if (!devices) return tl::unexpected(devices.error());
-    return std::move(devices->front());
-  }
-
   Outcome<std::vector<std::unique_ptr<runtime::Device>>> open_queues(
       const conf::Config&, const conf::Interface& interface, std::span<const runtime::Resources> workers) override {
     auto spec = parse_spec(interface.device);

@@ -110,13 +110,6 @@ class TapDriver final : public runtime::Driver {
 
   Outcome<void> prepare(const conf::Config&, std::span<const conf::Interface>) override { return {}; }
 
-  Outcome<std::unique_ptr<runtime::Device>> open(const conf::Config& config, const conf::Interface& interface,
-                                                 const runtime::Resources& resources) override {
-    auto devices = open_queues(config, interface, {&resources, 1});
-    if (!devices) return tl::unexpected<Failure>(devices.error());
-    return std::move(devices->front());
-  }
-
   // The kernel sends a flow to the queue that last sent a frame of it: after the first frames each worker gets its own.
   Outcome<std::vector<std::unique_ptr<runtime::Device>>> open_queues(
       const conf::Config&, const conf::Interface& interface, std::span<const runtime::Resources> workers) override {

@@ -54,13 +54,6 @@ class XdpDriver final : public runtime::Driver {
     return {pools.frames.get(), pools.references.get(), pools.memory.get()};
   }
 
-  Outcome<std::unique_ptr<runtime::Device>> open(const conf::Config& config, const conf::Interface& interface,
-                                                 const runtime::Resources& resources) override {
-    auto devices = open_queues(config, interface, {&resources, 1});
-    if (!devices) return tl::unexpected<Failure>(devices.error());
-    return std::move(devices->front());
-  }
-
   Outcome<std::vector<std::unique_ptr<runtime::Device>>> open_queues(
       const conf::Config&, const conf::Interface& interface, std::span<const runtime::Resources> workers) override {
     const auto kernel = look_up(kernel_name(interface));

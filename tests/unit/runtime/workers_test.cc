@@ -103,9 +103,6 @@ class WireDriver final : public Driver {
   WireDriver(Wire& in, uint32_t senders, Wire& out, MacAddr mac) : in_(in), senders_(senders), out_(out), mac_(mac) {}
   [[nodiscard]] std::string_view name() const override { return "wire"; }
   Outcome<void> prepare(const conf::Config&, std::span<const conf::Interface>) override { return {}; }
-  Outcome<std::unique_ptr<Device>> open(const conf::Config&, const conf::Interface&, const Resources& r) override {
-    return std::make_unique<WireDevice>(in_, senders_, out_, 0, mac_, r);
-  }
   Outcome<std::vector<std::unique_ptr<Device>>> open_queues(const conf::Config&, const conf::Interface&,
                                                             std::span<const Resources> workers) override {
     std::vector<std::unique_ptr<Device>> out;

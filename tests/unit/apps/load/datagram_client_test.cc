@@ -7,17 +7,12 @@
 #include <functional>
 #include <memory>
 
-#include "base/memory.h"
 #include "load/way.h"
-#include "stack/worker.h"
+#include "server.h"
 #include "wire/ip_protocol.h"
 
 namespace millrace::load {
 namespace {
-
-constexpr MacAddr kServerMac{{2, 0, 0, 0, 0, 2}};
-constexpr MacAddr kClientMac{{2, 0, 0, 0, 0, 1}};
-constexpr uint16_t kPort = 7;
 
 struct Variant {
   bool v6 = false;
@@ -28,35 +23,13 @@ std::string name_of(const ::testing::TestParamInfo<Variant>& info) {
   return std::string(info.param.v6 ? "V6" : "V4") + (info.param.device_checksum ? "DeviceSums" : "OwnSums");
 }
 
-class DatagramClientTest : public ::testing::TestWithParam<Variant> {
+class DatagramClientTest : public ::testing::TestWithParam<Variant>, protected Server {
  protected:
-  DatagramClientTest() : frames_(8192), references_(1024, 0), cache_(frames_, references_) {
-    stack::WorkerConfig config;
-    config.frames = &frames_;
-    config.references = &references_;
-    config.memory = &memory_;
-    config.seed = 11;
-    config.start = now_;
-    worker_ = std::make_unique<stack::Worker>(config);
-    link::NetifConfig netif;
-    netif.name = "v0";
-    netif.mac = kServerMac;
-    netif.limits = limits();
-    interface_ = *worker_->add_interface(netif);
-    server_ = *IpAddr::parse(GetParam().v6 ? "fd00::2" : "198.18.0.2");
-    source_ = *IpAddr::parse(GetParam().v6 ? "fd00::10" : "198.18.0.10");
-    (void)worker_->request(req::AddNeighbour{interface_, source_, kClientMac}, now_);
-    (void)worker_->request(req::AddAddress{interface_, {server_, static_cast<uint8_t>(GetParam().v6 ? 64 : 24)}}, now_);
-    const auto socket = worker_->request(req::OpenDatagram{{server_, kPort}}, now_);
-    EXPECT_TRUE(socket);
-    socket_ = socket->handle;
+  DatagramClientTest() : Server(GetParam().v6, GetParam().device_checksum), source_(add_source(10)) {
+    add_address();
+    socket_ = ask(req::OpenDatagram{{server_, kPort}}).handle;
     std::array<pkt::Packet*, 16> announcements;
     for (size_t n = worker_->output(interface_, announcements, now_); n > 0; --n) cache_.free(announcements[n - 1]);
-  }
-  [[nodiscard]] static link::DeviceLimits limits() {
-    link::DeviceLimits l;
-    l.tx_checksum_v4 = l.tx_checksum_v6 = GetParam().device_checksum;
-    return l;
   }
   void make(uint32_t flows, uint32_t window, uint32_t size = 64) {
     DatagramSettings s;
@@ -72,8 +45,7 @@ class DatagramClientTest : public ::testing::TestWithParam<Variant> {
   [[nodiscard]] const DatagramCounters& seen() const { return client_->counters(); }
 
   void to_client(pkt::Packet* p) {
-    p->flags = GetParam().device_checksum ? pkt::kRxL4ChecksumNone : 0;
-    p->tx_offload = 0;
+    cross(*p);
     if (client_->input({&p, 1}) == 0) return;
     ++others_;
     cache_.free(p);
@@ -96,8 +68,7 @@ class DatagramClientTest : public ::testing::TestWithParam<Variant> {
     std::array<pkt::Packet*, 64> out;
     const size_t sent = client_->output(out);
     for (size_t k = 0; k < sent; ++k) {
-      out[k]->flags = GetParam().device_checksum ? pkt::kRxL4ChecksumNone : 0;
-      out[k]->tx_offload = 0;
+      cross(*out[k]);
       worker_->input(interface_, {&out[k], 1}, now_);
     }
     echo();
@@ -113,17 +84,9 @@ class DatagramClientTest : public ::testing::TestWithParam<Variant> {
   }
   [[nodiscard]] static size_t payload_at() { return 14 + (GetParam().v6 ? 40 : 20) + 8; }
 
-  base::HeapMemory memory_;
-  pkt::HeapPacketPool frames_;
-  pkt::HeapPacketPool references_;
-  pkt::PacketCache cache_;
-  std::unique_ptr<stack::Worker> worker_;
   std::unique_ptr<DatagramClient> client_;
-  IfIndex interface_{};
-  IpAddr server_;
   IpAddr source_;
   Handle socket_{};
-  Instant now_{seconds(1000).ns()};
   int others_ = 0;
 };
 

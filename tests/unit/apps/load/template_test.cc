@@ -7,16 +7,11 @@
 #include <functional>
 #include <set>
 
-#include "base/memory.h"
-#include "stack/worker.h"
+#include "server.h"
 #include "wire/tcp.h"
 
 namespace millrace::load {
 namespace {
-
-constexpr MacAddr kServerMac{{2, 0, 0, 0, 0, 2}};
-constexpr MacAddr kClientMac{{2, 0, 0, 0, 0, 1}};
-constexpr uint16_t kPort = 7;
 
 struct Variant {
   bool v6 = false;
@@ -29,42 +24,14 @@ std::string name_of(const ::testing::TestParamInfo<Variant>& info) {
          (info.param.device_checksum ? "DeviceSums" : "OwnSums");
 }
 
-class TemplateTest : public ::testing::TestWithParam<Variant>, public TemplateClient::User {
+class TemplateTest : public ::testing::TestWithParam<Variant>, protected Server, public TemplateClient::User {
  protected:
-  TemplateTest() : frames_(8192), references_(1024, 0), cache_(frames_, references_) {
-    stack::WorkerConfig config;
-    config.frames = &frames_;
-    config.references = &references_;
-    config.memory = &memory_;
-    config.seed = 11;
-    config.start = now_;
-    config.tcp.timestamps = true;
-    worker_ = std::make_unique<stack::Worker>(config);
-    link::NetifConfig netif;
-    netif.name = "v0";
-    netif.mac = kServerMac;
-    netif.limits = limits();
-    interface_ = *worker_->add_interface(netif);
-    server_ = *IpAddr::parse(GetParam().v6 ? "fd00::2" : "198.18.0.2");
-    for (int k = 0; k < 3; ++k) {
-      const std::string last = std::to_string(10 + k);
-      sources_.push_back(*IpAddr::parse((GetParam().v6 ? "fd00::" : "198.18.0.") + last));
-      ask(req::AddNeighbour{interface_, sources_.back(), kClientMac});
-    }
-    ask(req::AddAddress{interface_, {server_, static_cast<uint8_t>(GetParam().v6 ? 64 : 24)}});
+  TemplateTest() : Server(GetParam().v6, GetParam().device_checksum) {
+    for (int k = 0; k < 3; ++k) sources_.push_back(add_source(10 + k));
+    add_address();
     listener_ = ask(req::Listen{{server_, kPort}}).handle;
   }
 
-  [[nodiscard]] static link::DeviceLimits limits() {
-    link::DeviceLimits l;
-    l.tx_checksum_v4 = l.tx_checksum_v6 = GetParam().device_checksum;
-    return l;
-  }
-  Reply ask(const Request& r) {
-    const auto reply = worker_->request(r, now_);
-    EXPECT_TRUE(reply) << describe(reply ? Error::kIo : reply.error());
-    return reply ? *reply : Reply{};
-  }
   void make(uint32_t connections, const std::string& request = "sixteen bytes ok") {
     TemplateSettings s;
     s.target = {server_, kPort};
@@ -78,15 +45,14 @@ class TemplateTest : public ::testing::TestWithParam<Variant>, public TemplateCl
     for (uint32_t i = 0; i < connections; ++i) client_->open(i);
   }
 
-  /// One frame that goes over the link: what is said to be good by a device is what a virtual link says.
+  /// One frame that goes over the link.
   void pass(pkt::Packet* p, bool to_server) {
     if (fault_ && !fault_(*p, to_server)) {
       cache_.free(p);
       return;
     }
     ++passed_;
-    p->flags = GetParam().device_checksum ? pkt::kRxL4ChecksumNone : 0;
-    p->tx_offload = 0;
+    cross(*p);
     if (to_server) {
       worker_->input(interface_, {&p, 1}, now_);
     } else if (client_->input({&p, 1}, now_) != 0) {
@@ -149,21 +115,13 @@ class TemplateTest : public ::testing::TestWithParam<Variant>, public TemplateCl
   void closed(uint32_t) override { ++closed_; }
   void broken(uint32_t, ErrorKind why) override { broken_.insert(why); }
 
-  base::HeapMemory memory_;
-  pkt::HeapPacketPool frames_;
-  pkt::HeapPacketPool references_;
-  pkt::PacketCache cache_;
-  std::unique_ptr<stack::Worker> worker_;
   std::unique_ptr<TemplateClient> client_;
-  IfIndex interface_{};
-  IpAddr server_;
   std::vector<IpAddr> sources_;
   Handle listener_{};
   std::vector<Handle> accepted_;
   std::function<bool(pkt::Packet&, bool)> fault_;  // false: the frame is lost
   std::vector<std::string> got_;
   std::multiset<ErrorKind> broken_;
-  Instant now_{seconds(1000).ns()};
   uint64_t passed_ = 0;
   int opened_ = 0;
   int closed_ = 0;
