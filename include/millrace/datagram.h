@@ -31,7 +31,7 @@ struct DatagramOptions {
   uint32_t receive_buffer = 0;      ///< bytes of true size: the buffers that messages occupy, not their payload
   uint8_t hop_limit = 0;            ///< TTL or hop limit of what is sent; 0 = 64
   uint8_t traffic_class = 0;        ///< DSCP and ECN bits
-  uint8_t multicast_hop_limit = 1;  ///< of what is sent to groups (RFC 1112 6.1)
+  uint8_t multicast_hop_limit = 1;  ///< of what is sent to groups (RFC 1112 6.1); 0 = members on this host only
   bool multicast_loop = true;       ///< members on this host hear what it sends
   IfIndex multicast_interface = IfIndex::kNone;  ///< where groups are reached; kNone = the first interface that is up
   bool broadcast = false;                        ///< may send to broadcast addresses

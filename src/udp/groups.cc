@@ -5,8 +5,15 @@
 
 #include "mcast/host.h"
 #include "udp/udp.h"
+#include "wire/ipv4.h"
+#include "wire/udp.h"
 
 namespace millrace::udp {
+namespace {
+
+constexpr uint8_t kNodeScope = 1;
+
+}  // namespace
 
 bool Udp::Membership::takes(const IpAddr& source) const {
   return (std::ranges::find(sources, source) != sources.end()) != exclude;
@@ -150,26 +157,45 @@ Result<void> Udp::prepare_group(Dgram& d, const Message& m, Outgoing& out) {
   out.way = {route->hop, route->interface, route->mtu, route->source};
   if (multicast && m.hop_limit == 0) out.ttl = d.multicast_hop_limit;
   if (!multicast && out.ttl == 0) out.ttl = ip_.default_hop_limit(route->interface, true);
-  out.looped = (d.flags & kLoop) != 0 && multicast && ip_.is_member(route->interface, out.destination);
+  if (!multicast) return {};
+  out.looped = (d.flags & kLoop) != 0 && ip_.is_member(route->interface, out.destination);
+  // RFC 1112 6.1: a TTL of 0 is for this host only. RFC 4291 2.7: so are the node's scope and the reserved one.
+  out.stays = out.ttl == 0 || (out.destination.is_v6() && (out.destination.bytes()[1] & 0xf) <= kNodeScope);
   return {};
 }
 
 void Udp::loop_back(Dgram& d, const Message& m, const Outgoing& out, Instant now) {
-  Incoming in;
-  in.packet = copied(m.data);
-  if (in.packet == nullptr) return counters_.add(Counter::kDropNoBuffers);
-  // Nothing to verify: it never left.
-  in.packet->flags |= pkt::kRxL4ChecksumNone;
-  in.source = out.way.source;
-  in.destination = out.destination;
-  in.source_port = d.local_port;
-  in.destination_port = out.port;
-  in.interface = out.way.interface;
-  in.ttl = out.ttl;
-  in.traffic_class = out.traffic_class;
-  in.to_group = true;
-  counters_.add(Counter::kIn);
-  input_group(in, now);
+  const size_t each = m.segment != 0 ? m.segment : m.data.size();
+  size_t at = 0;
+  do {
+    const auto piece = m.data.subspan(at, std::min(each, m.data.size() - at));
+    at += piece.size();
+    Incoming in;
+    in.packet = copied(piece);
+    if (in.packet == nullptr) return counters_.add(Counter::kDropNoBuffers);
+    // Nothing to verify: it never left.
+    in.packet->flags |= pkt::kRxL4ChecksumNone;
+    in.source = out.way.source;
+    in.destination = out.destination;
+    in.source_port = d.local_port;
+    in.destination_port = out.port;
+    in.interface = out.way.interface;
+    in.ttl = out.ttl;
+    in.traffic_class = out.traffic_class;
+    in.to_group = true;
+    counters_.add(Counter::kIn);
+    input_group(in, now);
+  } while (at < m.data.size());
+}
+
+// A datagram that must not leave the host: who is no member here does not hear it, and that is no error.
+Result<void> Udp::send_here(Dgram& d, const Message& m, const Outgoing& out, Instant now) {
+  const size_t most = UINT16_MAX - wire::kUdpSize - (out.destination.is_v4() ? wire::kIpv4MinSize : 0);
+  if (m.segment == 0 && m.data.size() > most) return fail(Error::kTooBig);
+  if (out.looped) loop_back(d, m, out, now);
+  counters_.add(Counter::kOut);
+  if (m.token != 0) (void)release(m.token);
+  return {};
 }
 
 }  // namespace millrace::udp

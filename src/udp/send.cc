@@ -239,9 +239,8 @@ Result<void> Udp::send_large(uint32_t index, const Message& m, const Outgoing& o
     const uint64_t pseudo = wire::pseudo_sum(out.way.source, out.destination, wire::kProtocolUdp, length);
     wire::store_be16(header + 6, wire::finish_nonzero(wire::add_sums(pseudo, ip::sum_chain(*p, 0))));
   }
-  // A group datagram that is to stay here has 0, which send() would take for "none asked".
-  const uint8_t ttl = std::max(out.ttl, uint8_t{1});
-  ip::Ip::SendArgs args{out.way.source, out.destination, wire::kProtocolUdp, ttl, out.traffic_class, {}, true};
+  if (out.looped) loop_back(d, m, out, now);
+  ip::Ip::SendArgs args{out.way.source, out.destination, wire::kProtocolUdp, out.ttl, out.traffic_class, {}, true};
   args.route = {out.way.hop, out.way.interface, out.way.source, out.way.mtu};
   if (auto sent = ip_.send(args, p, now); !sent) return sent;
   counters_.add(Counter::kOut);
@@ -259,6 +258,7 @@ Result<void> Udp::send_one(uint32_t index, const Message& m, Instant now) {
   const uint32_t frames = segmented ? (bytes + m.segment - 1) / m.segment : 1;
   const uint32_t largest = segmented ? m.segment : bytes;
   if (__builtin_expect(frames > kMostSegments || bytes > kMostBytes, 0)) return fail(Error::kTooBig);
+  if (__builtin_expect(out.stays, 0)) return send_here(d, m, out, now);
   if (__builtin_expect(largest + headers > out.way.mtu, 0) &&
       (d.path_mtu != PathMtu::kProbe || largest + headers > ip_.limits(out.way.interface).mtu)) {
     return segmented ? fail(Error::kInvalid) : send_large(index, m, out, now);

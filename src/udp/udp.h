@@ -167,6 +167,7 @@ class Udp {
     uint8_t ttl = 64;
     uint8_t traffic_class = 0;
     bool looped = false;  ///< members of the group on this host hear it too
+    bool stays = false;   ///< only they do
   };
   struct QueuedError {
     uint32_t gen = 0;   // Slab's
@@ -252,6 +253,7 @@ class Udp {
   Result<void> give_up(const Membership& gone);
   void report_sources(IfIndex interface, const IpAddr& group);
   void loop_back(Dgram& d, const Message& m, const Outgoing& out, Instant now);
+  Result<void> send_here(Dgram& d, const Message& m, const Outgoing& out, Instant now);
   Result<void> prepare_group(Dgram& d, const Message& m, Outgoing& out);
   // user.cc
   void apply(Dgram& d, const DatagramOptions& o);

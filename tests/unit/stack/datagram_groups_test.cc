@@ -216,6 +216,56 @@ TEST_P(GroupTest, MembersHereHearWhatIsSentUnlessTold) {
   EXPECT_EQ(nothing(member), Error::kWouldBlock);
 }
 
+// RFC 1112 6.1, RFC 4291 2.7
+TEST_P(GroupTest, WhatMustNotLeaveTheHostIsHeardHereAndNowhereElse) {
+  const Handle member = open({any(), 7});
+  DatagramOptions here;
+  here.multicast_hop_limit = 0;
+  const Handle sender = open({any(), 9}, here);
+  (void)sent();
+  EXPECT_EQ(send(sender, pattern(30), {group(), 7}), 1u) << "without a member it vanishes";
+  must(req::JoinGroup{member, group(), interface_});
+  for (const size_t size : {0, 30, 4000, 65'507}) {
+    EXPECT_EQ(send(sender, pattern(size), {group(), 7}), 1u) << size;
+    EXPECT_TRUE(sent().empty()) << size;
+    const auto m = take(member);
+    ASSERT_TRUE(m) << size;
+    EXPECT_EQ(copy(m->data), pattern(size));
+    EXPECT_EQ(m->hop_limit, 0);
+    EXPECT_EQ(m->remote, (Endpoint{ours(), 9}));
+  }
+  EXPECT_EQ(send(sender, pattern(65'530), {group(), 7}).error(), Error::kTooBig);
+  if (!v6()) return;
+  for (const char* name : {"ff01::1234", "ff00::1234", "ff11::1234"}) {
+    const IpAddr node = *IpAddr::parse(name);
+    must(req::JoinGroup{member, node, interface_});
+    (void)sent();
+    const Handle far = open({any(), 0});
+    EXPECT_EQ(send(far, pattern(31), {node, 7}), 1u);
+    EXPECT_TRUE(sent().empty()) << name;
+    EXPECT_EQ(take(member)->data.size(), 31u);
+    Dgram in{{peer(), 67}, {node, 7}, pattern(9)};
+    in.to = wire::multicast_mac_v6(node);
+    receive(in);
+    EXPECT_EQ(nothing(member), Error::kWouldBlock) << "nor does it come in from outside";
+  }
+}
+
+TEST_P(GroupTest, MembersHereHearLargeAndSegmentedDatagramsAsTheLinkDoes) {
+  const Handle member = open({any(), 7});
+  must(req::JoinGroup{member, group(), interface_});
+  const Handle sender = open({any(), 9});
+  (void)sent();
+  EXPECT_TRUE(send(sender, pattern(4000), {group(), 7}));
+  EXPECT_EQ(sent().size(), 3u) << "fragments";
+  EXPECT_EQ(copy(take(member)->data), pattern(4000));
+  EXPECT_EQ(nothing(member), Error::kWouldBlock);
+  EXPECT_TRUE(send(sender, pattern(250), {group(), 7}, 100));
+  EXPECT_EQ(sent_datagrams().size(), 3u);
+  for (const size_t size : {100, 100, 50}) EXPECT_EQ(take(member)->data.size(), size);
+  EXPECT_EQ(nothing(member), Error::kWouldBlock);
+}
+
 TEST_P(GroupTest, JoiningChecksItsArguments) {
   const Handle h = open({any(), 7});
   EXPECT_EQ(ask(req::JoinGroup{h, peer(), interface_}).error(), Error::kInvalid);
