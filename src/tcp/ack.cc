@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "base/planted.h"
-#include "tcp/cc/controller.h"
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
@@ -46,7 +45,8 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
   c.retries = 0;
   free_acked(c, acked - control);
   if (rtt_ns >= 0 && !sent_again) take_rtt_sample(c, rtt_ns);
-  if (c.recovery != Recovery::kFast && acked > control) grow_window(index, acked - control, flight_before, now);
+  if (c.recovery != Recovery::kFast && acked > control)
+    grow_window(index, acked - control, flight_before, sent_again ? -1 : rtt_ns, now);
   if (c.snd_una == c.snd_nxt) {
     if (!sack) c.sacked_bytes = 0;  // duplicates stood for segments that are all acknowledged now
     stop_timer(c);  // RFC 6298 5.2
@@ -59,13 +59,15 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
   ip_.confirm(c.hop, now);
 }
 
-// RFC 5681 3.1, for a sender that the window really held back (RFC 7661 3). `flying` was in flight before the ACK.
-void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, Instant now) {
+// RFC 5681 3.1, for a sender that the window really held back (RFC 7661 3). `flying` was in flight before the ACK,
+// which measured `rtt_ns` (-1: nothing).
+void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, int64_t rtt_ns, Instant now) {
   Conn& c = conns_[index];
   const bool limited = (c.tx_flags & kTxCwndLimited) != 0 || flying >= c.cwnd ||
                        (c.cwnd < c.ssthresh && flying * 2 >= c.cwnd);
   if (!limited) return;
-  cc::newreno().on_ack({c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss}, {now, acked, limited});
+  const uint32_t rtt_us = rtt_ns < 0 ? 0 : static_cast<uint32_t>(std::clamp<int64_t>(rtt_ns / 1'000, 1, UINT32_MAX));
+  controller(index).ack(control(index), {now, acked, flying, rtt_us, c.srtt_us, c.snd_una, c.snd_nxt});
 }
 
 void Tcp::tell_space(Conn& c) {

@@ -11,6 +11,7 @@
 #include "base/wheel.h"
 #include "ip/ip.h"
 #include "pkt/block.h"
+#include "tcp/cc/controller.h"
 #include "tcp/types.h"
 #include "wire/tcp_options.h"
 
@@ -138,16 +139,18 @@ struct alignas(64) ConnCold {
   uint32_t keepalive_interval_ms = 0;
   uint8_t keepalive_probes = 0;
   uint8_t keepalive_sent = 0;
-  uint8_t sack_recent = 0;         ///< entries of `recent` in use
+  uint8_t sack_recent : 4 = 0;     ///< entries of `recent` in use
+  uint8_t controller : 4 = 0;      ///< row of MILLRACE_CONGESTION_CONTROLLERS
   uint8_t soft_error = 0;          ///< Error + 1 of an ICMP message that did not end the connection
   uint16_t user_mss = 0;
   uint16_t peer_mss = 0;
   uint32_t retransmits = 0;
   SackBlock recent[4];             ///< blocks received out of order, newest first (RFC 2018 4)
   SackBlock dsack;                 ///< duplicate to report (RFC 2883)
-  uint64_t cc_state[8] = {};       ///< the congestion controller's own 64 bytes
+  alignas(8) std::byte cc_state[cc::kStateBytes] = {};  ///< the congestion controller's own
 };
 static_assert(sizeof(ConnCold) == 128, "cold state is two cache lines");
+static_assert(cc::kControllers <= 16, "ConnCold::controller has four bits");
 
 /// One transmission that is not yet acknowledged: [start, end) was last sent at `sent`.
 struct TxRecord {

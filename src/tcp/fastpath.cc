@@ -26,7 +26,7 @@ bool Tcp::ack_all(uint32_t index, Seq32 ack, Instant now) {
     free_acked(c, acked);
   }
   take_rtt_sample(c, rtt_ns);
-  grow_window(index, acked, acked, now);
+  grow_window(index, acked, acked, rtt_ns, now);
   stop_timer(c);  // RFC 6298 5.2
   tell_space(c);
   ip_.confirm(c.hop, now);

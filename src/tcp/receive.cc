@@ -256,7 +256,7 @@ void Tcp::pull_reassembled(uint32_t index, bool& fin) {
   for (uint8_t i = 0; i < cold_state.sack_recent; ++i) {
     if (cold_state.recent[i].left > c.rcv_nxt) cold_state.recent[kept++] = cold_state.recent[i];
   }
-  cold_state.sack_recent = kept;
+  cold_state.sack_recent = kept & 0xf;
 }
 
 // Payload bytes for which there is room, by count and by true size.

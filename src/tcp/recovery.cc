@@ -3,7 +3,6 @@
 // sacked segment.
 #include <algorithm>
 
-#include "tcp/cc/controller.h"
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
@@ -70,7 +69,7 @@ void Tcp::detect_loss(uint32_t index, bool new_sack, bool duplicate, bool advanc
 
 void Tcp::enter_fast_recovery(uint32_t index, Instant now) {
   Conn& c = conns_[index];
-  cc::newreno().on_loss({c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss}, {now, flight(c)});
+  controller(index).loss(control(index), {now, flight(c)});
   c.recovery = Recovery::kFast;
   c.recover = c.snd_nxt;
   c.send_credit = 1;  // RFC 6675 5 (4.3): the first lost segment goes out whatever the pipe
@@ -80,11 +79,11 @@ void Tcp::enter_fast_recovery(uint32_t index, Instant now) {
   mark_dirty(index);
 }
 
-void Tcp::on_ack_in_recovery(uint32_t index, uint32_t acked, Instant) {
+void Tcp::on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now) {
   Conn& c = conns_[index];
   const bool sack = (c.options & kOptSack) != 0;
   if (c.snd_una >= c.recover) {
-    if (c.recovery == Recovery::kFast) c.cwnd = std::max<uint32_t>(c.ssthresh, 2u * c.mss);
+    if (c.recovery == Recovery::kFast) controller(index).recovered(control(index), {now, flight(c)});
     c.recovery = Recovery::kOpen;
     c.dup_acks = 0;
     c.send_credit = 0;

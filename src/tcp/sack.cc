@@ -85,7 +85,7 @@ void Tcp::note_received(uint32_t index, Seq32 left, Seq32 right) {
     kept[n++] = b;
   }
   std::copy(kept, kept + n, cold_state.recent);
-  cold_state.sack_recent = n;
+  cold_state.sack_recent = n & 0xf;
 }
 
 void Tcp::duplicate_seen(uint32_t index, Seq32 left, Seq32 right) {

@@ -253,7 +253,7 @@ class Tcp {
   void drop_time_wait(Ref ref);
   // ack.cc
   void ack_advance(uint32_t index, Seq32 ack, Instant now);
-  MR_INLINE void grow_window(uint32_t index, uint32_t acked, uint32_t flying, Instant now);
+  MR_INLINE void grow_window(uint32_t index, uint32_t acked, uint32_t flying, int64_t rtt_ns, Instant now);
   MR_INLINE void tell_space(Conn& c);
   void update_send_window(uint32_t index, const Segment& s);
   MR_INLINE void take_rtt_sample(Conn& c, int64_t rtt_ns);
@@ -287,6 +287,14 @@ class Tcp {
   void settle_urgent(Conn& c);
   void process_urgent(uint32_t index, const Segment& s);
   [[nodiscard]] uint16_t urgent_pointer(const Conn& c, Seq32 seq) const;
+  // Congestion control (cc/controller.h).
+  [[nodiscard]] cc::Control control(uint32_t index) {
+    Conn& c = conns_[index];
+    return {c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss};
+  }
+  [[nodiscard]] const cc::Operations& controller(uint32_t index) const {
+    return cc::controller(cold(index).controller);
+  }
   // recovery.cc
   void detect_loss(uint32_t index, bool new_sack, bool duplicate, bool advanced, Instant now);
   void enter_fast_recovery(uint32_t index, Instant now);
@@ -357,6 +365,7 @@ class Tcp {
   [[nodiscard]] MR_INLINE uint32_t backed_off(const Conn& c, uint32_t doublings) const;
   [[nodiscard]] bool unanswered(const Conn& c, Instant now) const;
   // user.cc
+  void start_controller(uint32_t index, uint8_t row, Instant now);
   uint32_t new_conn(const Tuple& t, uint64_t hash);
   void apply_options(Conn& c, ConnCold& cold, const SocketOptions& options);
   void init_conn(uint32_t index, const ip::Route& route);

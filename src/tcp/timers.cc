@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/planted.h"
-#include "tcp/cc/controller.h"
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
@@ -140,11 +139,10 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
     mark_dirty(index);
     return;
   }
-  cc::Window window{c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss};
   if (c.recovery != Recovery::kLoss) {
-    cc::newreno().on_timeout(window, {now, flight(c)});
+    controller(index).timeout(control(index), {now, flight(c)});
   } else if (c.retries == 1) {  // another segment than the last timeout's; what is marked lost has left the network
-    cc::newreno().on_timeout(window, {now, pipe(c)});
+    controller(index).timeout(control(index), {now, pipe(c)});
   } else {
     c.cwnd = c.mss;  // RFC 5681 3.1: ssthresh stays when the same segment times out again
   }

@@ -5,7 +5,6 @@
 
 #include "base/planted.h"
 #include "tcp/bare.h"
-#include "tcp/cc/controller.h"
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
@@ -149,6 +148,15 @@ void Tcp::set_options(uint32_t index, const SocketOptions& o, Instant now) {
   mark_dirty(index);  // Nagle may have been switched off
 }
 
+// A controller, from its beginning.
+void Tcp::start_controller(uint32_t index, uint8_t row, Instant now) {
+  ConnCold& k = cold(index);
+  k.controller = row & 0xf;
+  std::fill(std::begin(k.cc_state), std::end(k.cc_state), std::byte{});
+  conns_[index].ack_bytes = 0;
+  controller(index).start(control(index), {now});
+}
+
 // What depends on the path and the peer's MSS; again when a SYN-ACK tells more.
 void Tcp::init_conn(uint32_t index, const ip::Route& route) {
   Conn& c = conns_[index];
@@ -193,6 +201,7 @@ Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant n
   c.snd_nxt = k.iss;
   c.last_rx_ms = milliseconds_of(now);
   init_conn(index, *route);
+  start_controller(index, 0, now);
   set_state(index, State::kSynSent);
   counters_.add(Counter::kActiveOpens);
   c.tx_flags |= kTxSynQueued;

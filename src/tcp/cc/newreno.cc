@@ -5,43 +5,66 @@
 #include "tcp/cc/controller.h"
 
 namespace millrace::tcp::cc {
+namespace reno {
 namespace {
 
-constexpr uint32_t kLargestWindow = 1u << 30;
-
-void on_ack(Window w, const AckEvent& e) {
-  if (!e.limited || w.cwnd >= kLargestWindow) return;  // RFC 7661: no growth that was not used
-  if (w.cwnd < w.ssthresh) {
-    w.cwnd += std::min(e.acked, 2 * w.mss);
+void on_ack(Control c, const AckEvent& e) {
+  if (c.cwnd >= kLargestWindow) return;
+  if (c.cwnd < c.ssthresh) {
+    c.cwnd += std::min(e.acked, 2 * c.mss);
     return;
   }
-  w.ack_bytes += e.acked;
-  if (w.ack_bytes < w.cwnd) return;
-  w.ack_bytes -= w.cwnd;
-  w.cwnd += w.mss;
+  c.ack_bytes += e.acked;
+  if (c.ack_bytes < c.cwnd) return;
+  c.ack_bytes -= c.cwnd;
+  c.cwnd += c.mss;
 }
 
 uint32_t half_of(const LossEvent& e, uint32_t mss) { return std::max(e.flight / 2, 2 * mss); }  // RFC 5681 (4)
 
-void on_loss(Window w, const LossEvent& e) {
+void on_loss(Control c, const LossEvent& e) {
   if (MR_PLANTED(cwnd_not_reduced)) return;
-  w.ssthresh = half_of(e, w.mss);
-  w.cwnd = w.ssthresh;
-  w.ack_bytes = 0;
+  c.ssthresh = half_of(e, c.mss);
+  c.cwnd = c.ssthresh;
+  c.ack_bytes = 0;
 }
 
-void on_timeout(Window w, const LossEvent& e) {
+void on_timeout(Control c, const LossEvent& e) {
   if (MR_PLANTED(cwnd_not_reduced)) return;
-  w.ssthresh = half_of(e, w.mss);
-  w.cwnd = w.mss;
-  w.ack_bytes = 0;
+  c.ssthresh = half_of(e, c.mss);
+  c.cwnd = c.mss;
+  c.ack_bytes = 0;
 }
+
+// RFC 4015 2 step (RESPEND): both windows go back to what they were.
+void on_undo(Control c, const UndoEvent& e) {
+  c.cwnd = std::max(c.cwnd, e.cwnd);
+  c.ssthresh = std::max(c.ssthresh, e.ssthresh);
+}
+
+// RFC 5681 4.1; ssthresh remembers what the path bore (RFC 2861 3.1).
+void on_restart(Control c, const RestartEvent& e) {
+  c.ssthresh = std::max(c.ssthresh, c.cwnd / 4 * 3);
+  c.cwnd = std::min(c.cwnd, std::max(e.initial_window, c.mss));
+  c.ack_bytes = 0;
+}
+
+// RFC 6582 3.2 step 3: the window is what the loss left of it.
+void on_recovered(Control c, const RecoveredEvent&) { c.cwnd = std::max(c.ssthresh, 2 * c.mss); }
 
 }  // namespace
+}  // namespace reno
 
-const Operations& newreno() {
-  static constexpr Operations kOperations{"newreno", on_ack, on_loss, on_timeout};
-  return kOperations;
-}
+constexpr Operations newreno{
+    .name = "newreno",
+    .start = ignore<StartEvent>,
+    .ack = reno::on_ack,
+    .loss = reno::on_loss,
+    .timeout = reno::on_timeout,
+    .congested = reno::on_loss,  // RFC 3168 6.1.2: as for a lost segment
+    .undo = reno::on_undo,
+    .restart = reno::on_restart,
+    .recovered = reno::on_recovered,
+};
 
 }  // namespace millrace::tcp::cc

@@ -1,4 +1,4 @@
-// Parts of TCP that stand alone: the connection table, the settings rows, NewReno, sizes, names.
+// Parts of TCP that stand alone: the connection table, the settings rows, sizes, names.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -7,7 +7,6 @@
 
 #include "base/rng.h"
 #include "tcp/bare.h"
-#include "tcp/cc/controller.h"
 #include "tcp/conn_table.h"
 #include "tcp/mini.h"
 #include "tcp/settings.h"
@@ -109,53 +108,6 @@ TEST(WindowShift, IsTheSmallestThatOffersTheBuffer) {  // RFC 7323 2.3
   EXPECT_EQ(window_shift(1 << 20), 5);
   EXPECT_EQ(window_shift(uint64_t{65'535} << 14), 14);
   EXPECT_EQ(window_shift(UINT64_MAX), 14);
-}
-
-struct Reno {
-  uint32_t cwnd = 10'000;
-  uint32_t ssthresh = UINT32_MAX;
-  uint32_t ack_bytes = 0;
-  uint64_t state[8] = {};
-  cc::Window window() { return {cwnd, ssthresh, ack_bytes, state, 1'000}; }
-};
-
-TEST(NewReno, SlowStartAddsWhatIsAcknowledgedUpToTwoSegments) {  // RFC 3465 2.2, L = 2
-  Reno r;
-  cc::newreno().on_ack(r.window(), {Instant(), 500, true});
-  EXPECT_EQ(r.cwnd, 10'500u);
-  cc::newreno().on_ack(r.window(), {Instant(), 9'000, true});
-  EXPECT_EQ(r.cwnd, 12'500u);
-}
-
-TEST(NewReno, DoesNotGrowWhileTheProgramHoldsBack) {  // RFC 7661
-  Reno r;
-  cc::newreno().on_ack(r.window(), {Instant(), 9'000, false});
-  EXPECT_EQ(r.cwnd, 10'000u);
-}
-
-TEST(NewReno, CongestionAvoidanceAddsASegmentPerWindow) {  // RFC 5681 (3)
-  Reno r;
-  r.ssthresh = 5'000;
-  for (int i = 0; i < 9; ++i) cc::newreno().on_ack(r.window(), {Instant(), 1'000, true});
-  EXPECT_EQ(r.cwnd, 10'000u);
-  cc::newreno().on_ack(r.window(), {Instant(), 1'000, true});
-  EXPECT_EQ(r.cwnd, 11'000u);
-}
-
-TEST(NewReno, LossHalvesTheFlightAndNeverBelowTwoSegments) {  // RFC 5681 (4)
-  Reno r;
-  cc::newreno().on_loss(r.window(), {Instant(), 8'000});
-  EXPECT_EQ(r.cwnd, 4'000u);
-  EXPECT_EQ(r.ssthresh, 4'000u);
-  cc::newreno().on_loss(r.window(), {Instant(), 1'000});
-  EXPECT_EQ(r.cwnd, 2'000u);
-}
-
-TEST(NewReno, TimeoutLeavesOneSegment) {  // RFC 5681 3.1
-  Reno r;
-  cc::newreno().on_timeout(r.window(), {Instant(), 8'000});
-  EXPECT_EQ(r.cwnd, 1'000u);
-  EXPECT_EQ(r.ssthresh, 4'000u);
 }
 
 }  // namespace
