@@ -52,7 +52,10 @@ std::optional<Datagram> Ip::State::input_v4(Arrival a) {
   if (!pass_hook(HookPoint::kInput, a.nif.index, packet)) return refuse(IpCounter::kIpHookIn);
   a.later_fragment = view->fragment_offset() != 0;
   if (header > wire::kIpv4MinSize && !accept_options_v4(a)) return std::nullopt;
-  if (view->is_fragment() && !reassemble_v4(a)) return std::nullopt;
+  if (view->is_fragment()) {
+    if (!reassemble_v4(a)) return std::nullopt;
+    if (a.nif.dhcp != nullptr && input_dhcp(a)) return std::nullopt;
+  }
   return upper_v4(a);
 }
 
@@ -74,7 +77,7 @@ bool Ip::State::accept_addresses_v4(Arrival& a) {
     if (!broadcast) return refuse(IpCounter::kIpNotForUs);
     a.to = FrameTo::kGroup;
   }
-  if (a.nif.is_loopback()) return true;
+  if (a.nif.is_loopback() || (a.packet->flags & pkt::kRxLooped) != 0) return true;
   if (a.destination.is_loopback()) return refuse(IpCounter::kIpNotForUs);  // RFC 1122 3.2.1.3 (g)
   if (is_martian(a.source)) return refuse(IpCounter::kIpMartianSource);
   if (ours && !is_reached_through(a.destination, a.nif)) return refuse(IpCounter::kIpNotForUs);

@@ -49,19 +49,20 @@ bool Ip::State::accept_addresses_v6(Arrival& a) {
     drop(a.packet, why);
     return false;
   };
+  const bool from_here = a.nif.is_loopback() || (a.packet->flags & pkt::kRxLooped) != 0;
   if (a.destination.is_multicast()) {
     const auto& b = a.destination.bytes();
     const uint32_t low24 = uint32_t{b[13]} << 16 | uint32_t{b[14]} << 8 | b[15];
     const bool joined = a.destination == kAllNodes || is_member(a.nif.index, a.destination) ||
                         (is_solicited_node(a.destination) && hears_solicited(a.nif, low24));
     // RFC 4291 2.7: the node's scope and the reserved one end at the host that sends.
-    const bool stays = (b[1] & 0xf) <= 1 && !a.nif.is_loopback();
+    const bool stays = (b[1] & 0xf) <= 1 && !from_here;
     if (!joined || stays) return refuse(IpCounter::kIpMulticast);
   } else {
     const bool ours = addresses.find(a.destination) != nullptr;
     if (!ours || !is_reached_through(a.destination, a.nif)) return refuse(IpCounter::kIpNotForUs);
   }
-  if (a.nif.is_loopback()) return true;
+  if (from_here) return true;
   if (a.destination.is_loopback()) return refuse(IpCounter::kIpNotForUs);  // RFC 4291 2.5.3 MUST
   // The unspecified source is for duplicate address detection, which input_nd looks at (RFC 4861 7.1.1).
   const bool probe = a.source.is_unspecified() && a.destination.is_multicast();

@@ -29,6 +29,9 @@ inline constexpr uint64_t kRxL4ChecksumNone = kRxL4ChecksumBad | kRxL4ChecksumGo
 inline constexpr uint64_t kRxL4ChecksumMask = kRxL4ChecksumBad | kRxL4ChecksumGood;
 inline constexpr uint64_t kRxMerged = 1ULL << 16;  ///< several segments merged by the device (LRO)
 inline constexpr uint64_t kRxRssHash = 1ULL << 1;
+// Of frames between workers; no device sets them.
+inline constexpr uint64_t kRxShared = 1ULL << 39;  ///< every worker has been given it, or a copy
+inline constexpr uint64_t kRxLooped = 1ULL << 40;  ///< a socket of this host sent it to a group; it was on no link
 
 // Transmit flags.
 inline constexpr uint64_t kTxTcpSeg = 1ULL << 50;

@@ -24,13 +24,18 @@ bool is_plain_tcp(const pkt::Packet& frame) {
   return type == static_cast<uint16_t>(wire::EtherType::kIpv6) && wire::load_u8(p + 20) == wire::kProtocolTcp;
 }
 
-MacAddr station_of(const IpAddr& destination, const MacAddr& own) {
-  if (destination.is_limited_broadcast()) return kBroadcastMac;
-  if (!destination.is_multicast()) return own;
+MacAddr station_of(const IpAddr& destination, const MacAddr& own, bool to_group) {
+  if (!destination.is_multicast()) return to_group ? kBroadcastMac : own;
   if (destination.is_v6()) return wire::multicast_mac_v6(destination);
   const uint32_t low = destination.v4_value();
   return MacAddr{{1, 0, 0x5e, static_cast<uint8_t>(low >> 16 & 0x7f), static_cast<uint8_t>(low >> 8),
                   static_cast<uint8_t>(low)}};
+}
+
+void push_ethernet(pkt::Packet& p, const IpAddr& destination, const MacAddr& own, bool to_group) {
+  const auto type = destination.is_v4() ? wire::EtherType::kIpv4 : wire::EtherType::kIpv6;
+  wire::EthernetHeader{station_of(destination, own, to_group), MacAddr{}, type}.emit(
+      {p.push(wire::kEthernetSize), wire::kEthernetSize});
 }
 
 }  // namespace
@@ -87,6 +92,7 @@ size_t HandOver::sort(IfIndex interface, std::span<pkt::Packet*> burst, pkt::Pac
     if (__builtin_expect(worker == self_ || worker == steer::kHere, 1)) {
       burst[kept++] = frame;
     } else if (worker == steer::kEverybody) {
+      frame->flags |= pkt::kRxShared;
       put_copies(interface, *frame, packets);
       burst[kept++] = frame;
     } else {
@@ -126,18 +132,29 @@ void HandOver::put(uint32_t worker, IfIndex interface, pkt::Packet* frame, pkt::
   box.ring[(box.first + box.size++) % kRoom] = {frame, interface};
 }
 
+void HandOver::share(const link::NetifConfig& netif, IfIndex interface, const IpAddr& group, pkt::Packet* datagram,
+                     pkt::PacketCache& packets) {
+  push_ethernet(*datagram, group, netif.mac, true);
+  datagram->flags |= pkt::kRxShared | pkt::kRxLooped;
+  put_copies(interface, *datagram, packets);
+  packets.free(datagram);
+}
+
 bool HandOver::take_foreign(const ip::Datagram& d, const link::NetifConfig& netif, pkt::PacketCache& packets) {
-  if (netif.kind == link::LinkKind::kLoopback) return false;
-  const uint32_t worker = steer::steer_transport(map_, d.source, d.destination, d.protocol, d.packet->bytes());
-  if (worker == self_ || worker == steer::kHere || worker == steer::kEverybody) return false;
+  if (netif.kind == link::LinkKind::kLoopback || (d.packet->flags & pkt::kRxShared) != 0) return false;
+  const uint32_t worker =
+      steer::steer_transport(map_, d.source, d.destination, d.protocol, d.packet->bytes(), d.to_group);
+  if (worker == self_ || worker == steer::kHere) return false;
+  // It came in fragments or behind headers that steering does not follow: nobody else has it yet.
+  const bool shared = worker == steer::kEverybody;
   const bool v4 = d.source.is_v4();
   const size_t header = v4 ? wire::kIpv4MinSize : wire::kIpv6Size;
   const uint32_t payload = d.packet->total;
   pkt::Packet* frame = d.packet;
   if (frame->headroom() < header + wire::kEthernetSize || payload + header > 0xffff) {
     counters_.add(SteerCounter::kDropHeadroom);
-    packets.free(frame);
-    return true;
+    if (!shared) packets.free(frame);
+    return !shared;
   }
   const wire::MutableBytes ip(frame->push(static_cast<uint16_t>(header)), header);
   if (v4) {
@@ -155,9 +172,13 @@ bool HandOver::take_foreign(const ip::Datagram& d, const link::NetifConfig& neti
   }
   // A bad verdict of the device was about the header that is gone.
   frame->flags = (frame->flags & ~pkt::kRxIpChecksumBad) | pkt::kRxIpChecksumGood;
-  const auto type = v4 ? wire::EtherType::kIpv4 : wire::EtherType::kIpv6;
-  std::byte* ethernet = frame->push(wire::kEthernetSize);
-  wire::EthernetHeader{station_of(d.destination, netif.mac), MacAddr{}, type}.emit({ethernet, wire::kEthernetSize});
+  push_ethernet(*frame, d.destination, netif.mac, d.to_group);
+  if (shared) {
+    frame->flags |= pkt::kRxShared;
+    put_copies(d.interface, *frame, packets);
+    frame->pull(static_cast<uint16_t>(header + wire::kEthernetSize));
+    return false;
+  }
   counters_.add(SteerCounter::kDatagrams);
   put(worker, d.interface, frame, packets);
   return true;

@@ -48,8 +48,13 @@ class HandOver {
 
   /// Moves the frames of others into their outboxes and the rest to the front, in order; returns how many those are.
   size_t sort(IfIndex interface, std::span<pkt::Packet*> burst, pkt::PacketCache& packets);
-  /// Takes a datagram of another worker, with new headers in front; false: it is this worker's.
+  /// Takes a datagram of another worker, with new headers in front; false: it is this worker's. One that all may want
+  /// stays, and the others get copies.
   bool take_foreign(const ip::Datagram& datagram, const link::NetifConfig& netif, pkt::PacketCache& packets);
+  /// Takes a datagram (at its IP header) that a socket of this worker sends to `group` through `interface`: the other
+  /// workers' members hear it too.
+  void share(const link::NetifConfig& netif, IfIndex interface, const IpAddr& group, pkt::Packet* datagram,
+             pkt::PacketCache& packets);
 
   /// Frames for `worker`, oldest first; the caller owns what it gets.
   size_t take(uint32_t worker, std::span<Handed> out);

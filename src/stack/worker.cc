@@ -50,6 +50,13 @@ udp::UdpConfig udp_config(const WorkerConfig& config, Impl& impl) {
   c.seed = derived(config.seed ^ uint64_t{config.shard} << 32, 3);
   c.workers = config.shards != nullptr ? config.shards->workers() : 1;
   c.worker = config.shard;
+  if (c.workers > 1) {
+    c.share = [](void* context, IfIndex interface, const IpAddr& group, pkt::Packet* datagram) {
+      auto& self = *static_cast<Impl*>(context);
+      self.hand_over.share(self.ip.interface(interface), interface, group, datagram, self.packets);
+    };
+    c.share_context = &impl;
+  }
   c.max_sockets = config.max_datagram_sockets;
   c.max_messages = config.max_messages;
   c.settings = config.udp;

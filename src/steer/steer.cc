@@ -30,9 +30,9 @@ uint32_t of_ports(const ShardMap& map, uint8_t protocol, const Flow& flow) {
   return protocol == wire::kProtocolUdp ? map.of_datagram(flow) : map.of_flow(flow);
 }
 
-bool is_for_everybody(const ShardMap& map, uint8_t protocol, const IpAddr& destination) {
-  return protocol == wire::kProtocolUdp && map.workers() > 1 &&
-         (destination.is_multicast() || destination.is_limited_broadcast());
+// A broadcast to a subnet is known by its frame: the prefixes are not.
+bool is_to_group(const IpAddr& destination, bool group_frame) {
+  return group_frame || destination.is_multicast() || destination.is_limited_broadcast();
 }
 
 // An error about a datagram that we sent belongs to whoever receives the answers to it.
@@ -80,35 +80,36 @@ uint32_t of_icmp_v6(const ShardMap& map, Bytes message) {
   }
 }
 
-uint32_t of_v4(const ShardMap& map, Bytes packet) {
+uint32_t of_v4(const ShardMap& map, Bytes packet, bool group_frame) {
   const auto view = wire::Ipv4View::check_quoted(packet);
   if (!view) return kHere;
   if (view->is_fragment()) {
-    if (is_for_everybody(map, view->protocol(), view->destination())) return kEverybody;
+    if (is_to_group(view->destination(), group_frame)) return kControl;
     return map.of_fragment(view->source(), view->destination(), view->id());
   }
   const Bytes rest = view->quoted_payload(packet);
   switch (view->protocol()) {
     case wire::kProtocolTcp:
-    case wire::kProtocolUdp: return steer_transport(map, view->source(), view->destination(), view->protocol(), rest);
+    case wire::kProtocolUdp:
+      return steer_transport(map, view->source(), view->destination(), view->protocol(), rest, group_frame);
     case wire::kProtocolIcmp: return of_icmp_v4(map, rest);
     case wire::kProtocolIgmp: return kControl;
     default: return kHere;
   }
 }
 
-uint32_t of_v6(const ShardMap& map, Bytes packet) {
+uint32_t of_v6(const ShardMap& map, Bytes packet, bool group_frame) {
   const auto view = wire::Ipv6View::check_quoted(packet);
   if (!view) return kHere;
   const wire::Ipv6Upper upper = wire::find_quoted_upper(*view, packet);
   if (upper.status == wire::Ipv6Upper::Status::kFragment) {
-    if (is_for_everybody(map, upper.fragment.next_header, view->destination())) return kEverybody;
+    if (is_to_group(view->destination(), group_frame)) return kControl;
     return map.of_fragment(view->source(), view->destination(), upper.fragment.id);
   }
   if (upper.status != wire::Ipv6Upper::Status::kUpper) return kHere;
   const Bytes rest = view->quoted_payload(packet).subspan(upper.offset - wire::kIpv6Size);
   if (has_ports(upper.protocol)) {
-    return steer_transport(map, view->source(), view->destination(), upper.protocol, rest);
+    return steer_transport(map, view->source(), view->destination(), upper.protocol, rest, group_frame);
   }
   return upper.protocol == wire::kProtocolIcmpv6 ? of_icmp_v6(map, rest) : kHere;
 }
@@ -116,11 +117,11 @@ uint32_t of_v6(const ShardMap& map, Bytes packet) {
 }  // namespace
 
 uint32_t steer_transport(const ShardMap& map, const IpAddr& source, const IpAddr& destination, uint8_t protocol,
-                         Bytes transport) {
+                         Bytes transport, bool to_group) {
   if (!has_ports(protocol) || transport.size() < 4) return kHere;
   const uint16_t to = wire::load_be16(transport.data() + 2);
   if (protocol == wire::kProtocolUdp && (to == kDhcpClient || to == kDhcpv6Client)) return kControl;
-  if (is_for_everybody(map, protocol, destination)) return kEverybody;
+  if (protocol == wire::kProtocolUdp && map.workers() > 1 && is_to_group(destination, to_group)) return kEverybody;
   return of_ports(map, protocol, {source, destination, wire::load_be16(transport.data()), to});
 }
 
@@ -133,9 +134,10 @@ uint32_t steer(const pkt::Packet& frame, const ShardMap& map) {
   const auto ethernet = wire::EthernetView::check(bytes);
   if (!ethernet) return kHere;
   const Bytes packet = bytes.subspan(wire::kEthernetSize);
+  const bool group_frame = ethernet->destination().is_group();
   switch (ethernet->type()) {
-    case wire::EtherType::kIpv4: return of_v4(map, packet);
-    case wire::EtherType::kIpv6: return of_v6(map, packet);
+    case wire::EtherType::kIpv4: return of_v4(map, packet, group_frame);
+    case wire::EtherType::kIpv6: return of_v6(map, packet, group_frame);
     case wire::EtherType::kArp: return kControl;
     default: return kHere;
   }

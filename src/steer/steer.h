@@ -13,7 +13,7 @@ namespace millrace::steer {
 
 /// Any worker will do.
 inline constexpr uint32_t kHere = UINT32_MAX;
-/// Every worker: a UDP datagram to a group or to everybody on the link, which sockets of any may want to hear.
+/// Every worker: a UDP datagram to a group or to everybody on a link, which sockets of any may want to hear.
 inline constexpr uint32_t kEverybody = UINT32_MAX - 1;
 /// The worker that owns neighbours, addresses, routes and path MTUs.
 inline constexpr uint32_t kControl = 0;
@@ -22,8 +22,8 @@ inline constexpr uint32_t kControl = 0;
 [[nodiscard]] uint32_t steer(const pkt::Packet& frame, const ShardMap& map);
 
 /// The owner of a datagram whose transport header and payload, or what there is of them, are `transport`; kHere where
-/// the protocol has no ports; or kEverybody.
+/// the protocol has no ports; or kEverybody. `to_group`: the frame that it came in was for a group of stations.
 [[nodiscard]] uint32_t steer_transport(const ShardMap& map, const IpAddr& source, const IpAddr& destination,
-                                       uint8_t protocol, std::span<const std::byte> transport);
+                                       uint8_t protocol, std::span<const std::byte> transport, bool to_group);
 
 }  // namespace millrace::steer

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ip/header.h"
 #include "mcast/host.h"
 #include "udp/udp.h"
+#include "wire/ip_protocol.h"
 #include "wire/ipv4.h"
 #include "wire/udp.h"
 
@@ -158,18 +160,21 @@ Result<void> Udp::prepare_group(Dgram& d, const Message& m, Outgoing& out) {
   if (multicast && m.hop_limit == 0) out.ttl = d.multicast_hop_limit;
   if (!multicast && out.ttl == 0) out.ttl = ip_.default_hop_limit(route->interface, true);
   if (!multicast) return {};
-  out.looped = (d.flags & kLoop) != 0 && ip_.is_member(route->interface, out.destination);
+  out.looped = (d.flags & kLoop) != 0 && (share_ != nullptr || ip_.is_member(route->interface, out.destination));
   // RFC 1112 6.1: a TTL of 0 is for this host only. RFC 4291 2.7: so are the node's scope and the reserved one.
   out.stays = out.ttl == 0 || (out.destination.is_v6() && (out.destination.bytes()[1] & 0xf) <= kNodeScope);
   return {};
 }
 
 void Udp::loop_back(Dgram& d, const Message& m, const Outgoing& out, Instant now) {
+  const bool member = ip_.is_member(out.way.interface, out.destination);
   const size_t each = m.segment != 0 ? m.segment : m.data.size();
   size_t at = 0;
   do {
     const auto piece = m.data.subspan(at, std::min(each, m.data.size() - at));
     at += piece.size();
+    if (share_ != nullptr) share(d, out, piece);
+    if (!member) continue;
     Incoming in;
     in.packet = copied(piece);
     if (in.packet == nullptr) return counters_.add(Counter::kDropNoBuffers);
@@ -186,6 +191,18 @@ void Udp::loop_back(Dgram& d, const Message& m, const Outgoing& out, Instant now
     counters_.add(Counter::kIn);
     input_group(in, now);
   } while (at < m.data.size());
+}
+
+// What is said on this host goes to all workers: each looks for itself whether it has a member.
+void Udp::share(const Dgram& d, const Outgoing& out, std::span<const std::byte> payload) {
+  pkt::Packet* p = copied(payload);
+  if (p == nullptr) return counters_.add(Counter::kDropNoBuffers);
+  const auto length = static_cast<uint16_t>(payload.size() + wire::kUdpSize);
+  wire::UdpHeader{d.local_port, out.port, length, 0}.emit({p->push(wire::kUdpSize), wire::kUdpSize});
+  p->flags |= pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumNone;
+  ip::write_ip_header(p->push(ip::ip_header_size(out.destination)), out.way.source, out.destination, wire::kProtocolUdp,
+                      length, out.ttl, out.traffic_class, true);
+  share_(share_context_, out.way.interface, out.destination, p);
 }
 
 // A datagram that must not leave the host: who is no member here does not hear it, and that is no error.

@@ -17,6 +17,8 @@ Udp::Udp(const UdpConfig& c)
       settings_(c.settings),
       workers_(c.workers),
       worker_(c.worker),
+      share_(c.share),
+      share_context_(c.share_context),
       rng_(c.seed),
       transmit_limit_(c.transmit_queue),
       dgrams_(*c.memory, c.max_sockets),

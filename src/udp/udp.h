@@ -44,6 +44,9 @@ struct UdpConfig {
   Settings settings{};
   uint32_t workers = 1;  ///< of the process; ports and identifiers are divided among them (steer/shard_map.h)
   uint32_t worker = 0;
+  /// Takes a datagram (at its IP header) to `group` that the other workers' members are to hear; null: there are none.
+  void (*share)(void* context, IfIndex interface, const IpAddr& group, pkt::Packet* datagram) = nullptr;
+  void* share_context = nullptr;
 };
 
 class Udp {
@@ -253,6 +256,7 @@ class Udp {
   Result<void> give_up(const Membership& gone);
   void report_sources(IfIndex interface, const IpAddr& group);
   void loop_back(Dgram& d, const Message& m, const Outgoing& out, Instant now);
+  void share(const Dgram& d, const Outgoing& out, std::span<const std::byte> payload);
   Result<void> send_here(Dgram& d, const Message& m, const Outgoing& out, Instant now);
   Result<void> prepare_group(Dgram& d, const Message& m, Outgoing& out);
   // user.cc
@@ -267,6 +271,8 @@ class Udp {
   Settings settings_;
   uint32_t workers_;
   uint32_t worker_;
+  void (*share_)(void*, IfIndex, const IpAddr&, pkt::Packet*);
+  void* share_context_;
   base::Rng rng_;
   uint32_t transmit_limit_;
   base::Slab<Dgram> dgrams_;

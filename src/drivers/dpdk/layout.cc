@@ -65,6 +65,9 @@ static_assert(pkt::kRxL4ChecksumNone == RTE_MBUF_F_RX_L4_CKSUM_NONE);
 static_assert(pkt::kRxL4ChecksumMask == RTE_MBUF_F_RX_L4_CKSUM_MASK);
 static_assert(pkt::kRxMerged == RTE_MBUF_F_RX_LRO);
 static_assert(pkt::kRxRssHash == RTE_MBUF_F_RX_RSS_HASH);
+// DPDK gives the free flags away from the lowest one up.
+static_assert(pkt::kRxShared >= RTE_MBUF_F_FIRST_FREE && pkt::kRxShared <= RTE_MBUF_F_LAST_FREE);
+static_assert(pkt::kRxLooped >= RTE_MBUF_F_FIRST_FREE && pkt::kRxLooped <= RTE_MBUF_F_LAST_FREE);
 static_assert(pkt::kTxTcpSeg == RTE_MBUF_F_TX_TCP_SEG);
 static_assert(pkt::kTxTcpChecksum == RTE_MBUF_F_TX_TCP_CKSUM);
 static_assert(pkt::kTxUdpChecksum == RTE_MBUF_F_TX_UDP_CKSUM);

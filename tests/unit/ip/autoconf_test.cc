@@ -272,7 +272,8 @@ class DhcpGlueTest : public WithoutReports {
     }
     return out;
   }
-  void answer(const Frame& asked, uint8_t type) {
+  void answer(const Frame& asked, uint8_t type, bool in_fragments = false) {
+    ASSERT_GE(asked.size(), 8U);
     Frame m(240);
     wire::store_be32(m.data(), 0x0201'0600);
     std::copy_n(asked.begin() + 4, 4, m.begin() + 4);
@@ -285,8 +286,19 @@ class DhcpGlueTest : public WithoutReports {
     }
     Frame udp(8);
     wire::UdpHeader{67, 68, static_cast<uint16_t>(8 + m.size()), 0}.emit(udp);
-    EXPECT_FALSE(input(ethernet(kBroadcastMac, kPeerMac, wire::EtherType::kIpv4,
-                                datagram(server_, addr("255.255.255.255"), wire::kProtocolUdp, udp + m))));
+    const Frame all = udp + m;
+    constexpr size_t kCut = 200;
+    for (const auto& [start, end] : std::vector<std::pair<size_t, size_t>>{{0, kCut}, {kCut, all.size()}}) {
+      const Frame part = in_fragments ? Frame(all.begin() + long(start), all.begin() + long(end)) : all;
+      Frame ip4 = datagram(server_, addr("255.255.255.255"), wire::kProtocolUdp, part);
+      if (in_fragments) {
+        wire::store_be16(&ip4[6], static_cast<uint16_t>(start / 8 | (start == 0 ? 0x2000 : 0)));
+        wire::store_be16(&ip4[10], 0);
+        wire::store_be16(&ip4[10], wire::finish(wire::ipv4_base_sum(ip4.data())));
+      }
+      EXPECT_FALSE(input(ethernet(kBroadcastMac, kPeerMac, wire::EtherType::kIpv4, ip4)));
+      if (!in_fragments) break;
+    }
   }
   std::string state() {
     for (const auto& info : ip_->addresses()) {
@@ -316,6 +328,12 @@ TEST_F(DhcpGlueTest, LeasedAddressIsTestedThenUsed) {
   for (int i = 0; i < 3'000; ++i) advance(milliseconds(100));
   EXPECT_EQ(state(), "none") << "a lease of 256 seconds that nobody renews";
   EXPECT_FALSE(ip_->route(addr("198.51.100.1"), {}, 0));
+}
+
+TEST_F(DhcpGlueTest, RepliesInFragmentsAreHeard) {
+  answer(dhcp_sent(seconds(2)), 2, true);
+  answer(dhcp_sent({}), 5, true);
+  EXPECT_EQ(state(), "tentative dhcp");
 }
 
 TEST_F(DhcpGlueTest, LeasedAddressThatSomebodyHasIsDeclined) {

@@ -11,6 +11,7 @@
 #include "pkt/pool.h"
 #include "stack/impl.h"
 #include "stack/worker.h"
+#include "wire/checksum.h"
 #include "wire/ethernet.h"
 #include "wire/ip_protocol.h"
 #include "wire/ipv4.h"
@@ -96,10 +97,12 @@ class Shards : public testing::Test {
     return p;
   }
   pkt::Packet* datagram(const IpAddr& group, uint16_t port) {
+    return datagram(group, port, {{1, 0, 0x5e, group.bytes()[13], group.bytes()[14], group.bytes()[15]}});
+  }
+  pkt::Packet* datagram(const IpAddr& group, uint16_t port, const MacAddr& station) {
     constexpr size_t kBytes = wire::kEthernetSize + wire::kIpv4MinSize + wire::kUdpSize + 4;
     pkt::Packet* p = packets_.frame();
     const wire::MutableBytes frame(p->append(kBytes), kBytes);
-    const MacAddr station{{1, 0, 0x5e, group.bytes()[13], group.bytes()[14], group.bytes()[15]}};
     wire::EthernetHeader{station, kPeerMac, wire::EtherType::kIpv4}.emit(frame);
     wire::Ipv4Header ip;
     ip.total_length = kBytes - wire::kEthernetSize;
@@ -115,6 +118,48 @@ class Shards : public testing::Test {
     wire::store_be16(udp + 4, 12);
     p->flags = pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumGood;
     return p;
+  }
+  /// Gives a worker frames, and carries on what the workers hand to each other.
+  void receive(uint32_t worker, std::vector<pkt::Packet*> frames) {
+    workers_[worker]->input(interface_, frames, now_);
+    carry();
+  }
+  void carry() {
+    std::array<Handed, 16> out;
+    int rounds = 0;
+    for (bool more = true; more;) {
+      more = false;
+      ASSERT_LT(++rounds, 100) << "frames go round in circles";
+      for (uint32_t from = 0; from < kWorkers; ++from) {
+        const size_t n = workers_[from]->hand_over(1 - from, out);
+        for (size_t i = 0; i < n; ++i) workers_[1 - from]->input_steered(out[i].interface, {&out[i].frame, 1}, now_);
+        more = more || n != 0;
+      }
+    }
+  }
+  /// Opens a socket on each worker, members of `group` if it is one.
+  std::array<Handle, kWorkers> members(uint16_t port, const IpAddr& group) {
+    std::array<Handle, kWorkers> out;
+    for (uint32_t i = 0; i < kWorkers; ++i) {
+      const IpAddr any = group.is_v4() ? IpAddr::any_v4() : IpAddr();
+      out[i] = workers_[i]->request(req::OpenDatagram{{any, port}}, now_)->handle;
+      if (!group.is_multicast()) continue;
+      EXPECT_TRUE(workers_[i]->request(req::JoinGroup{out[i], group, interface_}, now_));
+    }
+    talk();
+    return out;
+  }
+  /// How many messages of `size` bytes each socket has, taken off.
+  std::array<int, kWorkers> heard(const std::array<Handle, kWorkers>& sockets, size_t size) {
+    std::array<int, kWorkers> out{};
+    std::vector<std::byte> room(65'536);
+    for (uint32_t i = 0; i < kWorkers; ++i) {
+      while (const auto r = workers_[i]->request(req::Receive{sockets[i], room}, now_)) {
+        EXPECT_EQ(r->bytes, size) << "worker " << i;
+        ++out[i];
+      }
+    }
+    return out;
   }
   uint32_t home_of(uint16_t port) const { return map_.of_flow({kPeer, kOurs, port, 80}); }
   uint16_t port_of(uint32_t worker, uint16_t from = 40'000) const {
@@ -212,6 +257,102 @@ TEST_F(Shards, ADatagramToAGroupIsEverybodys) {
   }
   EXPECT_EQ(counter(0, "steer.copied"), 1u);
   EXPECT_EQ(workers_[1]->hand_over(0, out), 0u) << "it goes no further";
+}
+
+using Once = std::array<int, kWorkers>;
+constexpr Once kOnce{1, 1};
+
+TEST_F(Shards, ABroadcastToTheSubnetIsHeardOnceByEveryWorkerWhereverItArrives) {
+  const IpAddr to = IpAddr::v4(198, 18, 0, 255);
+  const auto sockets = members(5'000, to);
+  for (uint32_t i = 0; i < kWorkers; ++i) {
+    receive(i, {datagram(to, 5'000, kBroadcastMac)});
+    EXPECT_EQ(heard(sockets, 4), kOnce) << "at worker " << i;
+    receive(i, {datagram(to, 5'000, kOurMac)});
+    EXPECT_EQ(heard(sockets, 4), kOnce) << "in a frame to us, at worker " << i;
+  }
+}
+
+// A fragment says nothing of what is behind the options that follow its header.
+TEST_F(Shards, AGroupDatagramInFragmentsIsHeardOnceByEveryWorkerWhereverTheyArrive) {
+  const IpAddr group = *IpAddr::parse("ff05::1234");
+  const IpAddr from = *IpAddr::parse("2001:db8::1");
+  const auto sockets = members(5'000, group);
+  for (const bool options : {false, true}) {
+    Octets whole(8 + 2'000);
+    wire::UdpHeader{6'000, 5'000, 2'008, 0}.emit(whole);
+    const uint64_t pseudo = wire::pseudo_sum(from, group, wire::kProtocolUdp, 2'008);
+    wire::store_be16(&whole[6], wire::finish(wire::add_sums(pseudo, wire::sum_bytes(whole))));
+    uint8_t next = wire::kProtocolUdp;
+    if (options) {
+      next = wire::kProtocolDestinationOptions;
+      const uint8_t header[] = {wire::kProtocolUdp, 0, 1, 4, 0, 0, 0, 0};
+      const auto* at = reinterpret_cast<const std::byte*>(header);
+      whole.insert(whole.begin(), at, at + sizeof header);
+    }
+    const auto fragment = [&](size_t start, size_t end) {
+      pkt::Packet* p = packets_.frame();
+      const size_t bytes = 14 + 40 + 8 + end - start;
+      const wire::MutableBytes out(p->append(static_cast<uint16_t>(bytes)), bytes);
+      const MacAddr station{{0x33, 0x33, 0, 0, 0x12, 0x34}};
+      wire::EthernetHeader{station, kPeerMac, wire::EtherType::kIpv6}.emit(out);
+      wire::Ipv6Header{0, 0, static_cast<uint16_t>(bytes - 54), wire::kProtocolFragment, 64, from, group}.emit(
+          out.subspan(14));
+      wire::Ipv6Fragment{next, static_cast<uint16_t>(start), end != whole.size(), options ? 8U : 7U}.emit(
+          out.subspan(54));
+      std::memcpy(&out[62], &whole[start], end - start);
+      return p;
+    };
+    for (uint32_t i = 0; i < kWorkers; ++i) {
+      receive(i, {fragment(0, 1'200), fragment(1'200, whole.size())});
+      EXPECT_EQ(heard(sockets, 2'000), kOnce) << "at worker " << i << (options ? " behind options" : "");
+      receive(i, {fragment(1'200, whole.size())});
+      receive(1 - i, {fragment(0, 1'200)});
+      EXPECT_EQ(heard(sockets, 2'000), kOnce) << "one at each, " << i << " first" << (options ? ", options" : "");
+    }
+  }
+}
+
+// RFC 1112 6.1: the group's members on this host hear it, whichever worker they are of.
+TEST_F(Shards, WhatASocketSendsToAGroupItsMembersOnEveryWorkerHearOnce) {
+  const IpAddr group = IpAddr::v4(239, 1, 2, 3);
+  const auto sockets = members(5'000, group);
+  for (uint32_t i = 0; i < kWorkers; ++i) {
+    for (const uint8_t ttl : {uint8_t{0}, uint8_t{1}}) {
+      for (const size_t size : {4U, 4'000U}) {
+        DatagramOptions options;
+        options.multicast_hop_limit = ttl;
+        const Handle h = workers_[i]->request(req::OpenDatagram{{IpAddr::any_v4(), 0}}, now_)->handle;
+        ASSERT_TRUE(workers_[i]->request(req::SetDatagramOptions{h, options}, now_));
+        const Octets data(size);
+        Message m;
+        m.data = data;
+        m.remote = {group, 5'000};
+        ASSERT_TRUE(workers_[i]->request(req::SendBatch{h, {&m, 1}}, now_));
+        carry();
+        EXPECT_EQ(heard(sockets, size), kOnce) << "from worker " << i;
+        EXPECT_EQ(sent(i).size(), ttl == 0 ? 0U : size == 4 ? 1U : 3U);
+        EXPECT_TRUE(sent(1 - i).empty());
+        options.multicast_loop = false;
+        ASSERT_TRUE(workers_[i]->request(req::SetDatagramOptions{h, options}, now_));
+        ASSERT_TRUE(workers_[i]->request(req::SendBatch{h, {&m, 1}}, now_));
+        carry();
+        EXPECT_EQ(heard(sockets, size), Once{}) << "it does not want to be heard here";
+        (void)sent(i);
+        ASSERT_TRUE(workers_[i]->request(req::Close{h}, now_));
+      }
+    }
+  }
+  // Only the worker that has a member.
+  ASSERT_TRUE(workers_[0]->request(req::LeaveGroup{sockets[0], group, interface_}, now_));
+  const Octets data(4);
+  Message m;
+  m.data = data;
+  m.remote = {group, 5'000};
+  ASSERT_TRUE(workers_[0]->request(req::SendBatch{sockets[0], {&m, 1}}, now_));
+  carry();
+  EXPECT_EQ(heard(sockets, 4), (Once{0, 1}));
+  (void)sent(0);
 }
 
 TEST_F(Shards, TheControlWorkerJoinsTheGroupsOfAll) {

@@ -81,11 +81,12 @@ class Steer : public testing::Test {
  protected:
   Steer() : pool_(1'024), references_(8, 0), cache_(pool_, references_) {}
 
-  uint32_t owner(const Octets& datagram, const ShardMap& map, size_t split = SIZE_MAX) {
+  uint32_t owner(const Octets& datagram, const ShardMap& map, size_t split = SIZE_MAX,
+                 const MacAddr& station = MacAddr{{2, 0, 0, 0, 0, 2}}) {
     Octets frame(14);
     const bool v4 = static_cast<uint8_t>(datagram[0]) >> 4 == 4;
     const auto type = v4 ? wire::EtherType::kIpv4 : wire::EtherType::kIpv6;
-    wire::EthernetHeader{MacAddr{{2, 0, 0, 0, 0, 2}}, MacAddr{{2, 0, 0, 0, 0, 1}}, type}.emit(frame);
+    wire::EthernetHeader{station, MacAddr{{2, 0, 0, 0, 0, 1}}, type}.emit(frame);
     return owner_of_frame(join(std::move(frame), datagram), map, split);
   }
 
@@ -301,17 +302,30 @@ TEST_F(Steer, WhatConcernsTheTablesGoesToTheControlWorker) {
   }
 }
 
-TEST_F(Steer, DatagramsToGroupsAreEverybodysWholeAndInFragments) {
+TEST_F(Steer, DatagramsToGroupsAreEverybodysAndTheirFragmentsTheControlWorkers) {
   const ShardMap map(4, 9);
   for (const char* group : {"239.1.2.3", "255.255.255.255", "ff02::fb"}) {
     const IpAddr to = *IpAddr::parse(group);
     const IpAddr from = to.is_v4() ? IpAddr::v4(10, 0, 0, 1) : *IpAddr::parse("fe80::1");
     const Octets udp = transport({from, to, 5'353, 5'353});
     EXPECT_EQ(owner(ip(from, to, wire::kProtocolUdp, udp), map), kEverybody) << group;
-    EXPECT_EQ(owner(ip(from, to, wire::kProtocolUdp, udp, Fragment{7, 0, true}), map), kEverybody) << group;
-    EXPECT_EQ(owner(ip(from, to, wire::kProtocolUdp, Octets(24), Fragment{7, 24, false}), map), kEverybody) << group;
-    EXPECT_LT(owner(ip(from, to, 1, Octets(24), Fragment{7, 24, false}), map), 4u) << "no datagram: one answers";
+    EXPECT_EQ(owner(ip(from, to, wire::kProtocolUdp, udp, Fragment{7, 0, true}), map), kControl) << group;
+    EXPECT_EQ(owner(ip(from, to, wire::kProtocolUdp, Octets(24), Fragment{7, 24, false}), map), kControl) << group;
+    EXPECT_EQ(owner(ip(from, to, wire::kProtocolHopByHop, Octets(24), Fragment{7, 24, false}), map), kControl)
+        << "what is behind options is seen when it is whole";
   }
+}
+
+TEST_F(Steer, ABroadcastToASubnetIsKnownByItsFrame) {
+  const ShardMap map(4, 9);
+  const IpAddr from = IpAddr::v4(10, 0, 0, 1);
+  const IpAddr to = IpAddr::v4(10, 0, 0, 255);
+  const Octets udp = transport({from, to, 138, 138});
+  EXPECT_EQ(owner(ip(from, to, wire::kProtocolUdp, udp), map, SIZE_MAX, kBroadcastMac), kEverybody);
+  EXPECT_EQ(owner(ip(from, to, wire::kProtocolUdp, udp, Fragment{7, 0, true}), map, SIZE_MAX, kBroadcastMac), kControl);
+  EXPECT_EQ(owner(ip(from, to, wire::kProtocolUdp, transport({{}, {}, 67, 68})), map, SIZE_MAX, kBroadcastMac),
+            kControl);
+  EXPECT_LT(owner(ip(from, to, wire::kProtocolTcp, udp), map, SIZE_MAX, kBroadcastMac), 4u);
 }
 
 TEST_F(Steer, EchoRequestsStayAndRepliesGoByIdentifier) {
