@@ -6,8 +6,31 @@
 
 namespace millrace::tcp {
 
-void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
+// A record's age is its round trip unless it arrived before, or was sent so long ago that its stamp may have wrapped.
+bool Tcp::measures(const Conn& c, const TxRecord& r) {
+  if ((r.flags & (kRecSacked | kRecWasSacked)) != 0) return false;
+  return (r.flags & kRecLost) == 0 || c.backoff <= 2;
+}
+
+// Takes what is acknowledged of a record out of the lists, and tells RACK.
+void Tcp::release_from(const Conn& c, LossState& l, uint32_t record, Seq32 ack, const AckNews& news) {
+  const TxRecord& r = records_[record];
+  const bool whole = r.end <= ack;
+  if (whole && (r.flags & kRecSplit) != 0) --l.splits;
+  if ((r.flags & kRecSacked) != 0) {
+    if (whole) --l.sacked_records;
+    return;
+  }
+  TxRecord delivered = r;
+  delivered.end = base::min(r.end, ack);
+  if (uses_rack(c)) rack_delivered(c, l, delivered, news);
+  if (whole) unlink(list_of(l, r), record);
+}
+
+void Tcp::ack_advance(uint32_t index, Seq32 ack, const AckNews& news) {
   Conn& c = conns_[index];
+  const Instant now = news.now;
+  LossState* const l = c.recovery != Recovery::kOpen ? &loss(index) : nullptr;
   const uint32_t acked = static_cast<uint32_t>(ack - c.snd_una);
   const uint32_t flight_before = flight(c);
   MR_ASSERT(acked > 0 && acked <= flight_before);
@@ -19,12 +42,13 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, Instant now) {
     TxRecord& r = records_[c.record_head];
     const uint32_t covered = static_cast<uint32_t>(base::min(r.end, ack) - r.start);
     if (r.start >= ack) break;
+    if (l != nullptr) release_from(c, *l, c.record_head, ack, news);
     if ((r.flags & kRecSacked) != 0 && sack) c.sacked_bytes -= covered;
     if ((r.flags & kRecLost) != 0) c.lost_bytes -= covered;
     // Karn's algorithm (RFC 6298 3): a segment sent twice measures nothing, and neither does one that had to wait for
     // it.
     if (r.times > 1) sent_again = true;
-    if (r.times == 1 && (r.flags & kRecSacked) == 0) rtt_ns = now.ns() - r.sent_ns;
+    if (r.times == 1 && measures(c, r)) rtt_ns = age_ns(r.sent, now);
     if (r.end > ack) {
       r.start = ack;
       break;

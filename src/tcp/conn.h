@@ -49,9 +49,11 @@ enum TxFlag : uint8_t {
 };
 
 /// What Conn::rto_deadline means.
-enum class TimerKind : uint8_t { kNone, kRetransmit, kPersist, kFinWait2 };
+enum class TimerKind : uint8_t { kNone, kRetransmit, kProbe, kReorder, kPersist, kFinWait2 };
 
-enum class Recovery : uint8_t { kOpen, kFast, kLoss };
+/// Whether losses are looked for and mended. kOpen: nothing odd, and no LossState is kept up. kDisorder: something is
+/// odd (a selective or duplicate acknowledgment, a tail loss probe), nothing is known to be lost.
+enum class Recovery : uint8_t { kOpen, kDisorder, kFast, kLoss };
 
 struct alignas(64) Conn {
   // Identity and negotiated facts: read on every segment, written at set-up.
@@ -155,19 +157,22 @@ static_assert(cc::kControllers <= 16, "ConnCold::controller has four bits");
 /// One transmission that is not yet acknowledged: [start, end) was last sent at `sent`.
 struct TxRecord {
   uint32_t gen = 0;
-  uint32_t link = 0;  // Slab's while free; next record while in use
+  uint32_t link = 0;  // Slab's while free; next record in sequence order while in use
   Seq32 start;
   Seq32 end;
-  int64_t sent_ns = 0;
-  uint16_t times = 0;  ///< transmissions so far
+  uint32_t sent = 0;   ///< Tcp::stamp(): units of 256 ns, wraps after 18 minutes
+  uint32_t older = 0;  ///< neighbours in the LossState's lists, which exist unless recovery is kOpen
+  uint32_t newer = 0;
+  uint8_t times = 0;  ///< transmissions so far, at most 255
   uint8_t flags = 0;
 };
 enum RecordFlag : uint8_t {
   kRecSacked = 1 << 0,
-  kRecLost = 1 << 1,   ///< lost and not sent again yet
+  kRecLost = 1 << 1,  ///< lost and not sent again yet
   kRecSyn = 1 << 2,
   kRecFin = 1 << 3,
-  kRecRetransmitted = 1 << 4,
+  kRecSplit = 1 << 4,      ///< cut off another one because a SACK block began or ended there
+  kRecWasSacked = 1 << 5,  ///< selectively acknowledged before a timeout forgot it
 };
 static_assert(sizeof(TxRecord) == 32);
 

@@ -16,6 +16,7 @@ namespace millrace::tcp {
   X(kRetransmits, "tcp.retransmits", "segments sent again")                                                         \
   X(kRtos, "tcp.rtos", "retransmission timeouts")                                                                   \
   X(kFastRetransmits, "tcp.fast_retransmits", "fast recoveries entered")                                            \
+  X(kRackMarks, "tcp.rack_marks", "segments that RACK found lost (RFC 8985)")                                       \
   X(kPathMtu, "tcp.path_mtu", "connections whose segments shrank to the path MTU")                                  \
   X(kPersistProbes, "tcp.persist_probes", "zero-window probes sent")                                                \
   X(kKeepaliveProbes, "tcp.keepalive_probes", "keepalive probes sent")                                              \
@@ -23,6 +24,8 @@ namespace millrace::tcp {
   X(kDuplicateAcks, "tcp.duplicate_acks", "duplicate acknowledgments received")                                     \
   X(kOutOfOrder, "tcp.out_of_order", "segments kept for reassembly")                                                \
   X(kSackBlocksIn, "tcp.sack_blocks_in", "SACK blocks received")                                                    \
+  X(kSackSkipped, "tcp.sack_skipped", "SACK blocks not taken to their end: over the limits of work and records")    \
+  X(kDsacksIn, "tcp.dsacks_in", "duplicates that the peer reported (RFC 2883)")                                     \
   X(kActiveOpens, "tcp.active_opens", "connections opened from here")                                               \
   X(kPassiveOpens, "tcp.passive_opens", "connections accepted")                                                     \
   X(kResetsIn, "tcp.resets_in", "valid resets received")                                                            \

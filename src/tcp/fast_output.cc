@@ -18,8 +18,8 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   const uint32_t flying = flight(c);
   const uint32_t length = c.snd_queued - flying;
   const bool usual = c.state == State::kEstablished && (c.tx_flags & kNotNow) == 0 &&
-                     (c.options & (kOptNoDelay | kOptUrgent)) == kOptNoDelay &&
-                     (c.sacked_bytes | c.lost_bytes | c.reasm) == 0 && (c.rx_flags & kRxDsack) == 0;
+                     (c.options & (kOptNoDelay | kOptUrgent)) == kOptNoDelay && c.recovery == Recovery::kOpen &&
+                     c.reasm == 0 && (c.rx_flags & kRxDsack) == 0;
   if (!usual || length - 1 >= std::min<uint32_t>(c.mss, kCopyBytes)) return false;
   if (flying + length > std::min(c.snd_wnd, c.cwnd) || n == out.size() || c.record_count == UINT16_MAX) return false;
   // Where the bytes lie.
@@ -40,7 +40,7 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   if (c.record_count == 0) {
     if (!has_record_room()) return false;
   } else {
-    write_record(c, now);
+    write_record(c);
     record = take_record();
     if (record == 0) return false;
   }
@@ -61,14 +61,14 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   trace_.put(index, base::TraceEvent::kTxSegment, c.snd_nxt.raw());
   c.snd_nxt += length;
   if (record == 0) {
-    c.record_tail = lone_stamp(now);
+    c.record_tail = stamp(now);
     c.record_count = 1;
     ++lone_;
   } else {
     TxRecord& r = records_[record];
     r.start = c.snd_nxt - length;
     r.end = c.snd_nxt;
-    r.sent_ns = now.ns();
+    r.sent = stamp(now);
     r.times = 1;
     records_[c.record_tail].link = record;
     c.record_tail = record;
@@ -79,7 +79,7 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   c.tx_flags &= static_cast<uint8_t>(~kTxCwndLimited);
   counters_.add(Counter::kBytesOut, length);
   counters_.add(Counter::kSegmentsOut);
-  if (c.timer_kind != TimerKind::kRetransmit) set_rto(index, now);  // RFC 6298 5.1
+  if (!data_timer(c)) set_rto(index, now);  // RFC 6298 5.1
   out[n++] = p;
   return true;
 }

@@ -9,7 +9,7 @@ namespace millrace::tcp {
 bool Tcp::ack_all(uint32_t index, Seq32 ack, Instant now) {
   Conn& c = conns_[index];
   if (!is_lone(c) || ack != c.snd_nxt || MR_PLANTED(retransmit_timer_lost)) return false;
-  const int64_t rtt_ns = lone_age_ns(c, now);
+  const int64_t rtt_ns = age_ns(c.record_tail, now);
   c.record_tail = 0;
   c.record_count = 0;
   --lone_;
@@ -47,15 +47,15 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   const bool advances = s.ack != c.snd_una;  // then its window is the newest, whatever its sequence number
   // A possible duplicate ACK, or a zero window: the slow path counts and arms.
   if (!advances && s.length == 0) return false;
-  if (window == 0 || c.sacked_bytes != 0 || c.dup_acks != 0) return false;
+  if (window == 0) return false;
 
   counters_.add(Counter::kFastPath);
   if (ts && s.seq <= c.last_ack_sent) c.ts_recent = s.ts_val;  // RFC 7323 4.3 (2)
   c.last_rx_ms = milliseconds_of(now);
   trace_.put(index, base::TraceEvent::kRxSegment, s.seq.raw());
   if (advances && !ack_all(index, s.ack, now)) {
-    write_record(c, now);
-    ack_advance(index, s.ack, now);
+    write_record(c);
+    ack_advance(index, s.ack, {.now = now});
   }
   if (advances || c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack)) {
     c.snd_wnd = window;

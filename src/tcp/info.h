@@ -18,8 +18,8 @@ struct Info {
   bool timestamps = false;
   bool sack = false;
   bool no_delay = false;
-  const char* recovery = "";    ///< "open", "fast", "loss"
-  const char* timer = "";       ///< "none", "retransmit", "persist", "fin-wait-2"
+  const char* recovery = "";    ///< "open", "disorder", "fast", "loss"
+  const char* timer = "";       ///< "none", "retransmit", "probe", "reorder", "persist", "fin-wait-2"
   int64_t timer_ns = 0;         ///< when it is due
   uint32_t timeouts = 0;        ///< in a row
   uint32_t mss = 0;

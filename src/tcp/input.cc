@@ -99,7 +99,7 @@ void Tcp::input(Segment& s, Instant now) {
 void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
   if (fast_path(index, s, now)) return;
   Conn& c = conns_[index];
-  write_record(c, now);
+  write_record(c);
   trace_.put(index, base::TraceEvent::kRxSegment, s.seq.raw());
   if (c.state == State::kSynSent) {
     input_syn_sent(index, s, now);
@@ -271,21 +271,24 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
     return false;
   }
   trace_.put(index, base::TraceEvent::kRxAck, s.ack.raw());
-  const bool new_sack = (c.options & kOptSack) != 0 && !s.plain && apply_sack(index, s);
   const uint32_t old_wnd = c.snd_wnd;
   const Seq32 old_una = c.snd_una;
-  const uint32_t advanced = s.ack > c.snd_una ? static_cast<uint32_t>(s.ack - c.snd_una) : 0;
+  AckNews news{.now = now, .ts_ecr = s.ts_ecr, .has_ecr = s.has_ts && (c.options & kOptTimestamps) != 0};
+  news.advanced = s.ack > c.snd_una ? static_cast<uint32_t>(s.ack - c.snd_una) : 0;
   update_send_window(index, s);
-  if (advanced > 0) {
-    ack_advance(index, s.ack, now);
+  if (news.advanced > 0) {
+    ack_advance(index, s.ack, news);
     if (c.backoff != 0 && s.has_ts && (c.options & kOptTimestamps) != 0) take_echo_sample(index, s.ts_ecr, now);
   }
   // RFC 5681 2: what makes a duplicate ACK.
-  const bool duplicate = advanced == 0 && s.ack == old_una && s.length == 0 && !s.has(kFin) &&
-                         c.snd_wnd == old_wnd && c.snd_nxt != c.snd_una;
-  if (duplicate) counters_.add(Counter::kDuplicateAcks);
-  if (c.recovery != Recovery::kOpen && advanced > 0) on_ack_in_recovery(index, advanced, now);
-  if (c.snd_nxt != c.snd_una) detect_loss(index, new_sack, duplicate, advanced > 0, now);
+  news.duplicate = news.advanced == 0 && s.ack == old_una && s.length == 0 && !s.has(kFin) && c.snd_wnd == old_wnd &&
+                   c.snd_nxt != c.snd_una;
+  if (news.duplicate) counters_.add(Counter::kDuplicateAcks);
+  if ((c.options & kOptSack) != 0 && !s.plain) apply_sack(index, s, news);
+  if (news.dsack) adapt_reordering(c, loss(index));
+  if (c.recovery >= Recovery::kFast && news.advanced > 0) on_ack_in_recovery(index, news.advanced, now);
+  if (c.snd_nxt != c.snd_una) detect_loss(index, news);
+  settle(index);
   const bool fin_acked = (c.tx_flags & kTxFinSent) != 0 && c.snd_una == c.snd_nxt;
   if (fin_acked) {
     switch (c.state) {

@@ -47,19 +47,6 @@ size_t Tcp::output(IfIndex interface, std::span<pkt::Packet*> out, Instant now) 
   return n;
 }
 
-void Tcp::write_lone_record(Conn& c, Instant now) {
-  const int64_t age = lone_age_ns(c, now);
-  const uint32_t record = records_.allocate();
-  MR_ASSERT(record != 0);
-  TxRecord& r = records_[record];
-  r.start = c.snd_una;
-  r.end = c.snd_nxt;
-  r.sent_ns = now.ns() - age;
-  r.times = 1;
-  c.record_head = c.record_tail = record;
-  --lone_;
-}
-
 // The route may have changed under the connection. False if there is none now.
 bool Tcp::refresh_route(uint32_t index, Instant now) {
   Conn& c = conns_[index];
@@ -84,7 +71,7 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
     }
   }
   if (fast_output(index, out, n, now)) return true;
-  write_record(c, now);
+  write_record(c);
   bool any = false;
   if (__builtin_expect((c.tx_flags & kTxSynQueued) != 0, 0)) return send_syn(index, out, n, now);
   if (c.state == State::kSynReceived && (c.rx_flags & kRxAckNow) != 0) return send_ack(index, out, n, now);
@@ -127,52 +114,60 @@ pkt::Block* Tcp::find_block(const Conn& c, Seq32 seq, uint32_t& offset) const {
   return block;
 }
 
-// Sends again what is marked lost, oldest first, while the pipe is below the congestion window (RFC 6675 5 C).
+// Sends again what is marked lost while the pipe is below the congestion window (RFC 6675 5 C).
 bool Tcp::retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any) {
   Conn& c = conns_[index];
-  for (uint32_t at = c.record_head; at != 0 && c.lost_bytes > 0; at = records_[at].link) {
-    if ((records_[at].flags & kRecLost) == 0) continue;
+  LossState& l = loss(index);
+  while (const uint32_t at = l.lost.first) {
+    const TxRecord& r = records_[at];
+    const auto length = static_cast<uint32_t>(r.end - r.start);
     const uint32_t in_pipe = pipe(c);
     if (c.send_credit == 0 && in_pipe > 0 && in_pipe + c.mss > c.cwnd) break;
-    if (n == out.size()) return false;
     const auto& limits = ip_.limits(ip_.hop_interface(c.hop));
-    const uint32_t most = std::max<uint32_t>(c.mss, c.send_credit > 0 ? c.mss : std::min(c.cwnd - in_pipe,
-                                                                                        tso_bytes(c, limits)));
-    TxRecord* r = &records_[at];
-    if (static_cast<uint32_t>(r->end - r->start) > most / c.mss * c.mss) {
-      if (split_record(c, at, r->start + most / c.mss * c.mss) == 0) {
-        counters_.add(Counter::kNoBuffers);
-        return false;
-      }
-      r = &records_[at];
+    const uint32_t room = c.cwnd > in_pipe ? c.cwnd - in_pipe : 0;
+    const uint32_t most = std::max<uint32_t>(c.mss, c.send_credit > 0 ? c.mss : std::min(room, tso_bytes(c, limits)));
+    if (length > most / c.mss * c.mss && split_record(index, at, r.start + most / c.mss * c.mss) == 0) {
+      counters_.add(Counter::kNoBuffers);
+      return false;
     }
-    const bool fin = (r->flags & kRecFin) != 0;
-    const uint32_t bytes = static_cast<uint32_t>(r->end - r->start) - (fin ? 1 : 0);
-    Seq32 from = r->start;
-    if (MR_PLANTED(fin_not_retransmitted) && fin && bytes == 0) {
-      r->flags &= static_cast<uint8_t>(~kRecLost);
-      c.lost_bytes -= 1;
-      continue;
-    }
+    if (!retransmit(index, at, out, n, now)) return false;
+    if (c.send_credit > 0) --c.send_credit;
+    any = true;
+  }
+  return true;
+}
+
+// Sends a record again, as one frame. False if there was no room or no buffer for it.
+bool Tcp::retransmit(uint32_t index, uint32_t at, std::span<pkt::Packet*> out, size_t& n, Instant now) {
+  if (n == out.size()) return false;
+  Conn& c = conns_[index];
+  LossState& l = loss(index);
+  TxRecord& r = records_[at];
+  const bool fin = (r.flags & kRecFin) != 0;
+  const auto length = static_cast<uint32_t>(r.end - r.start);
+  const uint32_t bytes = length - (fin ? 1 : 0);
+  if (!(MR_PLANTED(fin_not_retransmitted) && fin && bytes == 0)) {
+    Seq32 from = r.start;
     if (MR_PLANTED(fast_retransmit_wrong_range) && bytes > 1 && from != c.snd_una) from = from - 1;
     uint32_t offset = 0;
     pkt::Block* block = bytes > 0 ? find_block(c, from, offset) : nullptr;
     const auto flags = static_cast<uint8_t>(kAck | (fin ? kFin : 0) | (bytes > 0 ? kPsh : 0));
-    pkt::Packet* p = build(index, r->start, bytes, flags, block, offset, now);
+    pkt::Packet* p = build(index, r.start, bytes, flags, block, offset, now);
     if (p == nullptr) return false;
-    const auto length = static_cast<uint32_t>(r->end - r->start);
-    r->flags = static_cast<uint8_t>((r->flags & ~kRecLost) | kRecRetransmitted);
-    if (r->times < UINT16_MAX) ++r->times;
-    r->sent_ns = now.ns();
-    c.lost_bytes -= length;
-    if (c.send_credit > 0) --c.send_credit;
     ++cold(index).retransmits;
     counters_.add(Counter::kRetransmits);
-    trace_.put(index, base::TraceEvent::kRetransmit, r->start.raw());
-    if (c.timer_kind != TimerKind::kRetransmit) set_rto(index, now);
-    any = true;
+    trace_.put(index, base::TraceEvent::kRetransmit, r.start.raw());
     commit(index, p, out, n, now);
   }
+  unlink(list_of(l, r), at);
+  if ((r.flags & kRecLost) != 0) {
+    r.flags &= static_cast<uint8_t>(~kRecLost);
+    c.lost_bytes -= length;
+  }
+  if (r.times < UINT8_MAX) ++r.times;
+  r.sent = stamp(now);
+  append(l.again, at);
+  if (at == c.record_head || !data_timer(c)) set_rto(index, now);
   return true;
 }
 
@@ -255,8 +250,9 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     TxRecord& r = records_[record];
     r.start = c.snd_nxt;
     r.end = c.snd_nxt + length + (fin_here ? 1 : 0);
-    r.sent_ns = now.ns();
+    r.sent = stamp(now);
     r.times = 1;
+    if (c.recovery != Recovery::kOpen) append(loss(index).fresh, record);
     if (fin_here) {
       r.flags = kRecFin;
       c.tx_flags |= kTxFinSent;
@@ -268,7 +264,7 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     c.snd_nxt = r.end;
     advance_cursor(c, length);
     counters_.add(Counter::kBytesOut, length);
-    if (c.timer_kind != TimerKind::kRetransmit) set_rto(index, now);  // RFC 6298 5.1
+    if (!data_timer(c)) set_rto(index, now);  // RFC 6298 5.1
     any = true;
     commit(index, p, out, n, now);
     if (length == queued && (fin_here || !fin_due)) return true;  // nothing is left
@@ -306,11 +302,11 @@ bool Tcp::send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     c.snd_nxt = r.end;
   }
   TxRecord& r = records_[c.record_head];
-  ++r.times;
-  r.sent_ns = now.ns();
+  if (r.times < UINT8_MAX) ++r.times;
+  r.sent = stamp(now);
   c.tx_flags &= static_cast<uint8_t>(~kTxSynQueued);
   trace_.put(index, base::TraceEvent::kTxSegment, r.start.raw());
-  if (c.timer_kind != TimerKind::kRetransmit) set_rto(index, now);
+  if (!data_timer(c)) set_rto(index, now);
   commit(index, p, out, n, now);
   return true;
 }

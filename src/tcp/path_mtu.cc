@@ -23,27 +23,28 @@ void Tcp::set_path_mtu(uint32_t index, uint16_t mtu, Instant now) {
   c.cwnd = std::max<uint32_t>(c.cwnd, mss);
   if (!smaller) return;
   counters_.add(Counter::kPathMtu);
-  write_record(c, now);
-  resend_oversized(index);
+  resend_oversized(index, now);
 }
 
 // Not a loss that congestion control hears of: recovery of the kind that follows a timeout ends without a change of the
 // window.
-void Tcp::resend_oversized(uint32_t index) {
+void Tcp::resend_oversized(uint32_t index, Instant now) {
   Conn& c = conns_[index];
+  if (c.record_count == 0) return;
+  LossState& l = disorder(index, now);
   bool any = false;
   if ((c.options & kOptSack) == 0) {
     c.sacked_bytes = 0;
     c.dup_acks = 0;
   }
   for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
-    TxRecord& r = records_[at];
+    const TxRecord& r = records_[at];
     if (static_cast<uint32_t>(r.end - r.start) <= c.mss || (r.flags & (kRecSacked | kRecLost)) != 0) continue;
-    mark_lost(c, r);
+    mark_lost(c, l, at);
     any = true;
   }
-  if (!any) return;
-  if (c.recovery == Recovery::kOpen) {
+  if (!any) return settle(index);
+  if (c.recovery == Recovery::kDisorder) {
     c.recovery = Recovery::kLoss;
     c.recover = c.snd_nxt;
   }

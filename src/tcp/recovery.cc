@@ -8,63 +8,73 @@
 namespace millrace::tcp {
 namespace {
 
-constexpr uint8_t kDupThresh = 3;  // RFC 5681 3.2
+constexpr uint32_t kMostJudged = 1'024;
 
 }  // namespace
 
-void Tcp::mark_lost(Conn& c, TxRecord& r) {
-  MR_ASSERT((r.flags & (kRecSacked | kRecLost)) == 0);
-  r.flags |= kRecLost;
-  c.lost_bytes += static_cast<uint32_t>(r.end - r.start);
-}
-
-// RFC 6675 4 IsLost(): three sacked segments, or more than two segments' worth of bytes, lie above.
-void Tcp::mark_sack_losses(Conn& c) {
-  uint32_t runs_above = 0;
-  for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
-    if ((records_[at].flags & kRecSacked) != 0) ++runs_above;
-  }
+// RFC 6675 4 IsLost(): three sacked segments, or more than two segments' worth of bytes, lie above. Where RACK is off.
+// Of very many records only the first are looked at; the others' turn comes as those are acknowledged.
+void Tcp::mark_sack_losses(Conn& c, LossState& l) {
+  uint32_t records_above = l.sacked_records;
   uint32_t bytes_above = c.sacked_bytes;
-  for (uint32_t at = c.record_head; at != 0 && runs_above > 0; at = records_[at].link) {
-    TxRecord& r = records_[at];
+  uint32_t steps = kMostJudged;
+  for (uint32_t at = c.record_head; at != 0 && records_above > 0 && steps > 0; at = records_[at].link, --steps) {
+    const TxRecord& r = records_[at];
     if ((r.flags & kRecSacked) != 0) {
       bytes_above -= static_cast<uint32_t>(r.end - r.start);
-      --runs_above;
+      --records_above;
       continue;
     }
-    if ((r.flags & (kRecLost | kRecRetransmitted)) != 0) continue;
-    if (runs_above >= kDupThresh || bytes_above > (kDupThresh - 1u) * c.mss) mark_lost(c, r);
+    if ((r.flags & kRecLost) != 0 || r.times > 1) continue;
+    if (records_above >= kDupThresh || bytes_above > (kDupThresh - 1u) * c.mss) mark_lost(c, l, at);
   }
 }
 
-void Tcp::detect_loss(uint32_t index, bool new_sack, bool duplicate, bool advanced, Instant now) {
+void Tcp::detect_loss(uint32_t index, const AckNews& news) {
   Conn& c = conns_[index];
-  if (c.recovery == Recovery::kLoss) return;  // everything is marked already
   if ((c.options & kOptSack) != 0) {
-    if (new_sack || (advanced && c.sacked_bytes > 0)) mark_sack_losses(c);
-    if (c.recovery == Recovery::kOpen && c.lost_bytes > 0) enter_fast_recovery(index, now);
+    if (c.recovery == Recovery::kOpen) return;
+    if (uses_rack(c)) {
+      rack_detect(index, news.now);
+    } else if (c.recovery != Recovery::kLoss && (news.sacked || (news.advanced > 0 && c.sacked_bytes > 0))) {
+      mark_sack_losses(c, loss(index));
+    }
+    if (c.recovery == Recovery::kDisorder && c.lost_bytes > 0) enter_fast_recovery(index, news.now);
     return;
   }
-  if (advanced && c.recovery == Recovery::kOpen) {
+  if (c.recovery == Recovery::kLoss) return;  // everything is marked already
+  if (news.advanced > 0 && c.recovery <= Recovery::kDisorder) {
     c.dup_acks = 0;
     c.sacked_bytes = 0;
-    return;
+  } else if (news.duplicate) {
+    count_duplicate(index, news.now);
   }
-  if (!duplicate) return;
+}
+
+// RFC 5681 3.2: without SACK every duplicate stands for a segment that has left the network.
+void Tcp::count_duplicate(uint32_t index, Instant now) {
+  Conn& c = conns_[index];
+  LossState& l = disorder(index, now);
   if (c.dup_acks < 255) ++c.dup_acks;
   const uint32_t most = flight(c) - std::min<uint32_t>(flight(c), c.lost_bytes + 1);
   c.sacked_bytes = std::min(c.sacked_bytes + c.mss, most);
-  if (c.recovery == Recovery::kOpen && c.dup_acks >= kDupThresh && c.record_head != 0) {
+  if (c.recovery == Recovery::kDisorder && c.dup_acks >= kDupThresh && c.record_head != 0) {
     // RFC 6582 3.2 step 2: duplicates of what the last recovery sent again say nothing new.
-    if ((records_[c.record_head].flags & kRecRetransmitted) != 0) return;
-    TxRecord& r = records_[c.record_head];
-    if (r.end - r.start > c.mss) (void)split_record(c, c.record_head, r.start + c.mss);
-    mark_lost(c, records_[c.record_head]);
-    c.sacked_bytes = std::min(c.sacked_bytes, flight(c) - c.lost_bytes);
+    if (records_[c.record_head].times > 1) return;
+    mark_first_lost(index, l);
     enter_fast_recovery(index, now);
   } else if (c.recovery == Recovery::kFast) {
     mark_dirty(index);
   }
+}
+
+// The first segment that is not acknowledged is lost.
+void Tcp::mark_first_lost(uint32_t index, LossState& l) {
+  Conn& c = conns_[index];
+  const TxRecord& r = records_[c.record_head];
+  if (static_cast<uint32_t>(r.end - r.start) > c.mss) (void)split_record(index, c.record_head, r.start + c.mss);
+  mark_lost(c, l, c.record_head);
+  if ((c.options & kOptSack) == 0) c.sacked_bytes = std::min(c.sacked_bytes, flight(c) - c.lost_bytes);
 }
 
 void Tcp::enter_fast_recovery(uint32_t index, Instant now) {
@@ -84,7 +94,8 @@ void Tcp::on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now) {
   const bool sack = (c.options & kOptSack) != 0;
   if (c.snd_una >= c.recover) {
     if (c.recovery == Recovery::kFast) controller(index).recovered(control(index), {now, flight(c)});
-    c.recovery = Recovery::kOpen;
+    c.recovery = Recovery::kDisorder;  // until settle()
+    rack_recovered(loss(index));
     c.dup_acks = 0;
     c.send_credit = 0;
     if (!sack) c.sacked_bytes = 0;
@@ -97,13 +108,36 @@ void Tcp::on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now) {
     c.sacked_bytes -= std::min(c.sacked_bytes, acked > c.mss ? acked - c.mss : 0);
     c.sacked_bytes = std::min(c.sacked_bytes, flight(c) - std::min(flight(c), c.lost_bytes));
   }
-  // The segment behind a partial ACK is lost too (RFC 6582 3.2 step 3; with SACK, if anything above it arrived).
-  TxRecord& r = records_[c.record_head];
-  if ((r.flags & (kRecSacked | kRecLost | kRecRetransmitted)) != 0 || (sack && c.sacked_bytes == 0)) return;
-  if (r.end - r.start > c.mss) (void)split_record(c, c.record_head, r.start + c.mss);
-  mark_lost(c, records_[c.record_head]);
-  if (!sack) c.sacked_bytes = std::min(c.sacked_bytes, flight(c) - c.lost_bytes);
+  // The segment behind a partial ACK is lost too (RFC 6582 3.2 step 3; with SACK, if anything above it arrived). RACK
+  // knows by time.
+  const TxRecord& r = records_[c.record_head];
+  if ((r.flags & (kRecSacked | kRecLost)) != 0 || r.times > 1) return;
+  if (sack && (uses_rack(c) || c.sacked_bytes == 0)) return;
+  mark_first_lost(index, loss(index));
   c.send_credit = 1;
+}
+
+// RFC 2018 8: a timeout forgets what SACK said, since the peer may have thrown it away. RFC 8985 6.3: the first segment
+// is lost, and so is what has been on its way for longer than a round trip; without a round trip to go by, everything.
+void Tcp::mark_timed_out(uint32_t index, Instant now) {
+  Conn& c = conns_[index];
+  LossState& l = disorder(index, now);
+  c.recovery = Recovery::kLoss;
+  const int64_t rtt_ns = l.delivered ? int64_t{l.rtt} << kStampShift : int64_t{c.srtt_us} * 1'000;
+  const int64_t patience = uses_rack(c) ? rtt_ns + int64_t{reordering_window(c, l)} * 1'000 : 0;
+  c.dup_acks = 0;
+  c.sacked_bytes = 0;
+  c.lost_bytes = 0;
+  l.sacked_records = 0;
+  l.fresh = l.again = l.lost = {};
+  std::fill(std::begin(l.runs), std::end(l.runs), SackRun{});
+  for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
+    TxRecord& r = records_[at];
+    if ((r.flags & kRecSacked) != 0) r.flags = static_cast<uint8_t>((r.flags & ~kRecSacked) | kRecWasSacked);
+    if (at == c.record_head || age_ns(r.sent, now) >= patience) r.flags |= kRecLost;
+    if ((r.flags & kRecLost) != 0) c.lost_bytes += static_cast<uint32_t>(r.end - r.start);
+    append(list_of(l, r), at);
+  }
 }
 
 }  // namespace millrace::tcp

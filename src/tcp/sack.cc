@@ -7,69 +7,101 @@
 namespace millrace::tcp {
 namespace {
 
-// A peer that reports single bytes must not make us keep a record for each.
-constexpr uint16_t kMaxRecords = 16'384;
+constexpr size_t kMostBlocks = 4;       // RFC 2018 3
+constexpr uint32_t kMostSteps = 1'024;  // records that one acknowledgment may pass by without acknowledging them
+constexpr uint32_t kFreeSplits = 64;
+
+// RFC 2883 4: the first block reports a duplicate if it lies below the acknowledgment or within the second block.
+bool is_duplicate_report(const wire::TcpOptions& o, Seq32 ack) {
+  const SackBlock& b = o.sack[0];
+  if (!(b.left < b.right)) return false;
+  return b.right <= ack || (o.sack_count > 1 && o.sack[1].left <= b.left && b.right <= o.sack[1].right);
+}
 
 }  // namespace
 
-// Cuts a record in two at `at` (start < at < end) and returns the second part, or 0 if there is no room for it.
-uint32_t Tcp::split_record(Conn& c, uint32_t record, Seq32 at) {
-  const uint32_t second = take_record();
-  if (second == 0) return 0;
-  TxRecord& a = records_[record];
-  TxRecord& b = records_[second];
-  MR_ASSERT(a.start < at && at < a.end);
-  b.start = at;
-  b.end = a.end;
-  b.sent_ns = a.sent_ns;
-  b.times = a.times;
-  b.flags = a.flags & static_cast<uint8_t>(~kRecSyn);
-  a.end = at;
-  a.flags &= static_cast<uint8_t>(~kRecFin);
-  b.link = a.link;
-  a.link = second;
-  if (c.record_tail == record) c.record_tail = second;
-  ++c.record_count;
-  return second;
-}
-
-// True if anything was newly acknowledged.
-bool Tcp::apply_sack(uint32_t index, const Segment& s) {
+// RFC 2018 5. Blocks below the acknowledgment report duplicates (RFC 2883) and are no state; those beyond what was sent
+// are lies. After the rest of the acknowledgment, so that RACK hears of deliveries in the order of the data.
+void Tcp::apply_sack(uint32_t index, const Segment& s, AckNews& news) {
   Conn& c = conns_[index];
   const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
-  bool news = false;
-  for (uint8_t i = 0; i < options.sack_count; ++i) {
+  counters_.add(Counter::kSackBlocksIn, options.sack_count);
+  SackRun runs[kMostBlocks];
+  size_t n = 0;
+  for (size_t i = 0; i < options.sack_count && n < kMostBlocks; ++i) {
     const SackBlock& block = options.sack[i];
-    counters_.add(Counter::kSackBlocksIn);
-    // Blocks at or below the acknowledgment are duplicates reported (RFC 2883), not state.
     if (!(block.left < block.right) || block.left < base::max(c.snd_una, s.ack) || block.right > c.snd_nxt) continue;
-    for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
-      TxRecord* r = &records_[at];
-      if (r->end <= block.left) continue;
-      if (r->start >= block.right) break;
-      if ((r->flags & kRecSacked) != 0) continue;
-      if (c.record_count + 2 > kMaxRecords) return news;
-      if (r->start < block.left) {
-        const uint32_t second = split_record(c, at, block.left);
-        if (second == 0) return news;
-        at = second;
-        r = &records_[at];
-      }
-      if (r->end > block.right) {
-        if (split_record(c, at, block.right) == 0) return news;
-        r = &records_[at];
-      }
-      const uint32_t bytes = static_cast<uint32_t>(r->end - r->start);
-      if ((r->flags & kRecLost) != 0) {
-        r->flags &= static_cast<uint8_t>(~kRecLost);
-        c.lost_bytes -= bytes;
-      }
-      r->flags |= kRecSacked;
-      c.sacked_bytes += bytes;
-      news = true;
+    size_t at = n++;  // in order of the data, too
+    for (; at > 0 && runs[at - 1].left > block.left; --at) runs[at] = runs[at - 1];
+    runs[at] = {block.left, block.right};
+  }
+  if (options.sack_count > 0 && is_duplicate_report(options, s.ack) && options.sack[0].left >= s.ack - c.max_snd_wnd &&
+      options.sack[0].right <= c.snd_nxt) {
+    news.dsack = true;
+    news.dsack_block = options.sack[0];
+    counters_.add(Counter::kDsacksIn);
+  }
+  if (n == 0 || c.snd_nxt == c.snd_una) return;
+  LossState& l = disorder(index, news.now);
+  uint32_t steps = kMostSteps;
+  for (size_t i = 0; i < n; ++i) apply_run(index, l, runs[i], steps, news);
+  std::copy(runs, runs + n, l.runs);
+  std::fill(l.runs + n, l.runs + kMostBlocks, SackRun{});
+}
+
+// Marks the records of one block. What the last acknowledgment reported already is not walked through again, and no
+// more than `steps` other records are; the peer repeats itself. On the way a record is cut in two where the block
+// begins or ends, but not without limit: edges inside our segments are no honest peer's.
+void Tcp::apply_run(uint32_t index, LossState& l, SackRun& run, uint32_t& steps, AckNews& news) {
+  Conn& c = conns_[index];
+  Seq32 left = run.left;
+  uint32_t at = c.record_head;
+  for (const SackRun& known : l.runs) {
+    if (!holds(known)) continue;
+    if (known.left <= left && left <= known.right) {
+      left = known.right;
+      run.record = at = known.record;
+    } else if (known.right <= left && records_[known.record].start > records_[at].start) {
+      at = known.record;
     }
   }
-  return news;
+  for (; at != 0 && left < run.right; at = records_[at].link) {
+    TxRecord* r = &records_[at];
+    if (r->start >= run.right) break;
+    if (r->end <= left || (r->flags & kRecSacked) != 0) {
+      if (r->end > left) run.record = at;
+      if (--steps == 0) {
+        run.record = 0;
+        ++steps;
+        counters_.add(Counter::kSackSkipped);
+        return;
+      }
+      continue;
+    }
+    for (const Seq32 edge : {left, run.right}) {
+      if (edge <= r->start || edge >= r->end) continue;
+      const uint32_t second = l.splits < flight(c) / c.mss + kFreeSplits ? split_record(index, at, edge) : 0;
+      if (second == 0) {
+        run.record = 0;
+        counters_.add(Counter::kSackSkipped);
+        return;
+      }
+      ++l.splits;
+      records_[second].flags |= kRecSplit;
+      if (edge == left) at = second;
+      r = &records_[at];
+    }
+    if (uses_rack(c)) rack_delivered(c, l, *r, news);
+    unlink(list_of(l, *r), at);
+    const auto bytes = static_cast<uint32_t>(r->end - r->start);
+    if ((r->flags & kRecLost) != 0) c.lost_bytes -= bytes;
+    r->flags = static_cast<uint8_t>((r->flags & ~kRecLost) | kRecSacked);
+    c.sacked_bytes += bytes;
+    ++l.sacked_records;
+    news.sacked = true;
+    run.record = at;
+  }
+  if (run.record != 0) run.gen = records_[run.record].gen;
 }
 
 // Remembers the run [left, right) as the one to be reported first (RFC 2018 4).

@@ -49,12 +49,14 @@ Tcp::Tcp(const TcpConfig& config)
       pieces_(*config.memory, scaled(config.max_connections, 2, 16'384)),
       cold_(reinterpret_cast<ConnCold*>(
           config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(ConnCold)).base)),
+      loss_(reinterpret_cast<LossState*>(
+          config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(LossState)).base)),
       wheel_(Resolver{this}, config.start),
       shards_(config.shards),
       shard_(config.shard) {
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
-  MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr);
+  MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && loss_ != nullptr);
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
   port_counter_ = static_cast<uint32_t>(rng_.next());
@@ -90,8 +92,8 @@ Result<void> Tcp::set(uint16_t row, int64_t value) {
 }
 
 Info Tcp::info(uint32_t index) const {
-  static constexpr const char* kRecoveries[] = {"open", "fast", "loss"};
-  static constexpr const char* kTimers[] = {"none", "retransmit", "persist", "fin-wait-2"};
+  static constexpr const char* kRecoveries[] = {"open", "disorder", "fast", "loss"};
+  static constexpr const char* kTimers[] = {"none", "retransmit", "probe", "reorder", "persist", "fin-wait-2"};
   const Conn& c = conns_[index];
   Info i;
   i.tuple = tuple_of(Ref(Place::kConn, index));
@@ -178,13 +180,48 @@ std::string Tcp::check() const {
   return {};
 }
 
+// Every record that is not selectively acknowledged is in the list that its state names; what is in the network is in
+// order of sending.
+std::string Tcp::check_lists(uint32_t index) const {
+  const Conn& c = conns_[index];
+  if (c.recovery == Recovery::kOpen) {
+    return (c.sacked_bytes | c.lost_bytes | c.dup_acks) == 0 ? "" : "losses that nobody mends";
+  }
+  const LossState& l = loss_[index];
+  if (l.gen != c.gen) return "the loss state is another connection's";
+  uint32_t listed = 0;
+  for (const RecordList* list : {&l.fresh, &l.again, &l.lost}) {
+    uint32_t older = 0;
+    for (uint32_t r = list->first; r != 0; older = r, r = records_[r].newer) {
+      const TxRecord& record = records_[r];
+      const bool lost = (record.flags & kRecLost) != 0;
+      const bool right = (record.flags & kRecSacked) == 0 && lost == (list == &l.lost) &&
+                         (lost || (record.times > 1) == (list == &l.again)) && record.older == older;
+      if (!right || ++listed > c.record_count) return "a transmission record is in the wrong list";
+      if (list == &l.fresh && older != 0 && static_cast<int32_t>(record.sent - records_[older].sent) < 0) {
+        return "the transmission records are not in order of sending";
+      }
+    }
+    if (older != list->last) return "a list of transmission records has a wrong end";
+  }
+  uint32_t sacked = 0;
+  uint32_t splits = 0;
+  for (uint32_t r = c.record_head; r != 0; r = records_[r].link) {
+    sacked += (records_[r].flags & kRecSacked) != 0 ? 1 : 0;
+    splits += (records_[r].flags & kRecSplit) != 0 ? 1 : 0;
+  }
+  if (listed + sacked != c.record_count) return "a transmission record is in no list";
+  if (sacked != l.sacked_records || splits != l.splits) return "the counts of transmission records are wrong";
+  return {};
+}
+
 std::string Tcp::check_conn(uint32_t index) const {
   const Conn& c = conns_[index];
   if (c.snd_una > c.snd_nxt) return "snd_una is beyond snd_nxt";
   if (c.rcv_nxt > c.rcv_adv) return "rcv_nxt is beyond the advertised window";
   const uint32_t out = flight(c);
   if (uint64_t{c.sacked_bytes} + c.lost_bytes > out) return "more bytes sacked and lost than in flight";
-  if (c.recovery != Recovery::kOpen && c.ssthresh == UINT32_MAX) return "a loss left ssthresh as it was";
+  if (c.recovery == Recovery::kFast && c.ssthresh == UINT32_MAX) return "a loss left ssthresh as it was";
   Seq32 at = c.snd_una;
   uint32_t sacked = 0;
   uint32_t lost = 0;
@@ -208,11 +245,12 @@ std::string Tcp::check_conn(uint32_t index) const {
   if (count != c.record_count) return "the record count is wrong";
   if (lost != c.lost_bytes) return "lost_bytes does not match the records";
   if ((c.options & kOptSack) != 0 && sacked != c.sacked_bytes) return "sacked_bytes does not match the records";
+  if (std::string text = check_lists(index); !text.empty()) return text;
   uint64_t queued = 0;
   for (const pkt::Block* b = c.queue_head; b != nullptr; b = b->next) queued += b->len;
   if (queued != uint64_t{c.snd_queued} + c.head_offset) return "the send queue does not hold snd_queued bytes";
   const bool synchronized = c.state != State::kSynSent && c.state != State::kSynReceived;
-  if (out > 0 && c.timer_kind != TimerKind::kRetransmit && c.tx_flags != (c.tx_flags | kTxSynQueued)) {
+  if (out > 0 && !data_timer(c) && c.tx_flags != (c.tx_flags | kTxSynQueued)) {
     return "unacknowledged data without a retransmission timer";
   }
   if (c.timer_kind != TimerKind::kNone &&

@@ -1,7 +1,7 @@
 // Tcp: all connections of one worker. The files of this folder are its parts, by concept:
 //   input.cc (RFC 9293 3.10.7 in its order), input_open.cc (LISTEN, SYN-SENT, half-open, TIME-WAIT), fastpath.cc,
-//   ack.cc, sack.cc, recovery.cc, receive.cc (delivery, reassembly, windows), output.cc, emit.cc, timers.cc,
-//   user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion controllers).
+//   ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, receive.cc (delivery, reassembly, windows), output.cc, emit.cc,
+//   timers.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion controllers).
 //
 // Callers: stack::Worker drives it; sock::Sockets owns the program's side. Toward sockets it queues Effects, which are
 // flushed once per burst. It knows no clock; every entry takes `now`.
@@ -30,6 +30,7 @@
 #include "tcp/conn_table.h"
 #include "tcp/counters.h"
 #include "tcp/info.h"
+#include "tcp/loss.h"
 #include "tcp/mini.h"
 #include "tcp/settings.h"
 
@@ -252,7 +253,9 @@ class Tcp {
   void enter_time_wait(uint32_t index, Instant now);
   void drop_time_wait(Ref ref);
   // ack.cc
-  void ack_advance(uint32_t index, Seq32 ack, Instant now);
+  void ack_advance(uint32_t index, Seq32 ack, const AckNews& news);
+  static bool measures(const Conn& c, const TxRecord& r);
+  void release_from(const Conn& c, LossState& l, uint32_t record, Seq32 ack, const AckNews& news);
   MR_INLINE void grow_window(uint32_t index, uint32_t acked, uint32_t flying, int64_t rtt_ns, Instant now);
   MR_INLINE void tell_space(Conn& c);
   void update_send_window(uint32_t index, const Segment& s);
@@ -260,25 +263,35 @@ class Tcp {
   void take_echo_sample(uint32_t index, uint32_t ts_ecr, Instant now);
   MR_INLINE void free_acked(Conn& c, uint32_t data_bytes);
   // sack.cc
-  bool apply_sack(uint32_t index, const Segment& s);
+  void apply_sack(uint32_t index, const Segment& s, AckNews& news);
+  void apply_run(uint32_t index, LossState& l, SackRun& run, uint32_t& steps, AckNews& news);
+  [[nodiscard]] bool holds(const SackRun& run) const { return run.record != 0 && records_[run.record].gen == run.gen; }
   void note_received(uint32_t index, Seq32 left, Seq32 right);
-  uint32_t split_record(Conn& c, uint32_t record, Seq32 at);
+  // records.cc
+  uint32_t split_record(uint32_t index, uint32_t record, Seq32 at);
+  [[nodiscard]] LossState& loss(uint32_t index);
+  LossState& disorder(uint32_t index, Instant now);
+  void settle(uint32_t index);
+  void append(RecordList& list, uint32_t record);
+  void prepend(RecordList& list, uint32_t record);
+  void unlink(RecordList& list, uint32_t record);
+  static RecordList& list_of(LossState& l, const TxRecord& r);
+  void mark_lost(Conn& c, LossState& l, uint32_t record);
 
   // A lone segment of data, sent once, with nothing else in flight, has no record: when it was sent lies in the
   // connection, and its record is written as soon as anything but its whole acknowledgment happens. That saves a cache
   // line where an answer follows a request. Room for those records is kept.
   [[nodiscard]] static bool is_lone(const Conn& c) { return c.record_count != 0 && c.record_head == 0; }
-  [[nodiscard]] static uint32_t lone_stamp(Instant now) { return static_cast<uint32_t>(now.ns() >> kLoneShift); }
-  [[nodiscard]] static int64_t lone_age_ns(const Conn& c, Instant now) {
-    return int64_t{lone_stamp(now) - c.record_tail} << kLoneShift;
-  }
+  /// Time of sending in records: only differences mean anything.
+  [[nodiscard]] static uint32_t stamp(Instant now) { return static_cast<uint32_t>(now.ns() >> kStampShift); }
+  [[nodiscard]] static int64_t age_ns(uint32_t sent, Instant now) { return int64_t{stamp(now) - sent} << kStampShift; }
   [[nodiscard]] bool has_record_room() const { return records_.used() + lone_ < records_.limit(); }
   /// 0 if there is no room.
   uint32_t take_record() { return has_record_room() ? records_.allocate() : 0; }
-  void write_record(Conn& c, Instant now) {
-    if (__builtin_expect(is_lone(c), 0)) write_lone_record(c, now);
+  void write_record(Conn& c) {
+    if (__builtin_expect(is_lone(c), 0)) write_lone_record(c);
   }
-  void write_lone_record(Conn& c, Instant now);
+  void write_lone_record(Conn& c);
 
   // urgent.cc
   Urgent* obtain_urgent(uint32_t index);
@@ -296,11 +309,23 @@ class Tcp {
     return cc::controller(cold(index).controller);
   }
   // recovery.cc
-  void detect_loss(uint32_t index, bool new_sack, bool duplicate, bool advanced, Instant now);
+  void detect_loss(uint32_t index, const AckNews& news);
+  void count_duplicate(uint32_t index, Instant now);
   void enter_fast_recovery(uint32_t index, Instant now);
-  void mark_lost(Conn& c, TxRecord& r);
-  void mark_sack_losses(Conn& c);
+  void mark_sack_losses(Conn& c, LossState& l);
   void on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now);
+  void mark_first_lost(uint32_t index, LossState& l);
+  // rack.cc
+  [[nodiscard]] bool uses_rack(const Conn& c) const;
+  void begin_min_rtt(const Conn& c, LossState& l, Instant now);
+  void rack_delivered(const Conn& c, LossState& l, const TxRecord& r, const AckNews& news);
+  static void adapt_reordering(const Conn& c, LossState& l);
+  static void rack_recovered(LossState& l);
+  [[nodiscard]] uint32_t reordering_window(const Conn& c, const LossState& l) const;
+  void rack_detect(uint32_t index, Instant now);
+  void reordering_timeout(uint32_t index, Instant now);
+  void restore_rto(uint32_t index, Instant now);
+  void mark_timed_out(uint32_t index, Instant now);
   // receive.cc
   MR_INLINE void deliver(uint32_t index, pkt::Packet* data, uint32_t length);
   MR_INLINE pkt::Packet* strip_empty(pkt::Packet* head);
@@ -329,6 +354,7 @@ class Tcp {
                                uint32_t length, Instant now);
   bool send_ack(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   bool retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
+  bool retransmit(uint32_t index, uint32_t record, std::span<pkt::Packet*> out, size_t& n, Instant now);
   bool send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
   bool send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   pkt::Packet* build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, pkt::Block* block, uint32_t offset,
@@ -346,7 +372,7 @@ class Tcp {
   bool refresh_route(uint32_t index, Instant now);
   static uint16_t segment_size(const Conn& c, const ConnCold& cold, uint16_t mtu);
   void set_path_mtu(uint32_t index, uint16_t mtu, Instant now);
-  void resend_oversized(uint32_t index);
+  void resend_oversized(uint32_t index, Instant now);
   MR_INLINE void commit(uint32_t index, pkt::Packet* p, std::span<pkt::Packet*> out, size_t& n, Instant now);
   [[nodiscard]] pkt::Block* find_block(const Conn& c, Seq32 seq, uint32_t& offset) const;
   // timers.cc
@@ -356,6 +382,10 @@ class Tcp {
   MR_INLINE void set_rto(uint32_t index, Instant now);
   MR_INLINE void set_timer(uint32_t index, TimerKind kind, Instant deadline);
   MR_INLINE void stop_timer(Conn& c);
+  /// A timer that answers for unacknowledged data runs.
+  [[nodiscard]] static bool data_timer(const Conn& c) {
+    return c.timer_kind >= TimerKind::kRetransmit && c.timer_kind <= TimerKind::kReorder;
+  }
   MR_INLINE void arm(uint32_t index, int64_t deadline_ns);
   void retransmission_timeout(uint32_t index, Instant now);
   void persist_timeout(uint32_t index, Instant now);
@@ -416,6 +446,7 @@ class Tcp {
     return out > gone ? out - gone : 0;
   }
   [[nodiscard]] uint16_t offered_mss(const Conn& c, const ConnCold& cold) const;
+  [[nodiscard]] std::string check_lists(uint32_t index) const;
   [[nodiscard]] std::string check_conn(uint32_t index) const;
   [[nodiscard]] std::string check_ledger() const;
 
@@ -438,12 +469,13 @@ class Tcp {
   base::Slab<Mini4<TimeWait>> wait4_;
   base::Slab<Mini6<TimeWait>> wait6_;
   static constexpr uint32_t kMostUrgent = 1'024;  ///< connections with urgent data at a time
-  static constexpr int kLoneShift = 8;  // 256 ns; wraps after 18 minutes, far beyond any retransmission timeout
+  static constexpr int kStampShift = 8;  // 256 ns; wraps after 18 minutes, far beyond any retransmission timeout
   base::Slab<TxRecord> records_;
   base::Slab<Urgent> urgents_;
   uint32_t lone_ = 0;  ///< segments in flight without a record
   base::Slab<ReasmPiece> pieces_;
-  ConnCold* cold_;  // parallel to conns_
+  ConnCold* cold_;   // parallel to conns_
+  LossState* loss_;  // likewise; valid where `gen` is the connection's
   base::TimerWheel<Resolver> wheel_;
   std::vector<Listener> listeners_;
   std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;

@@ -99,7 +99,9 @@ void Tcp::conn_timer(uint32_t index, Instant now) {
   }
   if (c.timer_kind != TimerKind::kNone && c.rto_deadline <= now.ns()) {
     switch (c.timer_kind) {
+      case TimerKind::kProbe:
       case TimerKind::kRetransmit: retransmission_timeout(index, now); break;
+      case TimerKind::kReorder: reordering_timeout(index, now); break;
       case TimerKind::kPersist: persist_timeout(index, now); break;
       case TimerKind::kFinWait2: destroy(index); break;
       case TimerKind::kNone: break;
@@ -146,16 +148,8 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
   } else {
     c.cwnd = c.mss;  // RFC 5681 3.1: ssthresh stays when the same segment times out again
   }
-  // Everything outstanding counts as lost, and what SACK said is forgotten (RFC 2018 8).
-  write_record(c, now);
-  c.recovery = Recovery::kLoss;
+  mark_timed_out(index, now);
   c.recover = c.snd_nxt;
-  c.dup_acks = 0;
-  c.sacked_bytes = 0;
-  c.lost_bytes = flight(c);
-  for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
-    records_[at].flags = static_cast<uint8_t>((records_[at].flags & ~kRecSacked) | kRecLost);
-  }
   c.send_credit = 1;  // RFC 6298 5.4: the earliest segment goes out now
   set_rto(index, now);
   mark_dirty(index);

@@ -1,0 +1,69 @@
+// LossState: what loss detection and recovery remember of a connection while something is odd (Conn::recovery is not
+// kOpen). It lies in a region parallel to the connections whose pages nobody touches until losses come, so that a
+// connection without trouble neither has nor reads one. Read first: RFC 8985 5 and 6, RFC 6675, RFC 9937.
+//
+// Invariants (Tcp::check): every record that is not selectively acknowledged is in exactly one of the three lists.
+#pragma once
+
+#include <cstdint>
+
+#include "tcp/conn.h"
+
+namespace millrace::tcp {
+
+inline constexpr uint8_t kDupThresh = 3;  // RFC 5681 3.2, RFC 6675 2, RFC 8985 5.4
+
+/// Records, doubly linked by TxRecord::older and newer.
+struct RecordList {
+  uint32_t first = 0;
+  uint32_t last = 0;
+};
+
+/// A block that the peer reported, and the record at its right edge as long as that has generation `gen`.
+struct SackRun {
+  Seq32 left;
+  Seq32 right;
+  uint32_t record = 0;
+  uint32_t gen = 0;
+};
+
+struct alignas(64) LossState {
+  uint32_t gen = 0;  ///< the connection's, if this is its state and not a predecessor's
+  // In the network, in order of sending: what was sent once and what was sent again, each list sorted by time.
+  RecordList fresh;
+  RecordList again;
+  RecordList lost;           ///< to be sent again, in that order
+  Seq32 settled;             ///< the lists are kept until this is acknowledged
+  uint32_t sacked_records = 0;
+  uint32_t splits = 0;       ///< records with kRecSplit
+  SackRun runs[4];           ///< of the last acknowledgment that had blocks
+
+  // RACK (RFC 8985 5.3).
+  Seq32 end_seq;             ///< of the segment sent last among those delivered
+  Seq32 fack;                ///< highest sequence delivered
+  Seq32 dsack_round;         ///< the window grows no more until this is acknowledged
+  uint32_t xmit = 0;         ///< when that segment was sent, Tcp::stamp()
+  uint32_t rtt = 0;          ///< its round trip, in units of Tcp::stamp()
+  uint32_t min_rtt_us = 0;
+  uint32_t min_rtt_ms = 0;   ///< when min_rtt_us began to be taken
+  uint8_t reo_wnd_mult = 1;
+  uint8_t reo_wnd_persist = 0;
+  bool delivered = false;    ///< xmit, end_seq and rtt hold
+  bool reordering = false;   ///< reordering was seen
+  bool in_dsack_round = false;
+};
+static_assert(sizeof(LossState) == 192);
+
+/// What one acknowledgment told; filled as it is taken in.
+struct AckNews {
+  Instant now;
+  uint32_t advanced = 0;     ///< bytes that snd_una moved by
+  uint32_t ts_ecr = 0;
+  bool has_ecr = false;
+  bool duplicate = false;    ///< RFC 5681 2
+  bool sacked = false;       ///< something was newly selectively acknowledged
+  bool dsack = false;        ///< the peer reports a duplicate (RFC 2883), [dsack_block.left, dsack_block.right)
+  SackBlock dsack_block;
+};
+
+}  // namespace millrace::tcp
