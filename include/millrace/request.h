@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -17,7 +18,23 @@
 
 namespace millrace {
 
-/// Knobs of one socket; zero or negative means the setting's default.
+/// Name of a congestion controller, as tcp.congestion_control takes it. A longer one than 15 characters names none.
+class ControllerName {
+ public:
+  constexpr ControllerName() = default;
+  constexpr ControllerName(std::string_view name) {
+    if (name.size() >= sizeof(text_)) name = "?";
+    for (size_t i = 0; i < name.size(); ++i) text_[i] = name[i];
+  }
+  constexpr ControllerName(const char* name) : ControllerName(std::string_view(name)) {}
+  [[nodiscard]] constexpr std::string_view view() const { return text_; }
+  [[nodiscard]] constexpr bool empty() const { return text_[0] == 0; }
+
+ private:
+  char text_[16] = {};
+};
+
+/// Knobs of one socket; zero, negative or empty means the setting's default.
 struct SocketOptions {
   bool no_delay = true;           ///< RFC 9293 3.7.4: true turns Nagle's algorithm off
   bool keepalive = false;         ///< probe idle connections (RFC 9293 3.8.4)
@@ -27,6 +44,8 @@ struct SocketOptions {
   Duration keepalive_idle{};
   Duration keepalive_interval{};
   uint8_t keepalive_probes = 0;
+  ControllerName congestion_control{};  ///< kNotFound if there is none of that name; a living connection keeps its own
+                                        ///< where the name is empty
 };
 
 /// How an interface comes by addresses and routes of its own accord. A worker's interfaces start with all of it off.

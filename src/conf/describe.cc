@@ -38,7 +38,12 @@ void numbers(std::string& out, std::string_view section) {
   table_head(out);
   for (const Setting& s : settings()) {
     if (s.section != section) continue;
-    row(out, s.name, std::to_string(s.least) + " to " + std::to_string(s.greatest), std::to_string(s.value), s.text);
+    std::string range = std::to_string(s.least) + " to " + std::to_string(s.greatest);
+    if (s.words != nullptr) {
+      range.clear();
+      for (int64_t i = s.least; i <= s.greatest; ++i) range += (range.empty() ? "" : ", ") + s.shown(i);
+    }
+    row(out, s.name, range, s.shown(s.value), s.text);
   }
   out += "\n";
 }

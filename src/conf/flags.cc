@@ -86,7 +86,7 @@ tl::expected<void, Problem> parse_set_flag(std::string_view text, Config& config
     return problem("--set", unknown_message("key", path, "settings", known));
   }
   const Value value = text_value(text.substr(equals + 1));
-  if (auto expected = read_number(value, setting->least, setting->greatest, setting->field(config, *setting))) {
+  if (auto expected = read_setting(value, *setting, setting->field(config, *setting))) {
     return problem("--set", std::string(path) + " is \"" + value.text + "\"; expected " + *expected);
   }
   return {};

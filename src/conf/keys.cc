@@ -256,4 +256,20 @@ Expected read_number(const Value& value, int64_t least, int64_t greatest, int64_
   return {};
 }
 
+Expected read_setting(const Value& value, const Setting& setting, int64_t& into) {
+  if (setting.words == nullptr) return read_number(value, setting.least, setting.greatest, into);
+  std::string words;
+  for (int64_t i = setting.least; i <= setting.greatest; ++i) {
+    const std::string word = setting.shown(i);
+    if (value.kind == Value::Kind::kText && value.text == word) {
+      into = i;
+      return {};
+    }
+    words += (words.empty() ? "" : ", ") + word;
+  }
+  auto expected = read_number(value, setting.least, setting.greatest, into);
+  if (expected) *expected += " or one of: " + words;
+  return expected;
+}
+
 }  // namespace millrace::conf

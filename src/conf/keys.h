@@ -47,5 +47,7 @@ struct KeyRow {
 
 /// A whole number in a range; from a flag also as text.
 [[nodiscard]] Expected read_number(const Value& value, int64_t least, int64_t greatest, int64_t& into);
+/// A number in the setting's range, or one of its words.
+[[nodiscard]] Expected read_setting(const Value& value, const Setting& setting, int64_t& into);
 
 }  // namespace millrace::conf

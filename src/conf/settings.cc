@@ -36,23 +36,24 @@ void append(std::vector<Setting>& all, std::string_view section, const Rows& row
             int64_t& (*field)(Config&, const Setting&)) {
   uint32_t index = 0;
   for (const auto& row : rows) {
-    all.push_back({section, row.name, row.least, row.greatest, row.value, row.text, field, index++});
+    all.push_back({section, row.name, row.least, row.greatest, row.value, row.text, field, index++, nullptr});
   }
 }
 
 std::vector<Setting> assemble() {
   std::vector<Setting> all;
   append(all, "tcp", tcp::kSettingRows, tcp_field);
+  for (Setting& s : all) s.words = tcp::words_of(tcp::kSettingRows[s.index]);
   append(all, "ip", ip::kSettingRows, ip_field);
   append(all, "udp", udp::kSettingRows, udp_field);
   uint32_t index = 0;
 #define X(name, value, least, greatest, text) \
-  all.push_back({"worker", #name, least, greatest, value, text, worker_field, index++});
+  all.push_back({"worker", #name, least, greatest, value, text, worker_field, index++, nullptr});
   MILLRACE_WORKER_SETTINGS(X)
 #undef X
   index = 0;
 #define X(name, value, least, greatest, text) \
-  all.push_back({"loop", #name, least, greatest, value, text, loop_field, index++});
+  all.push_back({"loop", #name, least, greatest, value, text, loop_field, index++, nullptr});
   MILLRACE_LOOP_SETTINGS(X)
 #undef X
   return all;

@@ -54,6 +54,12 @@ struct Setting {
   std::string_view text;
   int64_t& (*field)(Config&, const Setting&);
   uint32_t index;  ///< within its section
+  const char* const* words = nullptr;  ///< names of the values, from the least on; null where numbers are meant
+
+  /// `of` as people write it.
+  [[nodiscard]] std::string shown(int64_t of) const {
+    return words != nullptr && of >= least && of <= greatest ? words[of - least] : std::to_string(of);
+  }
 };
 
 /// Every knob, grouped by section.

@@ -128,7 +128,7 @@ bool Reader::numbers(const toml::table& table, std::string_view section) {
       return unknown_key(name, title, known);
     }
     const Value value = value_of(node);
-    if (auto expected = read_number(value, setting->least, setting->greatest, setting->field(config_, *setting))) {
+    if (auto expected = read_setting(value, *setting, setting->field(config_, *setting))) {
       return fail_at(begin(node), "'" + std::string(name.str()) + "' in " + title + " is " + shown(value) +
                                       "; expected " + *expected);
     }

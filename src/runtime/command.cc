@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "conf/check.h"
+#include "conf/keys.h"
 #include "runtime/loop.h"
 
 namespace millrace::runtime {
@@ -263,20 +264,24 @@ Said Command::set() {
   if (!may_change(*setting)) {
     return wrong(fmt::format("{} holds from the start of the program", name), "set it in the configuration file");
   }
-  const auto value = number(text);
-  if (!value || *value < setting->least || *value > setting->greatest) {
-    return wrong(fmt::format("{} is '{}'; expected a number from {} to {}", name, text, setting->least,
-                             setting->greatest));
+  conf::Value given;
+  given.kind = conf::Value::Kind::kText;
+  given.text = text;
+  given.from_flag = true;
+  int64_t value = 0;
+  if (const auto expected = conf::read_setting(given, *setting, value)) {
+    return wrong(fmt::format("{} is '{}'; expected {}", name, text, *expected));
   }
-  std::string done = fmt::format("{} = {}", name, *value);
+  std::string done = fmt::format("{} = {}", name, setting->shown(value));
   if (setting->section == "tcp" || setting->section == "ip") {
     const auto section = setting->section == "ip" ? req::Set::Section::kIp : req::Set::Section::kTcp;
-    const req::Set change{section, static_cast<uint16_t>(setting->index), *value};
-    Said said = ask(change, std::move(done), fmt::format("{} = {} contradicts another setting", name, *value));
+    const req::Set change{section, static_cast<uint16_t>(setting->index), value};
+    Said said =
+        ask(change, std::move(done), fmt::format("{} = {} contradicts another setting", name, setting->shown(value)));
     if (said && observed_.broadcast) observed_.broadcast(change);  // what one worker takes, all take
     return said;
   }
-  setting->field(observed_.config, *setting) = *value;
+  setting->field(observed_.config, *setting) = value;
   observed_.loop.set_settings(observed_.config.loop);
   return done;
 }

@@ -111,9 +111,10 @@ Table learned(const Observed& observed) {
 Table sockets(const Observed& observed, bool internals) {
   std::vector<std::string> columns{"proto", "recv-q", "send-q", "local", "remote", "state", "id"};
   if (internals) {
-    for (const char* name : {"cwnd", "ssthresh", "srtt_us", "rttvar_us", "rto_us", "mss", "flight", "sacked", "lost",
-                             "snd_wnd", "rcv_wnd", "snd_scale", "rcv_scale", "snd_buf", "rcv_buf", "rcv_charge",
-                             "out_of_order", "retransmits", "timeouts", "recovery", "timer", "timer_ms", "options"}) {
+    for (const char* name :
+         {"cwnd",         "ssthresh",    "srtt_us",  "rttvar_us",  "rto_us",    "mss",     "flight",   "sacked",
+          "lost",         "snd_wnd",     "rcv_wnd",  "snd_scale",  "rcv_scale", "snd_buf", "rcv_buf",  "rcv_charge",
+          "out_of_order", "retransmits", "timeouts", "controller", "recovery",  "timer",   "timer_ms", "options"}) {
       columns.emplace_back(name);
     }
   }
@@ -133,9 +134,10 @@ Table sockets(const Observed& observed, bool internals) {
       const std::string options = fmt::format("{}{}{}", t.timestamps ? "ts " : "", t.sack ? "sack " : "",
                                               t.no_delay ? "nodelay" : "nagle");
       for (const Table::Cell& cell : std::initializer_list<Table::Cell>{
-               t.cwnd, ssthresh, t.srtt_us, t.rttvar_us, t.rto_us, t.mss, t.flight, t.sacked, t.lost, t.send_window,
-               t.receive_window, t.send_scale, t.receive_scale, t.send_limit, t.receive_limit, t.receive_charge,
-               t.out_of_order, t.retransmits, t.timeouts, t.recovery, t.timer, due_ms, options}) {
+               t.cwnd,          ssthresh,     t.srtt_us,       t.rttvar_us,      t.rto_us,         t.mss,
+               t.flight,        t.sacked,     t.lost,          t.send_window,    t.receive_window, t.send_scale,
+               t.receive_scale, t.send_limit, t.receive_limit, t.receive_charge, t.out_of_order,   t.retransmits,
+               t.timeouts,      t.controller, t.recovery,      t.timer,          due_ms,           options}) {
         row.push_back(cell);
       }
     }
@@ -253,7 +255,11 @@ Table settings(const Observed& observed, std::string_view prefix) {
   for (const conf::Setting& s : conf::settings()) {
     const std::string name = fmt::format("{}.{}", s.section, s.name);
     if (!name.starts_with(prefix)) continue;
-    table.add({name, s.field(now, s), s.value, s.least, s.greatest, may_change(s) ? "now" : "at start", s.text});
+    const auto cell = [&](int64_t value) {
+      return s.words != nullptr ? Table::Cell(s.shown(value)) : Table::Cell(value);
+    };
+    table.add({name, cell(s.field(now, s)), cell(s.value), cell(s.least), cell(s.greatest),
+               may_change(s) ? "now" : "at start", s.text});
   }
   return table;
 }

@@ -46,6 +46,7 @@ void put(Writer& out, const SocketOptions& o) {
   out.fixed(static_cast<uint64_t>(o.keepalive_idle.ns()));
   out.fixed(static_cast<uint64_t>(o.keepalive_interval.ns()));
   out.u8(o.keepalive_probes);
+  out.string(std::string(o.congestion_control.view()));
 }
 SocketOptions get_options(Reader& in) {
   SocketOptions o;
@@ -57,6 +58,7 @@ SocketOptions get_options(Reader& in) {
   o.keepalive_idle = Duration(static_cast<int64_t>(in.fixed()));
   o.keepalive_interval = Duration(static_cast<int64_t>(in.fixed()));
   o.keepalive_probes = in.u8();
+  o.congestion_control = ControllerName(in.string());
   return o;
 }
 

@@ -119,7 +119,7 @@ Result<Reply> Sockets::set_options(const req::SetOptions& r, Instant now) {
   Socket* s = find(r.handle, Kind::kStream);
   if (s == nullptr) return fail(Error::kBadHandle);
   if (s->conn == 0) return fail(Error::kNotConnected);
-  tcp_->set_options(s->conn, r.options, now);
+  if (const auto done = tcp_->set_options(s->conn, r.options, now); !done) return fail(done.error());
   return Reply{};
 }
 

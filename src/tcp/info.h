@@ -18,6 +18,7 @@ struct Info {
   bool timestamps = false;
   bool sack = false;
   bool no_delay = false;
+  const char* controller = "";  ///< of congestion
   const char* recovery = "";    ///< "open", "disorder", "fast", "loss"
   const char* timer = "";       ///< "none", "retransmit", "probe", "reorder", "persist", "fin-wait-2"
   int64_t timer_ns = 0;         ///< when it is due

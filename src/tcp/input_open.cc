@@ -288,7 +288,7 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   c.rcv_adv = c.rcv_nxt + (c.rcv_limit < 65'535 ? c.rcv_limit : 65'535);
   if (h.retries > 0) c.rto_us = kRtoAfterLostSyn;
   init_conn(index, *route);
-  start_controller(index, 0, now);
+  start_controller(index, controller_row(listener.options), now);
   if (h.retries > 0 || (h.flags & kMiniSynAgain) != 0) c.cwnd = c.mss;  // RFC 5681 3.1: SYN or SYN-ACK was lost
   set_state(index, State::kEstablished);
   counters_.add(Counter::kPassiveOpens);

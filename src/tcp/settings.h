@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/settings.h"
+#include "tcp/cc/controller.h"
 
 namespace millrace::tcp {
 
@@ -29,8 +30,14 @@ namespace millrace::tcp {
   X(challenge_acks_per_second, 100, 0, 1'000'000, "challenge ACKs of one worker (RFC 5961); 0 = no limit") \
   X(port_low, 32'768, 1, 65'535, "lowest port for outgoing connections (RFC 6056)")                        \
   X(port_high, 60'999, 1, 65'535, "highest port for outgoing connections")                                 \
-  X(mss, 0, 0, 65'495, "largest segment to offer; 0 = from the MTU")
+  X(mss, 0, 0, 65'495, "largest segment to offer; 0 = from the MTU")                                       \
+  X(congestion_control, 0, 0, cc::kControllers - 1, "congestion controller of a new socket")
 
 MILLRACE_SETTINGS(MILLRACE_TCP_SETTINGS)
+
+/// Names of a row's values, from the least on; null where numbers are meant.
+[[nodiscard]] constexpr const char* const* words_of(const SettingRow& row) {
+  return row.field == &Settings::congestion_control ? cc::kNames : nullptr;
+}
 
 }  // namespace millrace::tcp

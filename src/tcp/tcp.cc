@@ -105,6 +105,7 @@ Info Tcp::info(uint32_t index) const {
   i.timestamps = (c.options & kOptTimestamps) != 0;
   i.sack = (c.options & kOptSack) != 0;
   i.no_delay = (c.options & kOptNoDelay) != 0;
+  i.controller = controller(index).name;
   i.recovery = kRecoveries[static_cast<size_t>(c.recovery)];
   i.timer = kTimers[static_cast<size_t>(c.timer_kind)];
   i.timer_ns = c.rto_deadline;

@@ -179,7 +179,8 @@ class Tcp {
   /// The socket is gone; `unread` says that received data was thrown away with it.
   void close(uint32_t conn, bool unread, Instant now);
   void abort(uint32_t conn, Instant now);
-  void set_options(uint32_t conn, const SocketOptions& options, Instant now);
+  /// kNotFound if there is no congestion controller of that name; nothing is changed then.
+  Result<void> set_options(uint32_t conn, const SocketOptions& options, Instant now);
 
   [[nodiscard]] std::vector<Effect>& effects() { return effects_; }
 
@@ -396,6 +397,15 @@ class Tcp {
   [[nodiscard]] bool unanswered(const Conn& c, Instant now) const;
   // user.cc
   void start_controller(uint32_t index, uint8_t row, Instant now);
+  /// The row that the options name, else the setting's.
+  [[nodiscard]] uint8_t controller_row(const SocketOptions& o) const {
+    const uint8_t row = cc::find_controller(o.congestion_control.view());
+    return row != cc::kNoController ? row : static_cast<uint8_t>(settings_.congestion_control);
+  }
+  /// Whether the options name a controller that does not exist.
+  [[nodiscard]] static bool no_such_controller(const SocketOptions& o) {
+    return !o.congestion_control.empty() && cc::find_controller(o.congestion_control.view()) == cc::kNoController;
+  }
   uint32_t new_conn(const Tuple& t, uint64_t hash);
   void apply_options(Conn& c, ConnCold& cold, const SocketOptions& options);
   void init_conn(uint32_t index, const ip::Route& route);

@@ -88,6 +88,7 @@ Listener* Tcp::find_listener(const IpAddr& local, uint16_t port, uint32_t& slot)
 
 Result<void> Tcp::listen(uint32_t sock, const Endpoint& local, uint32_t backlog, const SocketOptions& options) {
   if (local.port == 0) return fail(Error::kInvalid);
+  if (no_such_controller(options)) return fail(Error::kNotFound);
   if (!local.addr.is_unspecified() && !ip_.is_local(local.addr)) return fail(Error::kAddressNotHere);
   const auto [begin, end] = listeners_by_port_.equal_range(local.port);
   for (auto it = begin; it != end; ++it) {
@@ -138,7 +139,8 @@ void Tcp::apply_options(Conn& c, ConnCold& k, const SocketOptions& o) {
   if (o.mss != 0) k.user_mss = std::max(o.mss, kMinMss);
 }
 
-void Tcp::set_options(uint32_t index, const SocketOptions& o, Instant now) {
+Result<void> Tcp::set_options(uint32_t index, const SocketOptions& o, Instant now) {
+  if (no_such_controller(o)) return fail(Error::kNotFound);
   Conn& c = conns_[index];
   const uint32_t limit = c.rcv_limit;
   apply_options(c, cold(index), o);
@@ -146,6 +148,9 @@ void Tcp::set_options(uint32_t index, const SocketOptions& o, Instant now) {
   c.last_rx_ms = std::max(c.last_rx_ms, milliseconds_of(now));
   if ((c.options & kOptKeepalive) != 0) arm(index, keepalive_deadline(index, now));
   mark_dirty(index);  // Nagle may have been switched off
+  const uint8_t row = cc::find_controller(o.congestion_control.view());
+  if (row != cc::kNoController && row != cold(index).controller) start_controller(index, row, now);
+  return {};
 }
 
 // A controller, from its beginning.
@@ -172,6 +177,7 @@ void Tcp::init_conn(uint32_t index, const ip::Route& route) {
 Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant now) {
   const IpAddr& remote = args.remote.addr;
   if (args.remote.port == 0 || remote.is_unspecified()) return fail(Error::kInvalid);
+  if (no_such_controller(args.options)) return fail(Error::kNotFound);
   if (remote.is_multicast() || remote.is_limited_broadcast()) return fail(Error::kNetUnreachable);
   const auto route = ip_.route(remote, args.local.addr, args.table);
   if (!route) return fail(route.error());
@@ -201,7 +207,7 @@ Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant n
   c.snd_nxt = k.iss;
   c.last_rx_ms = milliseconds_of(now);
   init_conn(index, *route);
-  start_controller(index, 0, now);
+  start_controller(index, controller_row(args.options), now);
   set_state(index, State::kSynSent);
   counters_.add(Counter::kActiveOpens);
   c.tx_flags |= kTxSynQueued;

@@ -142,7 +142,7 @@ def sysctl_changes_take_hold(w):
     held.wait()
     tool(w, "sysctl", "loop.spin_us=20")
     world.expect(rows(w, "sysctl", "loop.spin_us")[0]["value"] == 20, "the loop's setting did not change")
-    refused(w, "sysctl", "tcp.mss=99999999", because="expected a number from 0 to")
+    refused(w, "sysctl", "tcp.mss=99999999", because="expected a whole number from 0 to")
     refused(w, "sysctl", "tcp.intial_window=3", because="did you mean 'tcp.initial_window'")
     refused(w, "sysctl", "worker.max_connections=3", because="from the start")
     refused(w, "sysctl", "tcp.port_low=65000", because="contradicts")

@@ -49,8 +49,15 @@ std::vector<Variant> plain_variants();
     return ::millrace::script::name_of(p.param);                                   \
   })
 
+/// The settings' defaults, but NewReno for congestion control.
+[[nodiscard]] inline tcp::Settings reno() {
+  tcp::Settings settings;
+  settings.congestion_control = tcp::cc::find_controller("newreno");
+  return settings;
+}
+
 struct Options {
-  tcp::Settings tcp{};
+  tcp::Settings tcp = reno();  ///< windows that are easy to work out by hand
   uint16_t mtu = 1500;
   uint32_t max_connections = 64;
   uint32_t max_half_open = 64;

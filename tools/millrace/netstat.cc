@@ -38,8 +38,9 @@ Outcome<Json> sockets_of(const Target& target, const Arguments& a) {
 // The internals of one connection, a line or two below it.
 void print_internals(const Json& s) {
   const auto value = [&](const char* key) { return s[key].is_string() ? s[key].get<std::string>() : s[key].dump(); };
-  fmt::print("    cwnd {} ssthresh {} flight {} sacked {} lost {} mss {} recovery {}\n", value("cwnd"),
-             value("ssthresh"), value("flight"), value("sacked"), value("lost"), value("mss"), value("recovery"));
+  fmt::print("    {} cwnd {} ssthresh {} flight {} sacked {} lost {} mss {} recovery {}\n", value("controller"),
+             value("cwnd"), value("ssthresh"), value("flight"), value("sacked"), value("lost"), value("mss"),
+             value("recovery"));
   fmt::print("    srtt {} us rttvar {} us rto {} us timer {} in {} ms timeouts {} retransmits {}\n", value("srtt_us"),
              value("rttvar_us"), value("rto_us"), value("timer"), value("timer_ms"), value("timeouts"),
              value("retransmits"));

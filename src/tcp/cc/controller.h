@@ -96,7 +96,7 @@ struct Operations {
 
 /// One row a controller, the default first. The name is that of its Operations in cc::, and what programs and operators
 /// call it.
-#define MILLRACE_CONGESTION_CONTROLLERS(X) X(newreno)
+#define MILLRACE_CONGESTION_CONTROLLERS(X) X(cubic) X(newreno)
 
 #define MILLRACE_DECLARE_CONTROLLER(name) extern const Operations name;
 MILLRACE_CONGESTION_CONTROLLERS(MILLRACE_DECLARE_CONTROLLER)

@@ -56,7 +56,7 @@ TEST_F(Commands, AddressesComeAndGo) {
 TEST_F(Commands, SettingsOfTcpChangeThroughTheWorker) {
   EXPECT_EQ(say("set tcp.retries 7"), "tcp.retries = 7\n");
   EXPECT_EQ(worker_->tcp_settings().retries, 7);
-  EXPECT_NE(say("set tcp.retries 1000").find("expected a number from 3 to 64"), std::string::npos);
+  EXPECT_NE(say("set tcp.retries 1000").find("expected a whole number from 3 to 64"), std::string::npos);
   EXPECT_NE(say("set tcp.retires 7").find("did you mean 'tcp.retries'"), std::string::npos);
   EXPECT_NE(say("set tcp.rto_max_us 1000000").find("tcp.rto_max_us = 1000000"), std::string::npos);
   EXPECT_NE(say("set tcp.rto_min_us 2000000").find("contradicts"), std::string::npos);
