@@ -68,14 +68,17 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, const AckNews& news) {
   c.snd_una = ack;
   c.retries = 0;
   free_acked(c, acked - control);
-  if (rtt_ns >= 0 && !sent_again) take_rtt_sample(c, rtt_ns);
+  if (rtt_ns >= 0 && !sent_again) {
+    take_rtt_sample(c, rtt_ns);
+    if (l != nullptr) l->measured = true;
+  }
   if (c.recovery != Recovery::kFast && acked > control)
     grow_window(index, acked - control, flight_before, sent_again ? -1 : rtt_ns, now);
   if (c.snd_una == c.snd_nxt) {
     if (!sack) c.sacked_bytes = 0;  // duplicates stood for segments that are all acknowledged now
     stop_timer(c);  // RFC 6298 5.2
   } else if (!MR_PLANTED(retransmit_timer_lost)) {
-    set_rto(index, now);  // RFC 6298 5.3
+    set_data_timer(index, now);  // RFC 6298 5.3
   } else {
     stop_timer(c);
   }

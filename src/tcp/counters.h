@@ -17,6 +17,8 @@ namespace millrace::tcp {
   X(kRtos, "tcp.rtos", "retransmission timeouts")                                                                   \
   X(kFastRetransmits, "tcp.fast_retransmits", "fast recoveries entered")                                            \
   X(kRackMarks, "tcp.rack_marks", "segments that RACK found lost (RFC 8985)")                                       \
+  X(kTailProbes, "tcp.tail_probes", "tail loss probes (RFC 8985)")                                                  \
+  X(kProbesMended, "tcp.tail_probes_mended", "losses that a tail loss probe mended")                                \
   X(kPathMtu, "tcp.path_mtu", "connections whose segments shrank to the path MTU")                                  \
   X(kPersistProbes, "tcp.persist_probes", "zero-window probes sent")                                                \
   X(kKeepaliveProbes, "tcp.keepalive_probes", "keepalive probes sent")                                              \

@@ -73,6 +73,7 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
     records_[c.record_tail].link = record;
     c.record_tail = record;
     ++c.record_count;
+    restart_probe(index, now);
   }
   c.cursor = block;
   c.cursor_offset = offset + length;

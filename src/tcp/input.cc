@@ -285,6 +285,8 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
                    c.snd_nxt != c.snd_una;
   if (news.duplicate) counters_.add(Counter::kDuplicateAcks);
   if ((c.options & kOptSack) != 0 && !s.plain) apply_sack(index, s, news);
+  news.bare = s.length == 0 && !s.has(kFin);
+  if (c.recovery == Recovery::kDisorder) judge_probe(index, loss(index), news);
   if (news.dsack) adapt_reordering(c, loss(index));
   if (c.recovery >= Recovery::kFast && news.advanced > 0) on_ack_in_recovery(index, news.advanced, now);
   if (c.snd_nxt != c.snd_una) detect_loss(index, news);

@@ -19,6 +19,9 @@ struct RecordList {
   uint32_t last = 0;
 };
 
+/// A tail loss probe: to be sent, or out as new data or as a retransmission.
+enum class Probe : uint8_t { kNone, kDue, kNew, kAgain };
+
 /// A block that the peer reported, and the record at its right edge as long as that has generation `gen`.
 struct SackRun {
   Seq32 left;
@@ -51,6 +54,11 @@ struct alignas(64) LossState {
   bool delivered = false;    ///< xmit, end_seq and rtt hold
   bool reordering = false;   ///< reordering was seen
   bool in_dsack_round = false;
+
+  // Tail loss probe (RFC 8985 7.1).
+  Probe probe = Probe::kNone;
+  bool measured = true;  ///< a round trip was, since the last probe
+  Seq32 probe_end;       ///< snd_nxt when it was sent
 };
 static_assert(sizeof(LossState) == 192);
 
@@ -61,6 +69,8 @@ struct AckNews {
   uint32_t ts_ecr = 0;
   bool has_ecr = false;
   bool duplicate = false;    ///< RFC 5681 2
+  bool bare = false;         ///< the segment carried no data
+  bool blocks = false;       ///< it had SACK blocks
   bool sacked = false;       ///< something was newly selectively acknowledged
   bool dsack = false;        ///< the peer reports a duplicate (RFC 2883), [dsack_block.left, dsack_block.right)
   SackBlock dsack_block;

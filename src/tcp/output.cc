@@ -80,9 +80,15 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   const bool report = c.reasm != 0 || (c.rx_flags & kRxDsack) != 0;
   if (__builtin_expect(report && (c.rx_flags & kRxAckNow) != 0, 0) && !send_ack(index, out, n, now)) return false;
   if (c.lost_bytes > 0 && !retransmit_lost(index, out, n, now, any)) return false;
+  const Seq32 sent_before = c.snd_nxt;
   const bool more_data = static_cast<uint32_t>(c.snd_nxt - c.snd_una) < c.snd_queued;
   const bool fin_due = (c.tx_flags & (kTxFinQueued | kTxFinSent)) == kTxFinQueued;
   if ((more_data || fin_due) && !send_new(index, out, n, now, any)) return false;
+  if (c.recovery == Recovery::kOpen) {
+    if (c.snd_nxt != sent_before) restart_probe(index, now);
+  } else if (__builtin_expect(loss(index).probe == Probe::kDue, 0)) {
+    if (!retransmit_tail(index, out, n, now, any)) return false;
+  }
   if (any) return true;  // every segment carried the acknowledgment
   if ((c.rx_flags & (kRxAckNow | kRxWindowUpdate)) != 0) return send_ack(index, out, n, now);
   if (c.ack_pending != 0 && c.delack_deadline == INT64_MAX && !MR_PLANTED(delayed_ack_never_sent)) {
@@ -186,6 +192,8 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   const auto& limits = ip_.limits(ip_.hop_interface(c.hop));
   c.tx_flags &= static_cast<uint8_t>(~kTxCwndLimited);
   const uint32_t largest = tso_bytes(c, limits);
+  // RFC 8985 7.3: a tail loss probe is new data if there is any, whatever the congestion window and Nagle say.
+  bool probe = c.recovery == Recovery::kDisorder && loss(index).probe == Probe::kDue;
   for (;;) {
     const uint32_t sent = static_cast<uint32_t>(c.snd_nxt - c.snd_una) - ((c.tx_flags & kTxFinSent) != 0 ? 1 : 0);
     const uint32_t queued = c.snd_queued - sent;
@@ -195,7 +203,9 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     const uint32_t in_pipe = pipe(c);
     const uint32_t room = c.cwnd > in_pipe ? c.cwnd - in_pipe : 0;
     uint32_t length = std::min({queued, usable, largest});
-    if (length > room) {  // RFC 5681 2: never beyond cwnd
+    if (probe) {
+      length = std::min<uint32_t>(length, c.mss);
+    } else if (length > room) {  // RFC 5681 2: never beyond cwnd
       if (in_pipe > 0 && room < std::min<uint32_t>(c.mss, queued)) {
         c.tx_flags |= kTxCwndLimited;
         return true;
@@ -207,7 +217,7 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     const bool last = length == queued;
     if (length < c.mss && queued > 0) {
       // RFC 9293 3.8.6.2.1: a full segment, or everything with nothing in the way, or half the largest window.
-      const bool nagle_holds = (c.options & kOptNoDelay) == 0 && sent > 0 && !fin_due;
+      const bool nagle_holds = (c.options & kOptNoDelay) == 0 && sent > 0 && !fin_due && !probe;
       const bool more_holds = (c.tx_flags & kTxMore) != 0 && !fin_due;
       const bool everything = last && !nagle_holds && !more_holds;
       const bool half_window = length > 0 && length >= c.max_snd_wnd / 2 && !more_holds && !nagle_holds;
@@ -253,6 +263,11 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     r.sent = stamp(now);
     r.times = 1;
     if (c.recovery != Recovery::kOpen) append(loss(index).fresh, record);
+    if (probe) {
+      loss(index).probe = Probe::kNew;
+      loss(index).probe_end = r.end;
+      probe = false;
+    }
     if (fin_here) {
       r.flags = kRecFin;
       c.tx_flags |= kTxFinSent;

@@ -35,10 +35,11 @@ void Tcp::rack_delivered(const Conn& c, LossState& l, const TxRecord& r, const A
     if (l.min_rtt_us == 0 || rtt_us < l.min_rtt_us) l.min_rtt_us = std::max(rtt_us, 1u);
     if (r.end < l.fack) l.reordering = true;
   } else {
-    // Step 2: which of the transmissions was delivered is in doubt; these two say that it was not the last.
+    // Step 2: which of the transmissions was delivered is in doubt; these two say that it was not the last. (Half of
+    // the least round trip, since the smoothed one may stand for it.)
     const uint32_t sent_ms = milliseconds_of(news.now) - rtt_us / 1'000 + c.ts_offset;
     if (news.has_ecr && static_cast<int32_t>(news.ts_ecr - sent_ms) < 0) return;
-    if (rtt_us < l.min_rtt_us) return;
+    if (rtt_us < l.min_rtt_us / 2) return;
   }
   l.fack = base::max(l.fack, r.end);
   const auto later = static_cast<int32_t>(r.sent - l.xmit);

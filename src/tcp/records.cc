@@ -69,6 +69,8 @@ LossState& Tcp::disorder(uint32_t index, Instant now) {
   l.settled = c.snd_nxt;
   l.fack = c.snd_una;
   l.delivered = false;
+  l.probe = Probe::kNone;
+  l.measured = true;
   l.sacked_records = 0;
   l.splits = 0;
   l.fresh = l.again = l.lost = {};
@@ -85,7 +87,8 @@ LossState& Tcp::disorder(uint32_t index, Instant now) {
 void Tcp::settle(uint32_t index) {
   Conn& c = conns_[index];
   if (c.recovery != Recovery::kDisorder || (c.sacked_bytes | c.lost_bytes | c.dup_acks) != 0) return;
-  if (c.snd_una < loss(index).settled) return;
+  const LossState& l = loss(index);
+  if (c.snd_una < l.settled || l.probe != Probe::kNone || !l.measured) return;
   c.recovery = Recovery::kOpen;
 }
 

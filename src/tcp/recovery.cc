@@ -81,6 +81,7 @@ void Tcp::enter_fast_recovery(uint32_t index, Instant now) {
   Conn& c = conns_[index];
   controller(index).loss(control(index), {now, flight(c)});
   c.recovery = Recovery::kFast;
+  loss(index).probe = Probe::kNone;
   c.recover = c.snd_nxt;
   c.send_credit = 1;  // RFC 6675 5 (4.3): the first lost segment goes out whatever the pipe
   counters_.add(Counter::kFastRetransmits);
@@ -123,6 +124,7 @@ void Tcp::mark_timed_out(uint32_t index, Instant now) {
   Conn& c = conns_[index];
   LossState& l = disorder(index, now);
   c.recovery = Recovery::kLoss;
+  l.probe = Probe::kNone;
   const int64_t rtt_ns = l.delivered ? int64_t{l.rtt} << kStampShift : int64_t{c.srtt_us} * 1'000;
   const int64_t patience = uses_rack(c) ? rtt_ns + int64_t{reordering_window(c, l)} * 1'000 : 0;
   c.dup_acks = 0;

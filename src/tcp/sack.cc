@@ -26,6 +26,7 @@ void Tcp::apply_sack(uint32_t index, const Segment& s, AckNews& news) {
   Conn& c = conns_[index];
   const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
   counters_.add(Counter::kSackBlocksIn, options.sack_count);
+  news.blocks = options.sack_count > 0;
   SackRun runs[kMostBlocks];
   size_t n = 0;
   for (size_t i = 0; i < options.sack_count && n < kMostBlocks; ++i) {

@@ -1,7 +1,8 @@
 // Tcp: all connections of one worker. The files of this folder are its parts, by concept:
 //   input.cc (RFC 9293 3.10.7 in its order), input_open.cc (LISTEN, SYN-SENT, half-open, TIME-WAIT), fastpath.cc,
-//   ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, receive.cc (delivery, reassembly, windows), output.cc, emit.cc,
-//   timers.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion controllers).
+//   ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, receive.cc (delivery, reassembly, windows), output.cc,
+//   emit.cc, timers.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion
+//   controllers).
 //
 // Callers: stack::Worker drives it; sock::Sockets owns the program's side. Toward sockets it queues Effects, which are
 // flushed once per burst. It knows no clock; every entry takes `now`.
@@ -327,6 +328,15 @@ class Tcp {
   void reordering_timeout(uint32_t index, Instant now);
   void restore_rto(uint32_t index, Instant now);
   void mark_timed_out(uint32_t index, Instant now);
+  // tlp.cc
+  [[nodiscard]] bool may_probe(const Conn& c) const;
+  [[nodiscard]] static bool flies_alone(const Conn& c);
+  [[nodiscard]] static uint32_t probe_timeout_us(const Conn& c);
+  void set_data_timer(uint32_t index, Instant now);
+  void restart_probe(uint32_t index, Instant now);
+  void tail_probe(uint32_t index, Instant now);
+  bool retransmit_tail(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
+  void judge_probe(uint32_t index, LossState& l, const AckNews& news);
   // receive.cc
   MR_INLINE void deliver(uint32_t index, pkt::Packet* data, uint32_t length);
   MR_INLINE pkt::Packet* strip_empty(pkt::Packet* head);

@@ -100,7 +100,13 @@ void Tcp::conn_timer(uint32_t index, Instant now) {
   if (c.timer_kind != TimerKind::kNone && c.rto_deadline <= now.ns()) {
     switch (c.timer_kind) {
       case TimerKind::kProbe:
-      case TimerKind::kRetransmit: retransmission_timeout(index, now); break;
+      case TimerKind::kRetransmit:
+        if (may_probe(c) && c.snd_wnd > 0) {
+          tail_probe(index, now);
+        } else {
+          retransmission_timeout(index, now);
+        }
+        break;
       case TimerKind::kReorder: reordering_timeout(index, now); break;
       case TimerKind::kPersist: persist_timeout(index, now); break;
       case TimerKind::kFinWait2: destroy(index); break;
