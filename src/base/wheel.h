@@ -101,7 +101,7 @@ class TimerWheel {
   static constexpr uint32_t kLevels = 7;  // 2^(17+42) ns: 18 years
   static constexpr uint32_t kChunkEntries = 31;
   static constexpr uint32_t kChunksAtOnce = 128;
-  static constexpr uint32_t kAhead = 8;  // entries whose nodes are prefetched before they fire
+  static constexpr uint32_t kAhead = 32;  // entries whose nodes are prefetched before they fire
 
   struct Entry {
     int64_t deadline_ns;
@@ -238,9 +238,15 @@ class TimerWheel {
     const uint32_t slot = tick & kMask;
     if (slots_[slot].first == nullptr) return;
     drain(detach(slot), [&](const Entry& entry) { current_.push_back(entry); });
-    std::sort(current_.begin(), current_.end(), [](const Entry& a, const Entry& b) {
-      return a.deadline_ns != b.deadline_ns ? a.deadline_ns > b.deadline_ns : a.stamp > b.stamp;
-    });
+    const auto earlier = [](const Entry& a, const Entry& b) {
+      return a.deadline_ns != b.deadline_ns ? a.deadline_ns < b.deadline_ns : a.stamp < b.stamp;
+    };
+    // Armed one after the other with the same delay, as many are, they stand in order.
+    if (std::is_sorted(current_.begin(), current_.end(), earlier)) {
+      std::reverse(current_.begin(), current_.end());
+    } else {
+      std::sort(current_.rbegin(), current_.rend(), earlier);
+    }
     for (size_t i = current_.size() - std::min<size_t>(kAhead, current_.size()); i < current_.size(); ++i) {
       node_.prefetch(current_[i].id);
     }

@@ -29,26 +29,40 @@ Block* BlockPool::allocate(uint32_t bytes) {
   while (classes_[which].free == nullptr && classes_[which].fresh == classes_[which].fresh_end && !grow(which)) {
     if (++which == kClassBytes.size()) return nullptr;
   }
+  return take(which);
+}
+
+Block* BlockPool::allocate_headless() {
+  const Class& c = classes_.front();
+  return c.free == nullptr && c.fresh == c.fresh_end && !grow(0) ? nullptr : take(0);
+}
+
+void BlockPool::free_headless(Block* block) {
+  --in_use_;
+  in_use_bytes_ -= kClassBytes.front();
+  next_free(block) = classes_.front().free;
+  classes_.front().free = block;
+}
+
+// A block of a class that has one.
+Block* BlockPool::take(size_t which) {
   Class& c = classes_[which];
-  Block* block = c.free;
-  if (block != nullptr) {
-    c.free = block->next;
-  } else {
-    block = new (c.fresh) Block();
-    block->data = c.fresh + sizeof(Block);
-    block->iova = reinterpret_cast<uint64_t>(block->data) + c.io_offset;
-    block->capacity = kClassBytes[which] - static_cast<uint32_t>(sizeof(Block));
-    block->pool = this;
-    block->ext.release = &BlockPool::release_trampoline;
-    block->ext.opaque = block;
-    c.fresh += kClassBytes[which];
-  }
-  block->ext.refs = 1;
-  block->next = nullptr;
-  block->len = 0;
-  block->ext.marks = 0;
   ++in_use_;
   in_use_bytes_ += kClassBytes[which];
+  Block* block = c.free;
+  if (block != nullptr) {
+    c.free = next_free(block);
+    return block;
+  }
+  block = new (c.fresh) Block();
+  block->ext.refs = 1;
+  block->data = data_behind(block);
+  block->iova = reinterpret_cast<uint64_t>(block->data) + c.io_offset;
+  block->capacity = kClassBytes[which] - static_cast<uint32_t>(sizeof(Block));
+  block->pool = this;
+  block->ext.release = &BlockPool::release_trampoline;
+  block->ext.opaque = block;
+  c.fresh += kClassBytes[which];
   return block;
 }
 
@@ -94,7 +108,11 @@ void BlockPool::put_back(Block* block) {
   MR_ASSERT(which < kClassBytes.size());
   --in_use_;
   in_use_bytes_ -= bytes;
-  block->next = classes_[which].free;
+  block->ext.refs = 1;
+  block->ext.marks = 0;
+  block->next = nullptr;
+  block->len = 0;
+  next_free(block) = classes_[which].free;
   classes_[which].free = block;
 }
 

@@ -21,7 +21,8 @@ enum BlockMark : uint16_t {
   kBlockLent = 1 << 2,    ///< a LentBlock
 };
 
-/// One line, and small data in the line behind it: all that sending and freeing touch.
+/// One line, and small data in the lines behind it. Of a headless block (BlockPool::allocate_headless) only the data is
+/// touched.
 struct alignas(64) Block {
   ExtInfo ext;             ///< ext.refs counts this header's users: the send queue and reference segments
   Block* next = nullptr;   ///< for the queue that holds it
@@ -60,7 +61,14 @@ class BlockPool {
   /// A block with one reference and room for `bytes`, or for as much as the largest class holds; nullptr if memory is
   /// exhausted.
   [[nodiscard]] Block* allocate(uint32_t bytes);
-  /// The same for a program to fill. At most max_lent() bytes.
+  /// The same for small data that its holder keeps to itself: the header stays unread and unwritten, a cache line
+  /// saved. The holder counts the bytes and either gives the block back by free_headless() or makes it like any other
+  /// by write_header(). nullptr if no block of the smallest class is free.
+  [[nodiscard]] Block* allocate_headless();
+  void free_headless(Block* block);
+  static std::byte* data_behind(Block* block) { return reinterpret_cast<std::byte*>(block + 1); }
+  static void write_header(Block* block, uint32_t bytes) { block->len = bytes; }
+  /// The same as allocate() for a program to fill. At most max_lent() bytes.
   [[nodiscard]] LentBlock* lend(uint32_t bytes);
   /// Drops one reference.
   static void unref(Block* block) {
@@ -73,11 +81,15 @@ class BlockPool {
   /// Blocks with a cookie that came back since the caller last emptied this list.
   [[nodiscard]] std::vector<ReleasedBlock>& released() { return released_; }
 
+  static constexpr uint32_t max_headless() { return kClassBytes.front() - sizeof(Block); }
   static constexpr uint32_t max_payload() { return kClassBytes.back() - sizeof(Block); }
   static constexpr uint32_t max_lent() { return kClassBytes.back() - sizeof(LentBlock); }
 
  private:
+  // A free block's header is that of an empty one with a reference; the list of free ones runs through their data.
+  static Block*& next_free(Block* block) { return *reinterpret_cast<Block**>(data_behind(block)); }
   static void release_trampoline(void* addr, void* opaque);
+  Block* take(size_t which);
   bool grow(size_t which);
   void put_back(Block* block);
 

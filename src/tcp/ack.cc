@@ -106,6 +106,7 @@ void Tcp::tell_space(Conn& c) {
 // Gives back the queue's blocks that lie wholly below snd_una.
 void Tcp::free_acked(Conn& c, uint32_t bytes) {
   MR_ASSERT(bytes <= c.snd_queued);
+  write_block_header(c);
   c.snd_queued -= bytes;
   c.head_offset += bytes;
   while (c.queue_head != nullptr && c.head_offset >= c.queue_head->len) {

@@ -46,6 +46,7 @@ enum TxFlag : uint8_t {
   kTxMore = 1 << 4,          ///< the program said that more follows
   kTxCwndLimited = 1 << 5,   ///< the last output stopped at the congestion window
   kTxSynQueued = 1 << 6,     ///< SYN (or SYN-ACK of a simultaneous open) to be sent
+  kTxHeadless = 1 << 7,      ///< the queue is one headless block; snd_queued says how much it holds
 };
 
 /// What Conn::rto_deadline means.

@@ -25,15 +25,23 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   // Where the bytes lie.
   pkt::Block* block = c.cursor;
   uint32_t offset = c.cursor_offset;
-  if (block == nullptr) {
-    if (flying != 0) return false;
+  const std::byte* from = nullptr;
+  if ((c.tx_flags & kTxHeadless) != 0) {
     block = c.queue_head;
-    offset = c.head_offset;
-  } else if (offset == block->len) {
-    block = block->next;
-    offset = 0;
+    offset = flying;
+    from = pkt::BlockPool::data_behind(block) + flying;
+  } else {
+    if (block == nullptr) {
+      if (flying != 0) return false;
+      block = c.queue_head;
+      offset = c.head_offset;
+    } else if (offset == block->len) {
+      block = block->next;
+      offset = 0;
+    }
+    if (block == nullptr || block->len - offset < length) return false;
+    from = block->data + offset;
   }
-  if (block == nullptr || block->len - offset < length) return false;
   const std::byte* frame_header = ip_.frame_header(c.hop, now);
   if (frame_header == nullptr) return false;
   uint32_t record = 0;
@@ -55,7 +63,7 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   std::byte* at = p->append(static_cast<uint16_t>(ip::Ip::kFrameHeader + ip_bytes + tcp_bytes + length));
   std::memcpy(at, frame_header, ip::Ip::kFrameHeader);
   at += ip::Ip::kFrameHeader;
-  pkt::copy_bytes(at + ip_bytes + tcp_bytes, block->data + offset, length);
+  pkt::copy_bytes(at + ip_bytes + tcp_bytes, from, length);
   write_headers(c, p, at, ip_bytes, tcp_bytes, length, now);
 
   trace_.put(index, base::TraceEvent::kTxSegment, c.snd_nxt.raw());

@@ -17,11 +17,17 @@ bool Tcp::ack_all(uint32_t index, Seq32 ack, Instant now) {
   c.snd_una = ack;
   c.retries = 0;
   pkt::Block* block = c.queue_head;
-  if (block->next == nullptr && c.head_offset + acked == block->len) {
+  const bool headless = (c.tx_flags & kTxHeadless) != 0 && acked == c.snd_queued;
+  if (headless || ((c.tx_flags & kTxHeadless) == 0 && block->next == nullptr && c.head_offset + acked == block->len)) {
     c.queue_head = c.queue_tail = c.cursor = nullptr;
     c.head_offset = c.cursor_offset = 0;
     c.snd_queued = 0;
-    pkt::BlockPool::unref(block);
+    c.tx_flags &= static_cast<uint8_t>(~kTxHeadless);
+    if (headless) {
+      blocks_.free_headless(block);
+    } else {
+      pkt::BlockPool::unref(block);
+    }
   } else {
     free_acked(c, acked);
   }

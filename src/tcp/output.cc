@@ -72,6 +72,7 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   }
   if (fast_output(index, out, n, now)) return true;
   write_record(c);
+  write_block_header(c);
   bool any = false;
   if (__builtin_expect((c.tx_flags & kTxSynQueued) != 0, 0)) return send_syn(index, out, n, now);
   if (c.state == State::kSynReceived && (c.rx_flags & kRxAckNow) != 0) return send_ack(index, out, n, now);

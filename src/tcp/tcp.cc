@@ -75,7 +75,7 @@ uint32_t Tcp::prefetch_behind(Ref ref) {
   if (ref.place() != Place::kConn) return 0;
   const Conn& c = conns_[ref.index()];
   if (c.queue_head != nullptr) {
-    __builtin_prefetch(c.queue_head, 1);
+    if ((c.tx_flags & kTxHeadless) == 0) __builtin_prefetch(c.queue_head, 1);
     __builtin_prefetch(c.queue_head + 1, 1);  // freed by this ACK, filled by the answer
   }
   if (c.record_head != 0) __builtin_prefetch(&records_[c.record_head], 1);
@@ -249,6 +249,11 @@ std::string Tcp::check_conn(uint32_t index) const {
   if (std::string text = check_lists(index); !text.empty()) return text;
   uint64_t queued = 0;
   for (const pkt::Block* b = c.queue_head; b != nullptr; b = b->next) queued += b->len;
+  if ((c.tx_flags & kTxHeadless) != 0) {
+    const bool alone = c.queue_head != nullptr && c.queue_head == c.queue_tail;
+    if (!alone || queued != 0 || c.head_offset != 0) return "a headless block is not alone, or has a header";
+    queued = c.snd_queued;
+  }
   if (queued != uint64_t{c.snd_queued} + c.head_offset) return "the send queue does not hold snd_queued bytes";
   const bool synchronized = c.state != State::kSynSent && c.state != State::kSynReceived;
   if (out > 0 && !data_timer(c) && c.tx_flags != (c.tx_flags | kTxSynQueued)) {

@@ -295,6 +295,14 @@ class Tcp {
   }
   void write_lone_record(Conn& c);
 
+  // Small data on an empty queue lies in a headless block; its header is written before anything but its whole
+  // acknowledgment.
+  static void write_block_header(Conn& c) {
+    if ((c.tx_flags & kTxHeadless) == 0) return;
+    pkt::BlockPool::write_header(c.queue_head, c.snd_queued);
+    c.tx_flags &= static_cast<uint8_t>(~kTxHeadless);
+  }
+
   // urgent.cc
   Urgent* obtain_urgent(uint32_t index);
   void forget_urgent(Conn& c);

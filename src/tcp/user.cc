@@ -257,6 +257,17 @@ size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more
   size_t left = std::min<size_t>(data.size(), space);
   const size_t wanted = left;
   const std::byte* from = data.data();
+  if (c.queue_tail == nullptr && left - 1 < pkt::BlockPool::max_headless()) {
+    if (pkt::Block* block = blocks_.allocate_headless()) {
+      std::memcpy(pkt::BlockPool::data_behind(block), from, left);
+      c.queue_head = c.queue_tail = block;
+      c.tx_flags |= kTxHeadless;
+      c.snd_queued += static_cast<uint32_t>(left);
+      left = 0;
+    }
+  } else {
+    write_block_header(c);
+  }
   while (left > 0) {
     pkt::Block* tail = c.queue_tail;
     if (tail == nullptr || (tail->ext.marks & pkt::kBlockSealed) != 0 || tail->len == tail->capacity) {
@@ -287,6 +298,7 @@ void Tcp::send_block(uint32_t index, pkt::Block* block, bool more, Instant) {
   Conn& c = conns_[index];
   MR_ASSERT(block->len > 0 && block->next == nullptr);
   block->ext.marks |= pkt::kBlockSealed;
+  write_block_header(c);
   (c.queue_tail == nullptr ? c.queue_head : c.queue_tail->next) = block;
   c.queue_tail = block;
   c.snd_queued += block->len;

@@ -188,6 +188,47 @@ TEST(PacketCache, ReferencesRunOutWithoutTouchingTheMemory) {
   pools.cache.free(b);
 }
 
+TEST(BlockPool, AHeadlessBlockIsLikeAnyOtherOnceItsHeaderIsWritten) {
+  base::HeapMemory memory;
+  BlockPool pool(memory, size_t{64} << 20);
+  Block* used = pool.allocate(100);
+  used->len = 100;
+  used->ext.marks = kBlockSealed;
+  BlockPool::unref(used);  // what it was told must not come back
+  Block* block = pool.allocate_headless();
+  ASSERT_EQ(block, used);
+  EXPECT_EQ(pool.in_use(), 1u);
+  std::memset(BlockPool::data_behind(block), 7, BlockPool::max_headless());
+  BlockPool::write_header(block, BlockPool::max_headless());
+  EXPECT_EQ(block->data, BlockPool::data_behind(block));
+  EXPECT_EQ(block->len, block->capacity);
+  EXPECT_EQ(block->ext.refs, 1u);
+  EXPECT_EQ(block->ext.marks, 0u);
+  EXPECT_EQ(block->next, nullptr);
+  BlockPool::unref(block);
+  EXPECT_EQ(pool.in_use(), 0u);
+}
+
+TEST(BlockPool, HeadlessBlocksComeAndGoWithoutTheirHeader) {
+  base::HeapMemory memory;
+  BlockPool pool(memory, size_t{64} << 20);
+  std::vector<Block*> blocks;
+  for (int i = 0; i < 1'000; ++i) {
+    blocks.push_back(pool.allocate_headless());
+    ASSERT_NE(blocks.back(), nullptr);
+    std::memset(BlockPool::data_behind(blocks.back()), i, BlockPool::max_headless());
+  }
+  EXPECT_EQ(pool.in_use_bytes(), 1'000u * BlockPool::kClassBytes.front());
+  for (Block* b : blocks) pool.free_headless(b);
+  EXPECT_EQ(pool.in_use(), 0u);
+  EXPECT_EQ(pool.in_use_bytes(), 0u);
+  Block* again = pool.allocate(10);
+  EXPECT_EQ(again, blocks.back());
+  EXPECT_EQ(again->len, 0u);
+  EXPECT_EQ(again->ext.refs, 1u);
+  BlockPool::unref(again);
+}
+
 TEST(BlockPool, ChoosesTheSmallestClassThatHolds) {
   base::HeapMemory memory;
   BlockPool pool(memory, size_t{64} << 20);
