@@ -206,7 +206,8 @@ struct SetGroupFilter {
   bool exclude = false;
   std::span<const IpAddr> sources;
 };
-/// The oldest error of a socket with DatagramOptions::error_queue. kWouldBlock when there is none.
+/// The oldest error of a datagram socket with DatagramOptions::error_queue; of a stream, what ended its connection
+/// (only `error` is set), which reads and writes then report no more. kWouldBlock when there is none.
 struct TakeError {
   Handle handle;
   DatagramError* into = nullptr;

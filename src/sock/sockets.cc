@@ -123,6 +123,18 @@ Result<Reply> Sockets::set_options(const req::SetOptions& r, Instant now) {
   return Reply{};
 }
 
+// SO_ERROR of a stream: what ended the connection, told once. A datagram socket has a queue of them.
+Result<Reply> Sockets::take_error(const req::TakeError& r) {
+  Socket* s = find(r.handle, Kind::kStream);
+  if (s == nullptr) return with_datagram(r.handle, [&](uint32_t i) { return udp_->take_error(i, r.into); });
+  if (s->error == 0) return fail(Error::kWouldBlock);
+  *r.into = {};
+  r.into->error = static_cast<uint8_t>(s->error - 1);
+  s->error = 0;
+  s->flags |= kEnd;
+  return Reply{};
+}
+
 // --- Sending ---------------------------------------------------------------------------------------------------------
 
 // What a read or write on a socket whose connection is gone reports: its error once, then the end.

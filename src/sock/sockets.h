@@ -77,6 +77,7 @@ class Sockets final : public tcp::Owner {
   Result<Reply> close(const req::Close& r, Instant now);
   Result<Reply> abort(const req::Abort& r, Instant now);
   Result<Reply> set_options(const req::SetOptions& r, Instant now);
+  Result<Reply> take_error(const req::TakeError& r);
 
   // Requests of datagram sockets (datagrams.cc).
   Result<Reply> open_datagram(const req::OpenDatagram& r);
@@ -119,6 +120,8 @@ class Sockets final : public tcp::Owner {
 
   [[gnu::always_inline]] void prefetch(uint32_t index) { __builtin_prefetch(&slab_[index], 1); }
   [[nodiscard]] const Socket& at(uint32_t index) const { return slab_[index]; }
+  /// The socket that the handle names, or null.
+  [[nodiscard]] const Socket* look(Handle h) { return slab_.find(h.index, h.gen); }
   [[nodiscard]] Handle handle_of(uint32_t index) const { return {index, slab_[index].gen}; }
   template <class Visit>
   void each(Visit&& visit) const {

@@ -26,6 +26,7 @@ class Impl {
   size_t output(IfIndex interface, std::span<pkt::Packet*> out, Instant now);
   [[nodiscard]] bool wants_output() const;
   [[nodiscard]] std::vector<SocketInfo> sockets();
+  [[nodiscard]] std::optional<SocketInfo> socket(Handle handle);
   [[nodiscard]] std::vector<CounterValue> counters() const;
   [[nodiscard]] std::string check();
 

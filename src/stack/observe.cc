@@ -41,6 +41,33 @@ std::vector<SocketInfo> Impl::sockets() {
   return out;
 }
 
+std::optional<SocketInfo> Impl::socket(Handle handle) {
+  const sock::Socket* s = sockets_.look(handle);
+  if (s == nullptr || s->kind == sock::Kind::kDatagram) return std::nullopt;
+  SocketInfo info;
+  info.handle = handle;
+  info.receive_queue = s->queued;
+  if (s->kind == sock::Kind::kListener) {
+    info.local = sockets_.listener_endpoint(handle.index);
+    info.state = tcp::name(tcp::State::kListen);
+    info.tcp.state = tcp::State::kListen;
+    return info;
+  }
+  info.alive = s->conn != 0;
+  info.connecting = (s->flags & sock::kConnecting) != 0;
+  info.ended = (s->flags & sock::kEnd) != 0;
+  info.error = s->error;
+  if (info.alive) {
+    info.tcp = tcp.info(s->conn);
+    info.tcp.urgent_unread = tcp.urgent_left(s->conn) != 0;
+    info.local = {info.tcp.tuple.local, info.tcp.tuple.local_port};
+    info.remote = {info.tcp.tuple.remote, info.tcp.tuple.remote_port};
+    info.send_queue = info.tcp.send_queue;
+  }
+  info.state = tcp::name(info.tcp.state);
+  return info;
+}
+
 std::vector<CounterValue> Impl::counters() const {
   std::vector<CounterValue> out;
   for (const ip::Ip::CounterLine& line : ip.counters()) out.push_back({line.info.name, line.info.text, line.value});

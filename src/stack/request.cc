@@ -102,9 +102,7 @@ Result<Reply> Impl::operate(const Request& request, Instant now) {
     Result<Reply> operator()(const req::SetGroupFilter& r) {
       return impl.sockets_.with_datagram(r.handle, [&](uint32_t i) { return impl.udp.set_filter(i, r); });
     }
-    Result<Reply> operator()(const req::TakeError& r) {
-      return impl.sockets_.with_datagram(r.handle, [&](uint32_t i) { return impl.udp.take_error(i, r.into); });
-    }
+    Result<Reply> operator()(const req::TakeError& r) { return impl.sockets_.take_error(r); }
     Result<Reply> operator()(const req::AddAddress& r) {
       return plain(impl.ip.add_address(r.interface, r.prefix, now));
     }

@@ -183,6 +183,7 @@ std::optional<Instant> Worker::next_deadline() {
 bool Worker::wants_output() const { return impl_->wants_output(); }
 void Worker::set_pump(Pump pump) { impl_->pump = std::move(pump); }
 std::vector<SocketInfo> Worker::sockets() { return impl_->sockets(); }
+std::optional<SocketInfo> Worker::socket(Handle handle) { return impl_->socket(handle); }
 std::vector<CounterValue> Worker::counters() const { return impl_->counters(); }
 std::vector<ip::Ip::NeighbourInfo> Worker::neighbours() const { return impl_->ip.neighbours(); }
 std::vector<ip::Ip::RouteInfo> Worker::routes() const { return impl_->ip.routes(); }

@@ -63,6 +63,10 @@ struct SocketInfo {
   uint32_t receive_queue = 0;  ///< bytes unread; for a listener, connections waiting
   uint32_t send_queue = 0;     ///< bytes not acknowledged
   tcp::Info tcp{};        ///< internals; tcp.full is false where there are none
+  bool alive = false;     ///< a stream's connection still exists
+  bool connecting = false;  ///< an active open that is not complete
+  bool ended = false;       ///< the peer's end of data is behind what is unread
+  uint8_t error = 0;        ///< Error + 1 that the next read or write reports; 0 = none
   uint64_t drops = 0;     ///< datagrams dropped for want of receive buffer
 };
 
@@ -123,6 +127,8 @@ class Worker {
 
   // Observation; off the busy path.
   [[nodiscard]] std::vector<SocketInfo> sockets();
+  /// One listener or stream; nothing for a stale handle or a datagram socket.
+  [[nodiscard]] std::optional<SocketInfo> socket(Handle handle);
   [[nodiscard]] std::vector<CounterValue> counters() const;
   [[nodiscard]] std::vector<ip::Ip::NeighbourInfo> neighbours() const;
   [[nodiscard]] std::vector<ip::Ip::RouteInfo> routes() const;

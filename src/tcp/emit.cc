@@ -128,7 +128,7 @@ uint32_t Tcp::write_options(uint32_t index, std::byte* at, uint8_t flags, uint32
   }
   if ((c.options & kOptWindowScale) != 0) {
     o.has_wscale = true;
-    o.wscale = window_shift(c.rcv_limit);
+    o.wscale = c.rcv_wscale;
   }
   return static_cast<uint32_t>(o.emit_syn({at, wire::kTcpMaxOptions}));
 }

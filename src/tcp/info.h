@@ -40,6 +40,13 @@ struct Info {
   uint32_t receive_limit = 0;
   uint32_t receive_charge = 0;  ///< true size of what is held for the program
   uint32_t out_of_order = 0;    ///< runs
+  bool window_scaling = false;
+  uint32_t receive_mss = 0;                ///< largest segment seen
+  uint32_t advertised_mss = 0;             ///< what our SYN offered
+  uint32_t segments_out = 0;               ///< transmissions not yet acknowledged
+  uint32_t unsent = 0;                     ///< bytes queued and never sent
+  uint32_t unsent_low_water = UINT32_MAX;  ///< programs are told of room only below so many unsent bytes
+  bool urgent_unread = false;
 };
 
 }  // namespace millrace::tcp

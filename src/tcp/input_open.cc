@@ -123,6 +123,12 @@ uint32_t Tcp::buffer_of(const HalfOpen& h) const {
   return wanted != 0 ? wanted : static_cast<uint32_t>(settings_.receive_buffer);
 }
 
+// RFC 7323 2.3: the scale holds for the connection's life, so it must allow for the largest buffer that it may get.
+uint8_t Tcp::shift_for(const SocketOptions& options) const {
+  if (options.receive_buffer != 0) return window_shift(options.receive_buffer);
+  return window_shift(static_cast<uint64_t>(std::max(settings_.receive_buffer, settings_.receive_buffer_max)));
+}
+
 void Tcp::send_syn_ack(Ref ref, Instant now) {
   HalfOpen& h = half(ref);
   const Listener& listener = listeners_[h.listener];
@@ -145,7 +151,7 @@ void Tcp::send_syn_ack(Ref ref, Instant now) {
   }
   if ((h.flags & kMiniWindowScale) != 0) {
     b.options.has_wscale = true;
-    b.options.wscale = window_shift(limit);
+    b.options.wscale = shift_for(listener.options);
   }
   counters_.add(Counter::kSynAcksOut);
   send_bare(b, now);
@@ -176,7 +182,7 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     b.ack = next;
     b.flags = kAck;
     const uint32_t limit = buffer_of(h);
-    const uint8_t shift = (h.flags & kMiniWindowScale) != 0 ? window_shift(limit) : 0;
+    const uint8_t shift = (h.flags & kMiniWindowScale) != 0 ? shift_for(listeners_[h.listener].options) : 0;
     b.window = static_cast<uint16_t>(((limit < 65'535 ? limit : 65'535) + (1u << shift) - 1) >> shift);
     if ((h.flags & kMiniTimestamps) != 0) {
       b.options.has_timestamps = true;
@@ -278,7 +284,7 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   if ((h.flags & kMiniWindowScale) != 0) {
     c.options |= kOptWindowScale;
     c.snd_wscale = h.wscale;
-    c.rcv_wscale = window_shift(c.rcv_limit);
+    c.rcv_wscale = shift_for(listener.options);
   }
   // The window of the handshake's last segment counts from here on, scaled.
   c.snd_wnd = MR_PLANTED(syn_window_scaled) ? static_cast<uint32_t>(h.window) << c.snd_wscale : h.window;

@@ -10,6 +10,8 @@ namespace millrace::tcp {
 #define MILLRACE_TCP_SETTINGS(X)                                                                           \
   X(send_buffer, 4'194'304, 2'048, 1'073'741'824, "send buffer of a new socket, bytes")                    \
   X(receive_buffer, 1'048'576, 2'048, 1'073'741'824, "receive buffer of a new socket, bytes")              \
+  X(receive_buffer_max, 0, 0, 1'073'741'824,                                                               \
+    "receive buffer that the window scale must allow for; 0 = receive_buffer")                             \
   X(window_scaling, 1, 0, 1, "offer window scaling (RFC 7323)")                                            \
   X(timestamps, 1, 0, 1, "offer timestamps (RFC 7323)")                                                    \
   X(sack, 1, 0, 1, "offer selective acknowledgments (RFC 2018)")                                           \

@@ -127,6 +127,11 @@ Info Tcp::info(uint32_t index) const {
   i.receive_limit = c.rcv_limit;
   i.receive_charge = c.rcv_charge;
   for (uint32_t at = c.reasm; at != 0; at = pieces_[at].link) ++i.out_of_order;
+  i.window_scaling = (c.options & kOptWindowScale) != 0;
+  i.receive_mss = c.rcv_mss;
+  i.advertised_mss = offered_mss(c, cold(index));
+  i.segments_out = c.record_count;
+  i.unsent = c.snd_queued - std::min(c.snd_queued, flight(c));
   return i;
 }
 

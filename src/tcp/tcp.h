@@ -251,6 +251,7 @@ class Tcp {
   }
   void send_syn_ack(Ref ref, Instant now);
   [[nodiscard]] uint32_t buffer_of(const HalfOpen& h) const;
+  [[nodiscard]] uint8_t shift_for(const SocketOptions& options) const;
   void drop_half_open(Ref ref);
   void enter_time_wait(uint32_t index, Instant now);
   void drop_time_wait(Ref ref);

@@ -198,7 +198,7 @@ Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant n
   if (settings_.sack != 0) c.options |= kOptSack;
   if (settings_.window_scaling != 0) {
     c.options |= kOptWindowScale;
-    c.rcv_wscale = window_shift(c.rcv_limit);
+    c.rcv_wscale = shift_for(args.options);
   }
   k.iss = initial_sequence(t, now);
   k.peer_mss = (c.options & kOptV4) != 0 ? kDefaultMss4 : kDefaultMss6;

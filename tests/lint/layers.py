@@ -13,6 +13,8 @@ import tree
 PROGRAM_FOLDERS = {"base", "conf", "runtime", "drivers", "drivers/tap", "drivers/xdp", "drivers/dpdk", "sdk"}
 # The load generator makes frames of its own.
 PROGRAM_FOLDERS_MORE = {"apps/load": {"pkt", "wire", "link"}}
+# A foreign tool drives the core through the doors of stack::Worker; it brings pools, frames and settings of its own.
+ADAPTER_FOLDERS = {"base", "pkt", "link", "tcp", "stack"}
 LIBRARY_HEADERS_OF_PUBLIC = {"tl/expected.hpp"}
 
 
@@ -101,6 +103,8 @@ def check_file(root, mods, path, problems):
         elif (kind == "module" and top in ("apps", "tools")
               and folder not in PROGRAM_FOLDERS | PROGRAM_FOLDERS_MORE.get(os.path.dirname(path), set())):
             problems.append(f"{where}: programs may not include \"{name}\" ({folder} is inside the core)")
+        elif kind == "module" and top == "adapters" and folder not in ADAPTER_FOLDERS:
+            problems.append(f"{where}: adapters may not include \"{name}\" ({folder} is inside the core)")
 
 
 def main():
@@ -109,7 +113,7 @@ def main():
     problems = []
     check_order(root, mods, problems)
     count = 0
-    for path in tree.files(root, ["include", "src", "apps", "tools"]):
+    for path in tree.files(root, ["include", "src", "adapters", "apps", "tools"]):
         check_file(root, mods, path, problems)
         count += 1
     if count == 0:

@@ -1,0 +1,206 @@
+// getsockopt and setsockopt: Linux's numbers and units on one side, SocketOptions on the other.
+#include <linux/tcp.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include "calls.h"
+#include "memory.h"
+#include "tcp_info.h"
+
+namespace millrace::packetdrill {
+namespace {
+
+constexpr int kLeastSendBuffer = 4'608;  // what Linux makes of smaller values
+constexpr int kLeastReceiveBuffer = 2'304;
+
+// Linux takes shorter values of the options that are flags or numbers for invalid.
+std::optional<int> read_int(const void* value, socklen_t length) {
+  int out = 0;
+  if (length < sizeof out) return std::nullopt;
+  std::memcpy(&out, value, sizeof out);
+  return out;
+}
+
+Outcome write_bytes(std::span<const std::byte> from, void* value, socklen_t* length) {
+  const auto n = std::min<size_t>(from.size(), *length);
+  if (!copy_to_caller(value, from.first(n))) return failed(EFAULT);
+  *length = static_cast<socklen_t>(n);
+  return 0;
+}
+
+Outcome write_int(int number, void* value, socklen_t* length) {
+  if (static_cast<int>(*length) < 0) return failed(EINVAL);
+  return write_bytes(std::as_bytes(std::span(&number, 1)), value, length);
+}
+
+int seconds_of(Duration d, int standard_us_in_s) {
+  return d.ns() > 0 ? static_cast<int>(d.us() / 1'000'000) : standard_us_in_s;
+}
+
+int64_t microseconds_of(const void* value) {
+  timeval tv{};
+  std::memcpy(&tv, value, sizeof tv);
+  return int64_t{tv.tv_sec} * 1'000'000 + tv.tv_usec;
+}
+
+}  // namespace
+
+// What the program set reaches the worker at once if there is something to set it on.
+Outcome Calls::apply_options(Descriptor& d) {
+  if (!d.handle.valid()) return 0;
+  const auto set = engine_.request(req::SetOptions{d.handle, d.options});
+  return set || set.error() == Error::kNotConnected ? Outcome(0) : Outcome(failed(errno_of(set.error())));
+}
+
+Outcome Calls::set_socket_option(Descriptor& d, int name, const void* value, socklen_t length) {
+  const auto number = read_int(value, length);
+  if (!number) return failed(EINVAL);
+  switch (name) {
+    case SO_REUSEADDR:
+    case SO_REUSEPORT:
+    case SO_OOBINLINE:
+    case SO_PRIORITY:
+    case SO_MARK:
+    case SO_BUSY_POLL: return 0;
+    case SO_KEEPALIVE: d.options.keepalive = *number != 0; return apply_options(d);
+    case SO_SNDBUF: d.options.send_buffer = static_cast<uint32_t>(std::max(*number, kLeastSendBuffer / 2)); break;
+    case SO_RCVBUF: d.options.receive_buffer = static_cast<uint32_t>(std::max(*number, kLeastReceiveBuffer / 2)); break;
+    case SO_LINGER: {
+      linger l{};
+      if (length < sizeof l) return failed(EINVAL);
+      std::memcpy(&l, value, sizeof l);
+      d.linger_s = l.l_onoff != 0 ? std::max(l.l_linger, 0) : -1;
+      return 0;
+    }
+    case SO_RCVTIMEO:
+    case SO_SNDTIMEO:
+      if (length < sizeof(timeval)) return failed(EINVAL);
+      (name == SO_RCVTIMEO ? d.receive_timeout_us : d.send_timeout_us) = microseconds_of(value);
+      return 0;
+    default: return failed(ENOPROTOOPT);
+  }
+  return apply_options(d);
+}
+
+Outcome Calls::set_tcp_option(Descriptor& d, int name, const void* value, socklen_t length) {
+  SocketOptions& o = d.options;
+  if (name == TCP_CONGESTION) return failed(ENOENT);
+  const auto number = read_int(value, length);
+  if (!number) return failed(EINVAL);
+  const int n = *number;
+  const auto duration = [&](Duration& into, int most) -> Outcome {
+    if (n < 1 || n > most) return failed(EINVAL);
+    into = seconds(n);
+    return apply_options(d);
+  };
+  switch (name) {
+    case TCP_NODELAY: o.no_delay = n != 0; break;
+    case TCP_MAXSEG:
+      if (n != 0 && (n < 88 || n > 32'767)) return failed(EINVAL);
+      o.mss = static_cast<uint16_t>(n);
+      break;
+    case TCP_KEEPIDLE: return duration(o.keepalive_idle, 32'767);
+    case TCP_KEEPINTVL: return duration(o.keepalive_interval, 32'767);
+    case TCP_KEEPCNT:
+      if (n < 1 || n > 127) return failed(EINVAL);
+      o.keepalive_probes = static_cast<uint8_t>(n);
+      break;
+    default: return failed(ENOPROTOOPT);
+  }
+  return apply_options(d);
+}
+
+Outcome Calls::set_option(int fd, int level, int name, const void* value, socklen_t length) {
+  Descriptor* d = stream(fd);
+  if (d == nullptr) return failed(descriptors_.find(fd) == nullptr ? EBADF : ENOTSOCK);
+  if (value == nullptr) return failed(EFAULT);
+  if (level == SOL_SOCKET) return set_socket_option(*d, name, value, length);
+  if (level == IPPROTO_TCP) return set_tcp_option(*d, name, value, length);
+  const auto number = read_int(value, length);
+  if (level == IPPROTO_IP || level == IPPROTO_IPV6) {
+    if (!number) return failed(EINVAL);
+    const bool v6 = level == IPPROTO_IPV6;
+    if (name == (v6 ? IPV6_TCLASS : IP_TOS)) {
+      d->type_of_service = *number;
+      return apply_options(*d);
+    }
+    if (name == (v6 ? IPV6_UNICAST_HOPS : IP_TTL)) {
+      if (*number < -1 || *number == 0 || *number > 255) return failed(EINVAL);
+      d->hop_limit = *number;
+      return apply_options(*d);
+    }
+    if (name == (v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER) || name == (v6 ? IPV6_RECVERR : IP_RECVERR) ||
+        (v6 && name == IPV6_V6ONLY) || (!v6 && name == IP_FREEBIND)) {
+      return 0;
+    }
+  }
+  return failed(ENOPROTOOPT);
+}
+
+Outcome Calls::tcp_info(Descriptor& d, void* value, socklen_t* length) {
+  const auto state = info(d);
+  const ::tcp_info out = linux_tcp_info(state ? state->tcp : tcp::Info{}, d.kind == Descriptor::Kind::kListener);
+  return write_bytes(std::as_bytes(std::span(&out, 1)), value, length);
+}
+
+Outcome Calls::get_option(int fd, int level, int name, void* value, socklen_t* length) {
+  Descriptor* d = stream(fd);
+  if (d == nullptr) return failed(descriptors_.find(fd) == nullptr ? EBADF : ENOTSOCK);
+  if (length == nullptr) return failed(EFAULT);
+  const SocketOptions& o = d->options;
+  const auto state = info(*d);
+  const bool connected = state && state->tcp.full;
+  if (level == SOL_SOCKET) {
+    const auto timeout = [&](int64_t us) {
+      const timeval tv{us / 1'000'000, us % 1'000'000};
+      return write_bytes(std::as_bytes(std::span(&tv, 1)), value, length);
+    };
+    switch (name) {
+      case SO_ERROR: return write_int(take_error(*d), value, length);
+      case SO_TYPE: return write_int(SOCK_STREAM, value, length);
+      case SO_PROTOCOL: return write_int(IPPROTO_TCP, value, length);
+      case SO_DOMAIN: return write_int(d->family, value, length);
+      case SO_ACCEPTCONN: return write_int(d->kind == Descriptor::Kind::kListener ? 1 : 0, value, length);
+      case SO_KEEPALIVE: return write_int(o.keepalive ? 1 : 0, value, length);
+      case SO_REUSEADDR: return write_int(1, value, length);
+      // Linux tells twice what was asked for, since it counts its own structures too.
+      case SO_SNDBUF:
+        return write_int(
+            o.send_buffer != 0 ? static_cast<int>(2 * o.send_buffer) : static_cast<int>(flags_.tcp.send_buffer), value,
+            length);
+      case SO_RCVBUF:
+        return write_int(o.receive_buffer != 0 ? static_cast<int>(2 * o.receive_buffer)
+                                               : static_cast<int>(flags_.tcp.receive_buffer),
+                         value, length);
+      case SO_LINGER: {
+        const linger l{d->linger_s >= 0 ? 1 : 0, std::max(d->linger_s, 0)};
+        return write_bytes(std::as_bytes(std::span(&l, 1)), value, length);
+      }
+      case SO_RCVTIMEO: return timeout(d->receive_timeout_us);
+      case SO_SNDTIMEO: return timeout(d->send_timeout_us);
+      default: return failed(ENOPROTOOPT);
+    }
+  }
+  if (level == IPPROTO_IP && name == IP_TOS) return write_int(d->type_of_service, value, length);
+  if (level == IPPROTO_IPV6 && name == IPV6_TCLASS) return write_int(d->type_of_service, value, length);
+  if (level == IPPROTO_IP && name == IP_TTL) return write_int(d->hop_limit < 0 ? 64 : d->hop_limit, value, length);
+  if (level != IPPROTO_TCP) return failed(ENOPROTOOPT);
+  switch (name) {
+    case TCP_INFO: return tcp_info(*d, value, length);
+    case TCP_NODELAY: return write_int(o.no_delay ? 1 : 0, value, length);
+    case TCP_MAXSEG: {
+      // What a segment holds, its timestamps included, as Linux counts; before there is a connection, what was asked.
+      const int mss = connected ? static_cast<int>(state->tcp.mss) : (o.mss != 0 ? o.mss : 536);
+      return write_int(mss, value, length);
+    }
+    case TCP_KEEPIDLE: return write_int(seconds_of(o.keepalive_idle, 7'200), value, length);
+    case TCP_KEEPINTVL: return write_int(seconds_of(o.keepalive_interval, 75), value, length);
+    case TCP_KEEPCNT: return write_int(o.keepalive_probes != 0 ? o.keepalive_probes : 9, value, length);
+    default: return failed(ENOPROTOOPT);
+  }
+}
+
+}  // namespace millrace::packetdrill

@@ -1,0 +1,117 @@
+// Reading and writing.
+#include <vector>
+
+#include "calls.h"
+#include "memory.h"
+
+namespace millrace::packetdrill {
+namespace {
+
+size_t room_of(std::span<const iovec> pieces) {
+  size_t bytes = 0;
+  for (const iovec& piece : pieces) bytes += piece.iov_len;
+  return bytes;
+}
+
+}  // namespace
+
+// The errno to report, taken once: what the adapter kept, or what ended the connection.
+int Calls::take_error(Descriptor& d) {
+  if (d.error != 0) return std::exchange(d.error, 0);
+  if (!d.handle.valid()) return 0;
+  DatagramError error;
+  if (!engine_.request(req::TakeError{d.handle, &error})) return 0;
+  return errno_of(static_cast<Error>(error.error));
+}
+
+Outcome Calls::receive_now(Descriptor& d, std::span<const iovec> into, int flags) {
+  if (!d.handle.valid() || d.kind == Descriptor::Kind::kListener) return failed(ENOTCONN);
+  const auto state = info(d);
+  if (state && state->receive_queue == 0) {
+    if (const int error = take_error(d); error != 0) return failed(error);
+    if (d.read_shut) return 0;
+    if (state->connecting) return failed(d.nonblocking ? EAGAIN : EAGAIN);
+  }
+  const size_t room = room_of(into);
+  if (room == 0) return 0;
+  std::vector<std::byte> bytes(std::min<size_t>(room, state ? std::max(state->receive_queue, 1u) : 1));
+  // Looked at before it is taken: an address that is not there must leave the data where it is.
+  const auto seen = engine_.request(req::Receive{d.handle, bytes, true});
+  if (!seen) return failed(errno_of(seen.error()));
+  const std::span<const std::byte> got(bytes.data(), seen->bytes);
+  size_t done = 0;
+  for (const iovec& piece : into) {
+    const auto part = got.subspan(done, std::min(piece.iov_len, got.size() - done));
+    if ((flags & MSG_TRUNC) == 0 && !copy_to_caller(piece.iov_base, part)) return failed(EFAULT);
+    done += part.size();
+  }
+  if ((flags & MSG_PEEK) == 0 && done > 0) {
+    (void)engine_.request(req::Receive{d.handle, {bytes.data(), done}, false});
+  }
+  return static_cast<long>(done);
+}
+
+Outcome Calls::receive(Lock& lock, int fd, std::span<const iovec> into, int flags) {
+  Descriptor* d = stream(fd);
+  if (d == nullptr) return failed(EBADF);
+  if ((flags & MSG_ERRQUEUE) != 0) return failed(EAGAIN);
+  const bool may_block = (flags & MSG_DONTWAIT) == 0;
+  if ((flags & MSG_WAITALL) == 0 || (flags & MSG_PEEK) != 0) {
+    return until_ready(lock, *d, may_block, d->receive_timeout_us, [&] { return receive_now(*d, into, flags); });
+  }
+  std::vector<iovec> left(into.begin(), into.end());
+  long done = 0;
+  const Outcome outcome = until_ready(lock, *d, may_block, d->receive_timeout_us, [&]() -> Outcome {
+    const Outcome got = receive_now(*d, left, flags);
+    if (!got || *got == 0) return got;
+    done += *got;
+    size_t taken = static_cast<size_t>(*got);
+    for (iovec& piece : left) {
+      const size_t n = std::min(taken, piece.iov_len);
+      piece = {static_cast<std::byte*>(piece.iov_base) + n, piece.iov_len - n};
+      taken -= n;
+    }
+    if (room_of(left) > 0) return failed(EAGAIN);
+    return *got;
+  });
+  return done > 0 ? Outcome(done) : outcome;
+}
+
+Outcome Calls::send_now(Descriptor& d, std::span<const std::byte> data, int flags) {
+  if (const int error = take_error(d); error != 0) return failed(error);
+  if (!d.handle.valid() || d.kind == Descriptor::Kind::kListener || d.write_shut) return failed(EPIPE);
+  if (data.empty()) return 0;
+  const bool more = (flags & MSG_MORE) != 0;
+  const auto sent = engine_.request(req::Send{d.handle, data, more, (flags & MSG_OOB) != 0});
+  if (!sent) {
+    if (sent.error() == Error::kNoBuffers) return failed(EAGAIN);
+    return failed(errno_of(sent.error()));
+  }
+  return static_cast<long>(sent->bytes);
+}
+
+Outcome Calls::send(Lock& lock, int fd, std::span<const iovec> from, int flags) {
+  Descriptor* d = stream(fd);
+  if (d == nullptr) return failed(EBADF);
+  if ((flags & MSG_FASTOPEN) != 0) return failed(EOPNOTSUPP);
+  std::vector<std::byte> data(room_of(from));
+  size_t at = 0;
+  for (const iovec& piece : from) {
+    if (!copy_from_caller({data.data() + at, piece.iov_len}, piece.iov_base)) return failed(EFAULT);
+    at += piece.iov_len;
+  }
+  // A call that blocks returns when all of it is queued.
+  size_t done = 0;
+  const bool may_block = (flags & MSG_DONTWAIT) == 0;
+  const Outcome outcome = until_ready(lock, *d, may_block, d->send_timeout_us, [&]() -> Outcome {
+    const Outcome sent = send_now(*d, std::span(data).subspan(done), flags);
+    if (!sent) return sent;
+    done += static_cast<size_t>(*sent);
+    return done < data.size() ? Outcome(failed(EAGAIN)) : Outcome(0);
+  });
+  if (done < data.size()) d->wants_space = true;
+  if (done > 0 || outcome) return static_cast<long>(done);
+  return outcome;
+}
+
+}  // namespace millrace::packetdrill
