@@ -36,11 +36,10 @@ void Trace::next_hop(Net& net) {
 }
 
 void Trace::ask(Net& net) {
-  ++tries_;
   ++sequence_;
   message_[6] = static_cast<std::byte>(sequence_ >> 8);
   message_[7] = static_cast<std::byte>(sequence_);
-  asked_ = net.now();
+  asked_[tries_++] = net.now();
   Message m;
   m.data = message_;
   m.remote = {options_.target, 0};
@@ -49,16 +48,22 @@ void Trace::ask(Net& net) {
     print_(fmt::format("{:2}  {}", hops_, describe(sent.error())));
     return finish(net, 1);
   }
-  net.wake_at(asked_ + options_.wait);
+  net.wake_at(asked_[tries_ - 1] + options_.wait);
 }
 
-void Trace::line(Net& net, const std::string& text) {
-  print_(fmt::format("{:2}  {}  {:.3f} ms", hops_, text, static_cast<double>((net.now() - asked_).ns()) / 1e6));
+const Instant* Trace::asked(uint16_t sequence) const {
+  const auto back = static_cast<uint16_t>(sequence_ - sequence);
+  return back < tries_ ? &asked_[tries_ - 1U - back] : nullptr;
+}
+
+void Trace::line(Net& net, Instant asked, const std::string& text) {
+  print_(fmt::format("{:2}  {}  {:.3f} ms", hops_, text, static_cast<double>((net.now() - asked).ns()) / 1e6));
 }
 
 void Trace::tick(Net& net) {
   if (done_) return;
-  if (net.now() < asked_ + options_.wait) return net.wake_at(asked_ + options_.wait);
+  const Instant end = asked_[tries_ - 1] + options_.wait;
+  if (net.now() < end) return net.wake_at(end);
   if (tries_ < kTries) return ask(net);
   print_(fmt::format("{:2}  *", hops_));
   next_hop(net);
@@ -73,12 +78,14 @@ void Trace::hear_errors(Net& net) {
   while (!done_) {
     const auto e = net.take_error(socket_);
     if (!e) return;
+    const Instant* when = asked(e->sequence);
+    if (when == nullptr) continue;
     const std::string who = e->reporter.is_unspecified() ? "this host" : e->reporter.to_string();
     if (!e->expired) {
-      line(net, fmt::format("{}: {}", who, describe(static_cast<Error>(e->error))));
+      line(net, *when, fmt::format("{}: {}", who, describe(static_cast<Error>(e->error))));
       return finish(net, 1);
     }
-    line(net, who);
+    line(net, *when, who);
     next_hop(net);
   }
 }
@@ -88,8 +95,9 @@ void Trace::hear_answers(Net& net) {
     const auto m = net.receive_from(socket_, room_);
     if (!m) return;
     const auto at = [&](size_t i) { return std::to_integer<unsigned>(m->data[i]); };
-    if (m->data.size() < kHeader || (at(6) << 8 | at(7)) != sequence_) continue;  // late
-    line(net, m->remote.addr.to_string());
+    const Instant* when = m->data.size() < kHeader ? nullptr : asked(static_cast<uint16_t>(at(6) << 8 | at(7)));
+    if (when == nullptr) continue;
+    line(net, *when, m->remote.addr.to_string());
     finish(net, 0);
   }
 }

@@ -3,6 +3,7 @@
 // answers.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -31,7 +32,9 @@ class Trace final : public Program {
   void next_hop(Net& net);
   void hear_errors(Net& net);
   void hear_answers(Net& net);
-  void line(Net& net, const std::string& text);
+  /// When the hop that is being asked was asked so, or nothing: an answer that is late counts for no other hop.
+  [[nodiscard]] const Instant* asked(uint16_t sequence) const;
+  void line(Net& net, Instant asked, const std::string& text);
   void finish(Net& net, int status);
 
   Options options_;
@@ -43,7 +46,7 @@ class Trace final : public Program {
   uint8_t tries_ = 0;
   uint16_t sequence_ = 0;
   bool done_ = false;
-  Instant asked_{};
+  std::array<Instant, kTries> asked_{};  ///< the last is of sequence_
 };
 
 }  // namespace millrace::ping

@@ -80,6 +80,7 @@ struct DatagramError {
   uint8_t error = 0;       ///< millrace::Error
   uint16_t mtu = 0;        ///< with kTooBig: what fits
   bool expired = false;    ///< its hops ran out on the way: `reporter` is a router there
+  uint16_t sequence = 0;   ///< of an echo request: its sequence number
 };
 
 }  // namespace millrace

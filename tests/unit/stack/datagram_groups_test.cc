@@ -410,6 +410,8 @@ TEST_P(GroupTest, PingSocketHearsErrorsOfItsOwnRequests) {
   const Handle h = ask(req::OpenDatagram{{any(), 0}, DatagramKind::kPing, 0, o})->handle;
   Data message(40);
   message[0] = std::byte{static_cast<uint8_t>(v6() ? 128 : 8)};
+  message[6] = std::byte{2};
+  message[7] = std::byte{1};
   EXPECT_TRUE(send(h, message, {peer(), 0}));
   answer_with_error(v6() ? 3 : 11, 0);
   EXPECT_EQ(events(h), kError);
@@ -417,6 +419,8 @@ TEST_P(GroupTest, PingSocketHearsErrorsOfItsOwnRequests) {
   must(req::TakeError{h, &e});
   EXPECT_EQ(static_cast<Error>(e.error), Error::kHostUnreachable);
   EXPECT_EQ(e.destination.addr, peer());
+  EXPECT_TRUE(e.expired);
+  EXPECT_EQ(e.sequence, 0x201);
 }
 
 }  // namespace
