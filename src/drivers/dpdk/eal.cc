@@ -61,7 +61,7 @@ std::string lcores(const std::optional<uint32_t>& cpu) {
 
 runtime::Outcome<size_t> plan_memory(const conf::Config& config, size_t ports) {
   if (has_option(config.dpdk.eal, "-m") || has_option(config.dpdk.eal, "--socket-mem")) return 0;
-  const MemoryNeed need = memory_need(config.worker, ports);
+  const MemoryNeed need = memory_need(conf::share_of_worker(config).worker, config.workers, ports);
   if (has_option(config.dpdk.eal, "--no-huge")) return need.full >> 20;
   return plan_huge_pages(need, free_huge_pages());
 }

@@ -18,18 +18,24 @@ constexpr size_t kReferenceBytes = sizeof(pkt::Packet) + 128;
 constexpr size_t kConnectionBytes = 768;  // connection, socket, table and readiness entries
 constexpr size_t kSmallEntryBytes = 192;  // half-open, time-wait
 constexpr size_t kDpdkBytes = 16 * kMiB;
-constexpr size_t kPortBytes = 8 * kMiB;
+constexpr size_t kPortBytes = 7 * kMiB;
+constexpr size_t kQueueBytes = 1 * kMiB;          // rings and their shadows
+constexpr size_t kPoolsBytes = 3 * kMiB;          // two pools: rings, and a cache for each possible lcore (DPDK has 128)
+constexpr size_t kLeastPayload = 32 * kMiB;       // of the process
+constexpr size_t kLeastWorkerPayload = 8 * kMiB;  // a region for each size of block
 
 }  // namespace
 
-MemoryNeed memory_need(const conf::WorkerSettings& worker, size_t ports) {
+MemoryNeed memory_need(const conf::WorkerSettings& share, uint32_t workers, size_t ports) {
   const auto count = [](int64_t n) { return static_cast<size_t>(n); };
-  const size_t fixed = count(worker.frames) * kFrameBytes + count(worker.references) * kReferenceBytes +
-                       count(worker.max_connections) * kConnectionBytes +
-                       (count(worker.max_half_open) + count(worker.max_time_wait)) * kSmallEntryBytes + kDpdkBytes +
-                       ports * kPortBytes;
-  const size_t payload = count(worker.block_mib) * kMiB;
-  return {fixed + std::min(payload, 32 * kMiB), fixed + payload};
+  const size_t worker = count(share.frames) * kFrameBytes + count(share.references) * kReferenceBytes +
+                        count(share.max_connections) * kConnectionBytes +
+                        (count(share.max_half_open) + count(share.max_time_wait)) * kSmallEntryBytes + kPoolsBytes +
+                        ports * kQueueBytes;
+  const size_t fixed = workers * worker + kDpdkBytes + ports * kPortBytes;
+  const size_t payload = count(share.block_mib) * kMiB;
+  const size_t least_payload = std::min(payload, std::max(kLeastWorkerPayload, kLeastPayload / workers));
+  return {fixed + workers * least_payload, fixed + workers * payload, workers, ports};
 }
 
 HugePages free_huge_pages(const std::string& directory) {
@@ -59,8 +65,10 @@ runtime::Outcome<size_t> plan_huge_pages(const MemoryNeed& need, const HugePages
   }
   const auto pages_for = [&](size_t bytes) { return (bytes + pages.page_bytes - 1) / pages.page_bytes; };
   if (pages.free_bytes() < need.least) {
-    return runtime::failure(fmt::format("DPDK needs {} free huge pages of {} KiB, and {} are free",
-                                        pages_for(need.least), pages.page_bytes / 1024, pages.free_pages),
+    const auto plural = [](size_t n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); };
+    return runtime::failure(fmt::format("DPDK needs {} free huge pages of {} KiB for {} and {}, and {} are free",
+                                        pages_for(need.least), pages.page_bytes / 1024, plural(need.workers, "worker"),
+                                        plural(need.ports, "port"), pages.free_pages),
                             fmt::format("as root: echo {} > /sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages",
                                         pages_for(need.full), pages.page_bytes / 1024));
   }

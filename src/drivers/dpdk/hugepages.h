@@ -13,8 +13,11 @@ namespace millrace::drivers::dpdk {
 struct MemoryNeed {
   size_t least = 0;  ///< pools, tables and some payload: without it there is no start
   size_t full = 0;   ///< with all the payload that the limits allow
+  uint32_t workers = 1;
+  size_t ports = 1;
 };
-[[nodiscard]] MemoryNeed memory_need(const conf::WorkerSettings& worker, size_t ports);
+/// Of a process with so many workers, each of which gets `share` (conf::share_of_worker) and a queue of each port.
+[[nodiscard]] MemoryNeed memory_need(const conf::WorkerSettings& share, uint32_t workers, size_t ports);
 
 struct HugePages {
   size_t page_bytes = 0;

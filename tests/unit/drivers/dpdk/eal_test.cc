@@ -99,10 +99,25 @@ TEST_F(HugePagesTest, AreReadFromTheSizeWithTheMostFreeMemory) {
 
 TEST_F(HugePagesTest, ShortageSaysHowManyAndWhichCommand) {
   pages("2048kB", 3);
-  const auto plan = plan_huge_pages(memory_need({}, 1), free_huge_pages(dir_.string()));
+  const auto plan = plan_huge_pages(memory_need({}, 2, 1), free_huge_pages(dir_.string()));
   ASSERT_FALSE(plan);
-  EXPECT_NE(plan.error().what.find("3 are free"), std::string::npos) << plan.error().what;
+  EXPECT_NE(plan.error().what.find("for 2 workers and 1 port, and 3 are free"), std::string::npos) << plan.error().what;
   EXPECT_NE(plan.error().hint.find("nr_hugepages"), std::string::npos) << plan.error().hint;
+}
+
+TEST(MemoryNeed, CountsThePoolsAndQueuesOfEveryWorker) {
+  conf::Config config;
+  const MemoryNeed one = memory_need(config.worker, 1, 1);
+  config.workers = 8;
+  const MemoryNeed eight = memory_need(conf::share_of_worker(config).worker, 8, 1);
+  EXPECT_GE(eight.least, one.least + (size_t{7} << 21)) << "pools of their own";
+  EXPECT_GE(memory_need(conf::share_of_worker(config).worker, 8, 2).least, eight.least + (size_t{8} << 20));
+  // A share is never less than a worker needs.
+  config.workers = 64;
+  const MemoryNeed many = memory_need(conf::share_of_worker(config).worker, 64, 1);
+  EXPECT_GE(many.least, size_t{64} * (8 << 20));
+  EXPECT_GE(many.full, many.least);
+  EXPECT_LE(many.full, one.full + (size_t{64} << 24));
 }
 
 TEST_F(HugePagesTest, PlanIsTheNeedWhereThereIsPlentyAndAllOfThemWhereThereIsEnough) {
