@@ -28,10 +28,12 @@ Result<void> Ip::State::join(IfIndex interface, const IpAddr& group) {
   for (GroupInfo& g : groups) {
     if (g.interface != interface || g.group != group) continue;
     ++g.count;
+    combine(g);
     return {};
   }
   if (groups.size() >= kMaxGroups) return fail(Error::kTooMany);
-  groups.push_back({interface, group, 1, {true, {}}});
+  groups.push_back({interface, group, 1});
+  combine(groups.back());
   ++groups_version;
   return {};
 }
@@ -40,21 +42,40 @@ Result<void> Ip::State::leave(IfIndex interface, const IpAddr& group) {
   const auto found =
       std::ranges::find_if(groups, [&](const GroupInfo& g) { return g.interface == interface && g.group == group; });
   if (found == groups.end()) return fail(Error::kNotFound);
-  if (--found->count == 0) {
-    groups.erase(found);
-    ++groups_version;
+  if (--found->count != 0) {
+    combine(*found);
+    return {};
   }
+  groups.erase(found);
+  ++groups_version;
   return {};
 }
 
+// RFC 3376 3.2, RFC 3810 4.2: the interface wants what the sockets of all workers want.
+void Ip::State::combine(GroupInfo& g) {
+  std::vector<mcast::Filter> wanted;
+  for (const Feed& feed : feeds) {
+    for (const GroupWish& w : feed.joined) {
+      if (w.interface == g.interface && w.group == g.group) wanted.push_back(w.filter);
+    }
+  }
+  if (g.count > wanted.size()) {
+    wanted.push_back(g.own);
+  } else {
+    g.own = {true, {}};  // as the next socket's wish begins
+  }
+  mcast::Filter all = mcast::merge(wanted);
+  if (all.sources.size() > mcast::kMaxSources) all = {true, {}};  // more than routers are told: then all
+  if (g.filter == all) return;
+  g.filter = std::move(all);
+  ++groups_version;
+}
+
 void Ip::State::set_sources(IfIndex interface, const IpAddr& group, mcast::Filter filter) {
-  if (filter.sources.size() > mcast::kMaxSources || is_joined_elsewhere(interface, group))
-    filter = {true, {}};  // more than routers are told: then all
   for (GroupInfo& g : groups) {
-    if (g.interface != interface || g.group != group || g.filter == filter) continue;
-    g.filter = std::move(filter);
-    ++groups_version;
-    return;
+    if (g.interface != interface || g.group != group) continue;
+    g.own = std::move(filter);
+    return combine(g);
   }
 }
 

@@ -154,7 +154,8 @@ class Ip {
     IfIndex interface;
     IpAddr group;
     uint32_t count;
-    mcast::Filter filter{true, {}};
+    mcast::Filter filter{true, {}};  ///< what all members together want
+    mcast::Filter own{true, {}};     ///< what this worker's sockets want, if they are members
   };
   [[nodiscard]] std::vector<GroupInfo> groups() const;
   /// Another after each change of groups().

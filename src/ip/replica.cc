@@ -159,62 +159,98 @@ void Ip::State::hear_replica(Feed& feed, const TableMessage& m, Instant now) {
   if (wanted) feed.changed(m.interface, m.addr);
 }
 
-// Joins for the replica, so that the group is reported and let in; with several members every source is asked for.
+// Joins for the replica, so that the group is reported and let in.
 void Ip::State::hear_member(Feed& feed, const TableMessage& m) {
-  const NeighbourSet::Key key{m.interface, m.addr};
-  const auto found = std::ranges::find(feed.joined, key);
-  if (m.up == (found != feed.joined.end())) return;
-  if (!m.up) {
-    feed.joined.erase(found);
-    (void)leave(m.interface, m.addr);
-  } else if (join(m.interface, m.addr)) {
-    feed.joined.push_back(key);
-    set_sources(m.interface, m.addr, {true, {}});
-  } else {
-    counters.add(IpCounter::kGroupsRefused);
+  if (m.kind == Kind::kSource) {
+    if (feed.sources_left == 0) return;
+    feed.coming.filter.sources.push_back(m.addr);
+    if (--feed.sources_left == 0) adopt_member(feed);
+    return;
   }
+  feed.coming = {m.interface, m.addr, {m.exclude, {}}};
+  feed.sources_left = m.up ? m.sources : uint8_t{0};
+  if (m.up) {
+    if (feed.sources_left == 0) adopt_member(feed);
+    return;
+  }
+  const auto gone = std::ranges::find_if(
+      feed.joined, [&](const GroupWish& w) { return w.interface == m.interface && w.group == m.addr; });
+  if (gone == feed.joined.end()) return;
+  feed.joined.erase(gone);
+  (void)leave(m.interface, m.addr);
 }
 
-bool Ip::State::is_joined_elsewhere(IfIndex interface, const IpAddr& group) const {
-  const NeighbourSet::Key key{interface, group};
-  return std::ranges::any_of(
-      feeds, [&](const Feed& feed) { return std::ranges::find(feed.joined, key) != feed.joined.end(); });
+void Ip::State::adopt_member(Feed& feed) {
+  const GroupWish& wish = feed.coming;
+  for (GroupWish& w : feed.joined) {
+    if (w.interface != wish.interface || w.group != wish.group) continue;
+    w.filter = wish.filter;
+    for (GroupInfo& g : groups) {
+      if (g.interface == wish.interface && g.group == wish.group) combine(g);
+    }
+    return;
+  }
+  feed.joined.push_back(wish);
+  if (join(wish.interface, wish.group)) return;
+  feed.joined.pop_back();
+  counters.add(IpCounter::kGroupsRefused);
 }
 
 // ---- replica
 
-// The difference between what was told and what is; both are bounded by the groups of a worker.
-size_t Ip::State::tell_members(std::span<TableMessage> out) {
-  if (following->members_version == groups_version) return 0;
-  auto& told = following->members;
-  size_t n = 0;
-  const auto tell = [&](const NeighbourSet::Key& key, bool up) {
-    out[n] = TableMessage{};
-    out[n].kind = Kind::kMember;
-    out[n].interface = key.interface;
-    out[n].addr = key.addr;
-    out[n++].up = up;
-  };
-  for (size_t i = 0; i < told.size();) {
-    const bool still = std::ranges::any_of(groups, [&](const GroupInfo& g) {
-      return NeighbourSet::Key{g.interface, g.group} == told[i];
-    });
-    if (still) {
-      ++i;
-      continue;
+// Makes the series of one difference between what was told and what is; both are bounded by the groups of a worker.
+bool Ip::State::next_member() {
+  Following& f = *following;
+  const auto tell = [&](const GroupWish& w, bool up) {
+    f.at = 0;
+    f.series.assign(1, {});
+    f.series[0].kind = Kind::kMember;
+    f.series[0].interface = w.interface;
+    f.series[0].addr = w.group;
+    f.series[0].up = up;
+    if (!up) return;
+    f.series[0].exclude = w.filter.exclude;
+    f.series[0].sources = static_cast<uint8_t>(w.filter.sources.size());
+    for (const IpAddr& source : w.filter.sources) {
+      f.series.emplace_back().kind = Kind::kSource;
+      f.series.back().addr = source;
     }
-    if (n == out.size()) return n;
-    tell(told[i], false);
-    told.erase(told.begin() + static_cast<ptrdiff_t>(i));
+  };
+  const auto same = [](const GroupWish& w, const GroupInfo& g) {
+    return w.interface == g.interface && w.group == g.group;
+  };
+  for (auto told = f.members.begin(); told != f.members.end(); ++told) {
+    const auto now = std::ranges::find_if(groups, [&](const GroupInfo& g) { return same(*told, g); });
+    if (now != groups.end() && now->filter == told->filter) continue;
+    if (now != groups.end()) {
+      told->filter = now->filter;
+      tell(*told, true);
+    } else {
+      tell(*told, false);
+      f.members.erase(told);
+    }
+    return true;
   }
   for (const GroupInfo& g : groups) {
-    const NeighbourSet::Key key{g.interface, g.group};
-    if (std::ranges::find(told, key) != told.end()) continue;
-    if (n == out.size()) return n;
-    tell(key, true);
-    told.push_back(key);
+    if (std::ranges::any_of(f.members, [&](const GroupWish& w) { return same(w, g); })) continue;
+    f.members.push_back({g.interface, g.group, g.filter});
+    tell(f.members.back(), true);
+    return true;
   }
-  following->members_version = groups_version;
+  f.members_version = groups_version;
+  return false;
+}
+
+size_t Ip::State::tell_members(std::span<TableMessage> out) {
+  Following& f = *following;
+  size_t n = 0;
+  while (n < out.size()) {
+    if (f.at < f.series.size()) {
+      out[n++] = f.series[f.at++];
+    } else if (f.members_version == groups_version || !next_member()) {
+      break;
+    }
+  }
   return n;
 }
 
@@ -324,7 +360,8 @@ size_t Ip::tell(uint32_t worker, std::span<TableMessage> out) {
 bool Ip::has_news(uint32_t worker) const {
   const State& s = *state_;
   if (s.following) {
-    return worker == 0 && (!s.following->empty() || s.following->members_version != s.groups_version);
+    const Following& f = *s.following;
+    return worker == 0 && (!f.empty() || f.at < f.series.size() || f.members_version != s.groups_version);
   }
   return worker >= 1 && worker <= s.feeds.size() && !s.feeds[worker - 1].empty();
 }
@@ -336,7 +373,7 @@ void Ip::hear(uint32_t worker, std::span<const TableMessage> news, Instant now) 
       if (worker == 0) s.hear_control(m, now);
     } else if (m.kind == Kind::kPathMtu) {
       s.hear_mtu(m, now);
-    } else if (worker >= 1 && worker <= s.feeds.size() && m.kind == Kind::kMember) {
+    } else if (worker >= 1 && worker <= s.feeds.size() && (m.kind == Kind::kMember || m.kind == Kind::kSource)) {
       s.hear_member(s.feeds[worker - 1], m);
     } else if (worker >= 1 && worker <= s.feeds.size() && (m.kind == Kind::kWanted || m.kind == Kind::kConfirmed)) {
       s.hear_replica(s.feeds[worker - 1], m, now);

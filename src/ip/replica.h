@@ -12,6 +12,7 @@
 
 #include "ip/addresses.h"
 #include "ip/route/table.h"
+#include "mcast/host.h"
 #include "millrace/address.h"
 #include "neigh/addr_index.h"
 #include "neigh/reachability.h"
@@ -33,12 +34,16 @@ struct TableMessage {
     // To the control worker.
     kWanted,     ///< packets wait for `addr`, or are sent to it while it is stale
     kConfirmed,  ///< progress through `addr`
-    kMember,     ///< whether sockets of this worker want the group `addr` at `interface` is `up`
+    kMember,     ///< whether sockets of this worker want the group `addr` at `interface` is `up`; `exclude` and `sources`
+                 ///< are their filter's, whose sources follow
+    kSource,     ///< `addr`, of the member before
   };
   Kind kind = Kind::kDoubt;
   neigh::State state = neigh::State::kFailed;
   bool up = false;
   bool locked = false;  ///< see Pmtu::Found
+  bool exclude = false;
+  uint8_t sources = 0;
   uint8_t hop_limit = 64;
   uint16_t mtu = 0;
   uint16_t mtu6 = 0;
@@ -74,6 +79,14 @@ class NeighbourSet {
   neigh::AddrIndex members_;
 };
 
+/// What the sockets of one worker together want of a group.
+struct GroupWish {
+  IfIndex interface = IfIndex::kNone;
+  IpAddr group{};
+  mcast::Filter filter{};
+  bool operator==(const GroupWish&) const = default;
+};
+
 /// What one replica has not been told yet, and what it has joined; the control worker has one for each.
 struct Feed {
   Feed(uint32_t limit, const base::SipKey& key) : neighbours(limit, key), mtus(limit, key) {}
@@ -84,7 +97,9 @@ struct Feed {
   bool tables = true;          ///< links, addresses and routes changed since `series` was made
   std::vector<TableMessage> series;  ///< begin, links, addresses, routes, end; sent up to `at`
   size_t at = 0;
-  std::vector<NeighbourSet::Key> joined{};  ///< groups that the control worker has joined for it
+  std::vector<GroupWish> joined{};  ///< groups that the control worker has joined for it
+  GroupWish coming{};               ///< a wish of which `sources_left` sources are still to come
+  uint8_t sources_left = 0;
 
   [[nodiscard]] bool empty() const {
     return neighbours.empty() && mtus.empty() && !doubt && !tables && at == series.size();
@@ -106,8 +121,10 @@ struct Following {
   [[nodiscard]] bool empty() const { return wanted.empty() && confirmed.empty() && mtus.empty(); }
   std::vector<TableMessage> coming;  ///< since kBegin
   bool in_series = false;
-  std::vector<NeighbourSet::Key> members{};  ///< groups that the control worker was told of
-  uint32_t members_version = 0;              ///< of Ip's groups when all were told
+  std::vector<GroupWish> members{};        ///< what the control worker was told
+  std::vector<TableMessage> series{};      ///< one member and its sources; sent up to `at`
+  size_t at = 0;
+  uint32_t members_version = 0;            ///< of Ip's groups when all were told
 };
 
 }  // namespace millrace::ip

@@ -108,6 +108,7 @@ struct Ip::State {
   Result<void> join(IfIndex interface, const IpAddr& group);
   Result<void> leave(IfIndex interface, const IpAddr& group);
   void set_sources(IfIndex interface, const IpAddr& group, mcast::Filter filter);
+  void combine(GroupInfo& group);
   bool is_member(IfIndex interface, const IpAddr& group) const;
   bool accepts_group(const Netif& nif, const MacAddr& destination) const;
   Result<Route> group_route(const IpAddr& destination, const IpAddr& source, IfIndex interface);
@@ -256,7 +257,8 @@ struct Ip::State {
   size_t tell_control(std::span<TableMessage> out);
   size_t tell_members(std::span<TableMessage> out);
   void hear_member(Feed& feed, const TableMessage& m);
-  [[nodiscard]] bool is_joined_elsewhere(IfIndex interface, const IpAddr& group) const;
+  void adopt_member(Feed& feed);
+  bool next_member();
   void hear_control(const TableMessage& m, Instant now);
   void adopt_tables(Instant now);
   void adopt_neighbour(const TableMessage& m, Instant now);

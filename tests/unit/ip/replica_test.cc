@@ -146,6 +146,65 @@ TEST_F(Replica, AChangeInTheMiddleOfASeriesStartsItAnew) {
   EXPECT_TRUE(replica_->ip->is_local(addr("192.0.2.1")));
 }
 
+// RFC 3376 3.2, RFC 3810 4.2
+TEST_F(Replica, RoutersAreAskedForWhatTheSocketsOfAllWorkersWant) {
+  for (const IpAddr& group : {addr("239.1.2.3"), addr("ff05::1234")}) {
+    const bool v4 = group.is_v4();
+    const IpAddr s1 = addr(v4 ? "10.0.0.1" : "fd00::1");
+    const IpAddr s2 = addr(v4 ? "10.0.0.2" : "fd00::2");
+    const auto asked = [&](size_t at_a_time = 16) -> std::optional<mcast::Filter> {
+      talk(at_a_time);
+      for (const auto& g : control_->ip->groups()) {
+        if (g.group == group) return g.filter;
+      }
+      return std::nullopt;
+    };
+    using Filter = mcast::Filter;
+    Ip& own = *control_->ip;
+    Ip& other = *replica_->ip;
+    const IfIndex nif = control_->interface;
+    ASSERT_TRUE(other.join(nif, group));
+    EXPECT_EQ(asked(), (Filter{true, {}}));
+    other.set_sources(nif, group, {false, {s1}});
+    EXPECT_EQ(asked(1), (Filter{false, {s1}})) << "message by message";
+    ASSERT_TRUE(own.join(nif, group));
+    EXPECT_EQ(asked(), (Filter{true, {}})) << "here every source is wanted";
+    own.set_sources(nif, group, {false, {s2}});
+    EXPECT_EQ(asked(), (Filter{false, {s1, s2}}));
+    other.set_sources(nif, group, {true, {s1, s2}});
+    EXPECT_EQ(asked(), (Filter{true, {s1}})) << "one of the blocked is wanted here";
+    ASSERT_TRUE(other.leave(nif, group));
+    EXPECT_EQ(asked(), (Filter{false, {s2}})) << "the other's wish went with it";
+    ASSERT_TRUE(other.join(nif, group));
+    other.set_sources(nif, group, {false, {s1}});
+    EXPECT_EQ(asked(), (Filter{false, {s1, s2}}));
+    ASSERT_TRUE(own.leave(nif, group));
+    EXPECT_EQ(asked(), (Filter{false, {s1}})) << "so did ours";
+    ASSERT_TRUE(own.join(nif, group));
+    EXPECT_EQ(asked(), (Filter{true, {}})) << "a new member begins anew";
+    ASSERT_TRUE(own.leave(nif, group));
+    ASSERT_TRUE(other.leave(nif, group));
+    EXPECT_EQ(asked(), std::nullopt);
+  }
+}
+
+TEST_F(Replica, MoreSourcesThanRoutersAreToldMeanAllAcrossWorkersToo) {
+  const IpAddr group = addr("239.1.2.3");
+  const IfIndex nif = control_->interface;
+  const auto sources = [](uint8_t net) {
+    mcast::Filter f;
+    for (uint32_t i = 0; i < mcast::kMaxSources; ++i) f.sources.push_back(IpAddr::v4(10, 0, net, uint8_t(i)));
+    return f;
+  };
+  ASSERT_TRUE(replica_->ip->join(nif, group));
+  replica_->ip->set_sources(nif, group, sources(1));
+  talk();
+  EXPECT_EQ(control_->ip->groups().at(0).filter, sources(1));
+  ASSERT_TRUE(control_->ip->join(nif, group));
+  control_->ip->set_sources(nif, group, sources(2));
+  EXPECT_EQ(control_->ip->groups().at(0).filter, (mcast::Filter{true, {}}));
+}
+
 TEST_F(Replica, PacketsWaitUntilTheControlWorkerHasResolved) {
   EXPECT_FALSE(send(kPeer));
   talk();
