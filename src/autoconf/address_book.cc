@@ -104,6 +104,16 @@ BookStep AddressBook::set_lifetimes(const IpAddr& addr, const Lifetimes& lifetim
   return out;
 }
 
+void AddressBook::set_retransmit(IfIndex interface, Duration retransmit) {
+  std::erase_if(retransmit_, [&](const auto& known) { return known.first == interface; });
+  if (retransmit != seconds(1)) retransmit_.emplace_back(interface, retransmit);
+}
+
+Duration AddressBook::retransmit_of(IfIndex interface) const {
+  const auto known = std::ranges::find(retransmit_, interface, &std::pair<IfIndex, Duration>::first);
+  return known == retransmit_.end() ? seconds(1) : known->second;
+}
+
 BookStep AddressBook::tick(BookEntry& e, Instant now) {
   BookStep out;
   out.was_usable = e.usable();
@@ -114,7 +124,7 @@ BookStep AddressBook::tick(BookEntry& e, Instant now) {
     return out;
   }
   if (e.guard.deadline() <= now) {
-    const GuardStep step = e.guard.tick(now, rng_);
+    const GuardStep step = e.guard.tick(now, rng_, retransmit_of(e.interface));
     out.send = step.send;
     if (step.send == GuardSend::kProbe) e.nonce = rng_.next() >> 16;
     if (step.passed) settle_state(e, now);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "autoconf/guard.h"
@@ -87,6 +88,8 @@ class AddressBook {
     }
     find_deadline();
   }
+  /// RFC 4861 6.3.4: how long probes of IPv6 addresses wait for answers from now on; a second if nobody says.
+  void set_retransmit(IfIndex interface, Duration retransmit);
   /// Another station claims `addr`.
   BookStep conflict(const IpAddr& addr, Defence defence, Instant now);
 
@@ -102,9 +105,11 @@ class AddressBook {
   void begin(BookEntry& e, Testing test, Instant now);
   static void settle_state(BookEntry& e, Instant now);
   void find_deadline();
+  [[nodiscard]] Duration retransmit_of(IfIndex interface) const;
 
   base::Rng rng_;
   std::vector<BookEntry> list_;
+  std::vector<std::pair<IfIndex, Duration>> retransmit_;  // where it is not a second
   Instant deadline_ = kNever;
   uint32_t version_ = 0;
 };

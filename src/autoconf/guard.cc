@@ -24,7 +24,7 @@ void Guard::settle(const GuardTiming& timing) {
   enter(State::kSettled, kNever);
 }
 
-GuardStep Guard::tick(Instant now, base::Rng& rng) {
+GuardStep Guard::tick(Instant now, base::Rng& rng, Duration retransmit) {
   MR_ASSERT(state_ == State::kWaiting || state_ == State::kProbing || state_ == State::kAnnouncing);
   const GuardTiming& t = *timing_;
   if (state_ == State::kAnnouncing) {
@@ -36,7 +36,8 @@ GuardStep Guard::tick(Instant now, base::Rng& rng) {
   if (sent_ < t.probes) {
     ++sent_;
     const bool last = sent_ == t.probes && t.announce_wait > Duration();
-    enter(State::kProbing, now + (last ? t.announce_wait : random_between(t.probe_min, t.probe_max, rng)));
+    const Duration wait = t.retransmit_timer ? retransmit : random_between(t.probe_min, t.probe_max, rng);
+    enter(State::kProbing, now + (last ? t.announce_wait : wait));
     return {GuardSend::kProbe};
   }
   // RFC 5227 2.3, RFC 9131 3: the link hears of the address at once.

@@ -22,8 +22,9 @@ struct GuardTiming {
   uint8_t announcements = 1;
   Duration announce_interval = seconds(2);
   Duration defend_interval{};             ///< at most one defence in this time; 0: conflicts are not answered
+  bool retransmit_timer = false;          ///< the interface's stands for probe_min and probe_max (RFC 4862 5.1)
 };
-inline constexpr GuardTiming kDadTiming{};
+inline constexpr GuardTiming kDadTiming{.retransmit_timer = true};
 inline constexpr GuardTiming kAcdTiming{3, seconds(1), seconds(1), seconds(2), seconds(2), 2, seconds(2), seconds(10)};
 
 /// What becomes of an IPv4 address that another station goes on claiming (RFC 5227 2.4 b and c).
@@ -50,7 +51,8 @@ class Guard {
   void start(const GuardTiming& timing, bool at_once, Instant now, base::Rng& rng);
   /// No test: the address is ours, and its one announcement is the caller's.
   void settle(const GuardTiming& timing);
-  GuardStep tick(Instant now, base::Rng& rng);
+  /// `retransmit`: the interface's RetransTimer (RFC 4861 10), if routers said one.
+  GuardStep tick(Instant now, base::Rng& rng, Duration retransmit = seconds(1));
   /// Another station uses or claims the address.
   GuardStep conflict(Defence defence, Instant now);
 

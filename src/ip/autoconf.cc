@@ -115,6 +115,7 @@ void Ip::State::perform(Netif& nif, Origin who, const Actions& actions, Instant 
       case Kind::kRetransmit:
         nif.nd_timing.retransmit = action.value != 0 ? milliseconds(action.value) : neigh::Timing{}.retransmit;
         neighbours.set_timing_v6(nif.index, nif.nd_timing);
+        book.set_retransmit(nif.index, nif.nd_timing.retransmit);
         break;
     }
   }

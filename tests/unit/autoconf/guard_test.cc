@@ -41,6 +41,17 @@ TEST_F(GuardTest, Ipv6ProbesOnceAndPassesASecondLater) {
   EXPECT_EQ(guard_.deadline(), kNever);
 }
 
+// RFC 4862 5.1: RetransTimer is what routers say of the link.
+TEST_F(GuardTest, Ipv6WaitsForTheRetransTimerOfTheLinkAndIpv4DoesNot) {
+  guard_.start(kDadTiming, true, now_, rng_);
+  const Instant began = now_;
+  EXPECT_EQ(guard_.tick(now_, rng_, milliseconds(3'500)), kProbeStep);
+  EXPECT_EQ(guard_.deadline() - began, milliseconds(3'500));
+  guard_.start(kAcdTiming, true, now_, rng_);
+  EXPECT_EQ(guard_.tick(now_, rng_, milliseconds(3'500)), kProbeStep);
+  EXPECT_LE(guard_.deadline() - now_, seconds(2));
+}
+
 // RFC 4862 5.4.2: a random delay of up to a second in front of the first message.
 TEST_F(GuardTest, FirstProbeWaitsForARandomTime) {
   Duration least = seconds(9);

@@ -90,6 +90,20 @@ TEST_F(AutoconfTest, AdvertisedPrefixBecomesATestedAddressARouteAndADefaultRoute
   ASSERT_TRUE(ip_->route(kFar, {}, 0));
 }
 
+// RFC 4862 5.1
+TEST_F(AutoconfTest, AFormedAddressIsTestedForAsLongAsTheRouterSays) {
+  hear(Ra(1'800, 0, 0, 0, 4'000).prefix("2001:db8:1::/64", "LA", 3'600, 1'800));
+  run(seconds(4));
+  EXPECT_EQ(state_in("2001:db8:1::/64"), "tentative");
+  run(seconds(2));
+  EXPECT_EQ(state_in("2001:db8:1::/64"), "preferred");
+  settle({.detect_duplicates = true, .secret = 5});
+  settle({.detect_duplicates = true, .accept_ra = true, .autoconf = true, .secret = 5});
+  hear(Ra().prefix("2001:db8:2::/64", "LA", 3'600, 1'800));
+  run(seconds(3));
+  EXPECT_EQ(state_in("2001:db8:2::/64"), "preferred") << "nobody says so any more";
+}
+
 TEST_F(AutoconfTest, FormedAddressThatSomebodyHasIsReplaced) {
   hear(Ra().prefix("2001:db8:1::/64", "LA", 3'600, 1'800));
   IpAddr first;
