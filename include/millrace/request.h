@@ -156,7 +156,8 @@ struct OpenDatagram {
   uint32_t table = 0;
 };
 /// From now on only `remote` is heard, sends need no destination and ICMP errors are reported. An unspecified address
-/// undoes it.
+/// undoes it. A group may be `remote` too: sends go to it, and as it is nobody's source, nothing is heard. kPermission:
+/// a broadcast address without DatagramOptions::broadcast.
 struct ConnectDatagram {
   Handle handle;
   Endpoint remote;

@@ -46,7 +46,8 @@ bool Icmp::take(const ip::Datagram& datagram, Instant now) {
     if (d.kind == DatagramKind::kUdp || !may_hear(d, datagram.destination)) return;
     if (d.kind == DatagramKind::kPing) {
       if (!reply || d.local_port != id) return;
-      if (!d.remote.is_unspecified() && d.remote != datagram.source) return;
+      const bool open = d.remote.is_unspecified() || d.remote.is_multicast();  // a group's members answer as themselves
+      if (!open && d.remote != datagram.source) return;
       awaited = true;
     }
     // A copy: Ip goes on with the message.

@@ -151,8 +151,7 @@ Result<void> Udp::prepare_group(Dgram& d, const Message& m, Outgoing& out) {
   const bool multicast = out.destination.is_multicast();
   if (!multicast && (d.flags & kBroadcast) == 0) return fail(Error::kPermission);
   const IfIndex interface = m.interface != IfIndex::kNone ? m.interface : d.multicast_interface;
-  IpAddr source = m.local;
-  if (source.is_unspecified() && !d.local.is_unspecified() && !d.local.is_multicast()) source = d.local;
+  const IpAddr source = !m.local.is_unspecified() ? m.local : source_of(d.local);
   const auto route =
       ip_.group_route(out.destination, source, multicast || m.interface != IfIndex::kNone ? interface : IfIndex::kNone);
   if (!route) return fail(route.error());

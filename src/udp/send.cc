@@ -14,7 +14,6 @@
 namespace millrace::udp {
 namespace {
 
-const IpAddr kNoSource{};
 constexpr uint32_t kMostSegments = 64;   // one call of segmented sending
 constexpr uint32_t kMostBytes = 65'535;  // of one call
 constexpr uint16_t kFrameHeaders = wire::kEthernetSize + wire::kIpv6Size + wire::kUdpSize;
@@ -39,8 +38,9 @@ Result<void> Udp::prepare(Dgram& d, const Message& m, Outgoing& out) {
     if (d.remote_port == 0) return fail(m.remote.addr.is_unspecified() ? Error::kNotConnected : Error::kInvalid);
     out.destination = d.remote;
     out.port = d.remote_port;
+    if (__builtin_expect((d.flags & kGroupPeer) != 0, 0)) return prepare_group(d, m, out);
     if (d.epoch != ip_.epoch()) {
-      const auto route = ip_.route(d.remote, d.local, d.table);
+      const auto route = ip_.route(d.remote, source_of(d.local), d.table);
       if (!route) return fail(route.error());
       d.hop = route->hop;
       d.interface = route->interface;
@@ -60,7 +60,7 @@ Result<void> Udp::prepare(Dgram& d, const Message& m, Outgoing& out) {
     return fail(v4 ? Error::kNetUnreachable : Error::kInvalid);
   }
   if (__builtin_expect(out.destination.is_multicast(), 0)) return prepare_group(d, m, out);
-  const IpAddr& wanted = !m.local.is_unspecified() ? m.local : d.local.is_unspecified() ? kNoSource : d.local;
+  const IpAddr wanted = !m.local.is_unspecified() ? m.local : source_of(d.local);
   const auto way = find_way(d, out.destination, wanted);
   if (!way) {
     if (ip_.is_broadcast(out.destination)) return prepare_group(d, m, out);

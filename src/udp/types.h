@@ -45,6 +45,7 @@ enum DgramFlag : uint16_t {
   kLoop = 1 << 11,
   kErrorQueue = 1 << 12,
   kDual = 1 << 13,  ///< bound to `::` for both families
+  kGroupPeer = 1 << 14,  ///< connected to a group or a broadcast address
 };
 
 /// A datagram socket.

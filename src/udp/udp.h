@@ -199,6 +199,10 @@ class Udp {
   static constexpr uint32_t kMostErrors = 4'096;
   static constexpr size_t kWays = 256;
   static constexpr size_t kPairs = 256;
+  /// What a socket that is bound to `local` sends from; unspecified: what the route says.
+  static IpAddr source_of(const IpAddr& local) {
+    return local.is_unspecified() || local.is_multicast() ? IpAddr() : local;
+  }
   /// Place of an address in either cache.
   static size_t slot_of(const IpAddr& addr) {
     uint64_t words[2];

@@ -73,6 +73,7 @@ Result<void> Udp::connect(uint32_t index, const Endpoint& remote) {
   if (d.kind == DatagramKind::kIcmp) return fail(Error::kNotSupported);
   if (remote.addr.is_unspecified()) {
     table_.disconnect(index);
+    d.flags &= static_cast<uint16_t>(~kGroupPeer);
     d.remote = IpAddr();
     d.remote_port = 0;
     d.hop = ip::HopId::kNone;
@@ -88,9 +89,15 @@ Result<void> Udp::connect(uint32_t index, const Endpoint& remote) {
   const bool fits = v4 ? d.local.is_v4() || dual : d.local.is_v6();
   if (!fits) return fail(v4 ? Error::kNetUnreachable : Error::kInvalid);
   const IpAddr bound = d.group != 0 ? table_.group(d.group).addr : d.local;
-  const auto route = ip_.route(remote.addr, bound.is_unspecified() ? IpAddr() : bound, d.table);
+  const bool multicast = remote.addr.is_multicast();
+  const bool group = multicast || ip_.is_broadcast(remote.addr);
+  if (group && !multicast && (d.flags & kBroadcast) == 0) return fail(Error::kPermission);
+  const auto route =
+      group ? ip_.group_route(remote.addr, source_of(bound), multicast ? d.multicast_interface : IfIndex::kNone)
+            : ip_.route(remote.addr, source_of(bound), d.table);
   if (!route) return fail(route.error());
   table_.disconnect(index);
+  d.flags = static_cast<uint16_t>(group ? d.flags | kGroupPeer : d.flags & ~kGroupPeer);
   d.local = bound.is_unspecified() ? route->source : bound;
   d.remote = remote.addr;
   d.remote_port = remote.port;
@@ -101,6 +108,7 @@ Result<void> Udp::connect(uint32_t index, const Endpoint& remote) {
   d.epoch = ip_.epoch();
   d.error = 0;
   if (auto done = table_.connect(index); !done) {
+    d.flags &= static_cast<uint16_t>(~kGroupPeer);
     d.remote = IpAddr();
     d.remote_port = 0;
     d.local = bound;

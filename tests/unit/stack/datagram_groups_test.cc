@@ -266,6 +266,54 @@ TEST_P(GroupTest, MembersHereHearLargeAndSegmentedDatagramsAsTheLinkDoes) {
   EXPECT_EQ(nothing(member), Error::kWouldBlock);
 }
 
+TEST_P(GroupTest, ASocketConnectedToAGroupSendsToItAndHearsNothing) {
+  DatagramOptions o;
+  o.reuse = true;
+  o.multicast_hop_limit = 3;
+  const Handle member = open({any(), 7}, o);
+  const Handle h = open({any(), 7}, o);
+  must(req::JoinGroup{member, group(), interface_});
+  must(req::JoinGroup{h, group(), interface_});
+  (void)sent();
+  must(req::ConnectDatagram{h, {group(), 7}});
+  Endpoint local, remote;
+  must(req::Names{h, &local, &remote});
+  EXPECT_EQ(local, (Endpoint{ours(), 7}));
+  EXPECT_EQ(remote, (Endpoint{group(), 7}));
+  for (const size_t size : {5, 4000}) {
+    EXPECT_TRUE(send(h, pattern(size), {}));
+    EXPECT_EQ(copy(take(member)->data), pattern(size)) << "members here hear it";
+    EXPECT_EQ(nothing(h), Error::kWouldBlock);
+    const auto frames = sent();
+    ASSERT_EQ(frames.size(), size == 5 ? 1u : 3u);
+    EXPECT_EQ(std::memcmp(frames[0].data(), group_mac().bytes.data(), 6), 0);
+    EXPECT_EQ(frames[0][v6() ? 21 : 22], std::byte{3});
+  }
+  receive_group(pattern(6));
+  EXPECT_EQ(take(member)->data.size(), 6u);
+  EXPECT_EQ(nothing(h), Error::kWouldBlock);
+  must(req::ConnectDatagram{h, {}});
+  receive_group(pattern(6));
+  EXPECT_EQ(take(h)->data.size(), 6u);
+  EXPECT_EQ(send(h, pattern(5), {}).error(), Error::kNotConnected);
+}
+
+TEST_P(GroupTest, ASocketBoundToAGroupSendsFromAnAddressOfItsOwn) {
+  const Handle h = open({group(), 7});
+  must(req::JoinGroup{h, group(), interface_});
+  (void)sent();
+  EXPECT_TRUE(send(h, pattern(5), {peer(), 4000}));
+  EXPECT_EQ(sent_datagrams().at(0).source, (Endpoint{ours(), 7}));
+  must(req::ConnectDatagram{h, {peer(), 4000}});
+  EXPECT_TRUE(send(h, pattern(5), {}));
+  EXPECT_EQ(sent_datagrams().at(0).source, (Endpoint{ours(), 7}));
+  receive_group(pattern(6));
+  EXPECT_EQ(take(h)->data.size(), 6u) << "its peer, to the group";
+  must(req::AddRoute{{peer(), static_cast<uint8_t>(v6() ? 128 : 32)}, interface_});
+  EXPECT_TRUE(send(h, pattern(5), {})) << "after a change of routes too";
+  EXPECT_EQ(sent_datagrams().at(0).source, (Endpoint{ours(), 7}));
+}
+
 TEST_P(GroupTest, JoiningChecksItsArguments) {
   const Handle h = open({any(), 7});
   EXPECT_EQ(ask(req::JoinGroup{h, peer(), interface_}).error(), Error::kInvalid);
@@ -285,6 +333,7 @@ TEST_P(GroupTest, BroadcastNeedsPermissionAndReachesEverySocket) {
   const Handle h = open({any(), 7});
   for (const IpAddr& to : {IpAddr::v4(255, 255, 255, 255), IpAddr::v4(198, 18, 0, 255)}) {
     EXPECT_EQ(send(h, pattern(5), {to, 67}).error(), Error::kPermission);
+    EXPECT_EQ(ask(req::ConnectDatagram{h, {to, 67}}).error(), Error::kPermission);
   }
   DatagramOptions o;
   o.broadcast = true;
@@ -301,6 +350,10 @@ TEST_P(GroupTest, BroadcastNeedsPermissionAndReachesEverySocket) {
     const auto m = take(h);
     ASSERT_TRUE(m);
     EXPECT_EQ(m->local, to);
+    must(req::ConnectDatagram{h, {to, 67}});
+    EXPECT_TRUE(send(h, pattern(5), {}));
+    EXPECT_EQ(sent_datagrams().at(0).to, kBroadcastMac);
+    must(req::ConnectDatagram{h, {}});
   }
 }
 
