@@ -302,11 +302,13 @@ def every_mode_that_veth_has(w):
 
 
 def wrong_wishes_are_explained(w):
-    cable(w)
+    cable(w, queues=2)
     on = ("millrace-httpd", "--interface")
     fails(w, *on, "nosuch0", *OURS, ns="stack", says=["nosuch0", "--tap"])
-    fails(w, *on, "wire1,queues=3", *OURS, ns="stack", says=["1 receive queue", "ethtool -L wire1"])
-    fails(w, *on, "wire1", *OURS, "--workers", "2", ns="stack", says=["1 receive queue for 2 workers", "ethtool -L"])
+    fails(w, *on, "wire1,queues=3", *OURS, ns="stack", says=["2 receive queues", "ethtool -L wire1"])
+    fails(w, *on, "wire1", *OURS, "--workers", "3", ns="stack", says=["2 receive queues for 3 workers", "ethtool -L"])
+    fails(w, *on, "wire1,queues=1", *OURS, "--workers", "2", ns="stack",
+          says=["queues=1 is too few for 2 workers", "leave queues out: wire1 has 2"])
     fails(w, *on, "wire1,xdp_mode=zero-copy", *OURS, ns="stack", says=["zero-copy", "xdp_mode=auto"])
     fails(w, *on, "wire1,mtu=9000", *OURS, ns="stack", says=["9000", "ip link set wire1 mtu 9000"])
     fails(w, *on, "wire1,xdp_mode=fast", *OURS, ns="stack", says=["zero-copy", "generic"], hint=False)
