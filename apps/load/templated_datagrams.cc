@@ -9,6 +9,7 @@ namespace {
 constexpr Duration kTick = milliseconds(10);
 constexpr uint32_t kLateTicks = 10;  // without an answer: what is on its way is lost
 constexpr uint32_t kProbeFlow = UINT32_MAX;
+constexpr uint16_t kProbePort = DatagramSettings{}.first_port - 1;  // a late answer is none of the flows'
 
 }  // namespace
 
@@ -21,7 +22,7 @@ void TemplatedDatagrams::start(Net& net) {
   const IpAddr any = options_.target.addr.is_v4() ? IpAddr::any_v4() : IpAddr();
   const IpAddr local = options_.sources.empty() ? any : options_.sources.front();
   phase_end_ = net.now() + options_.patience;
-  const auto socket = net.open_datagram({local, 0}, 0, {});
+  const auto socket = net.open_datagram({local, kProbePort}, 0, {});
   if (!socket) return fail(net, std::string("cannot open a socket: ") + describe(socket.error()));
   probe_ = *socket;
   if (const auto done = net.connect_datagram(probe_, options_.target); !done) {

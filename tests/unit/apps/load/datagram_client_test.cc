@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 
+#include "load/templated_datagrams.h"
 #include "load/way.h"
 #include "server.h"
 #include "wire/ip_protocol.h"
@@ -127,6 +128,47 @@ TEST_P(DatagramClientTest, AnAnswerThatComesTwiceCountsOnce) {
   });
   EXPECT_EQ(seen().answers, 4u);
   EXPECT_EQ(seen().again, 4u);
+}
+
+// The door of a program that opens one socket and sends its probes nowhere.
+class ProbeDoor final : public Door {
+ public:
+  Result<Reply> request(const Request& r) override {
+    if (const auto* open = std::get_if<req::OpenDatagram>(&r)) port = open->local.port;
+    Reply reply;
+    reply.handle = {1, 1};
+    return reply;
+  }
+  [[nodiscard]] Instant now() const override { return Instant{1'000'000'000}; }
+  void wake_at(Instant) override {}
+  void stop(int) override {}
+  uint16_t port = 0;
+};
+
+TEST_P(DatagramClientTest, ALateAnswerToTheProbeIsNoFlowsHoweverManyThereAre) {
+  Options o;
+  o.target = {server_, kPort};
+  o.connections = 65'536 - 1'024;
+  Report report;
+  ProbeDoor door;
+  Net net(door);
+  TemplatedDatagrams program(o, {[] { return uint64_t{0}; }}, report);
+  program.attach({kClientMac, limits(), &cache_});
+  program.start(net);
+  ASSERT_NE(door.port, 0);
+  const std::vector<std::byte> payload(64);
+  for (int i = 0; i < 2; ++i) {
+    Message m;
+    m.data = payload;
+    m.remote = {source_, door.port};
+    ask(req::SendBatch{socket_, {&m, 1}});
+    pkt::Packet* answer = nullptr;
+    ASSERT_EQ(worker_->output(interface_, {&answer, 1}, now_), 1u);
+    cross(*answer);
+    EXPECT_EQ(program.input({&answer, 1}, now_), 1u) << "the stack's, whenever it comes";
+    cache_.free(answer);
+    program.tick(net);
+  }
 }
 
 TEST_P(DatagramClientTest, WhatIsLostIsCountedAndAskedAnew) {
