@@ -31,15 +31,12 @@ void trim(pkt::PacketCache& packets, pkt::Packet& head, uint32_t total) {
   uint32_t left = total;
   uint16_t kept = 0;
   pkt::Packet* last = &head;
-  for (pkt::Packet* p = &head;; p = p->next) {
+  for (;; last = last->next) {
     ++kept;
-    last = p;
-    if (p->len >= left) {
-      p->len = static_cast<uint16_t>(left);
-      break;
-    }
-    left -= p->len;
+    if (last->len >= left) break;
+    left -= last->len;
   }
+  last->len = static_cast<uint16_t>(left);
   packets.free(last->next);
   last->next = nullptr;
   head.segs = kept;

@@ -171,7 +171,7 @@ struct App::State {
   }
 };
 
-App::App(std::string name, std::string description, std::string example)
+App::App(std::string name, const std::string& description, const std::string& example)
     : state_(std::make_unique<State>(std::move(name), description)) {
   state_->cli.footer("Example:\n  " + example);
   add_flags(state_->cli, state_->flags);

@@ -28,7 +28,7 @@ namespace millrace::runtime {
 class App {
  public:
   /// `example` is shown by --help and must work when pasted.
-  App(std::string name, std::string description, std::string example);
+  App(std::string name, const std::string& description, const std::string& example);
   ~App();
   App(const App&) = delete;
   App& operator=(const App&) = delete;

@@ -156,7 +156,7 @@ std::string default_control_path(const std::string& interface) {
     const auto address = address_of(path);
     if (entry.path().extension() == ".sock" && is_socket(path) && address && !alive(*address)) unlink(path.c_str());
   }
-  const std::string path = fmt::format("{}/{}.sock", kControlDirectory, interface);
+  std::string path = fmt::format("{}/{}.sock", kControlDirectory, interface);
   if (!fs::exists(path, error)) return path;
   // The same interface name in another network namespace.
   return fmt::format("{}/{}.{}.sock", kControlDirectory, interface, getpid());

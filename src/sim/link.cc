@@ -74,7 +74,7 @@ void Link::send(Frame* frame) {
   ++stats_.sent;
   const Instant now = heap_.now();
   const Instant start = std::max(now, busy_until_);
-  const auto bits = static_cast<__int128>((frame->bytes.size() + kWireOverhead) * 8);
+  const auto bits = static_cast<__int128>(frame->bytes.size() + kWireOverhead) * 8;
   const auto serial_ns = static_cast<int64_t>(bits * 1'000'000'000 / config_.bits_per_second);
   const auto queued = static_cast<__int128>((start - now).ns()) * config_.bits_per_second / 8'000'000'000;
   // A short queue that never fills by itself turns one frame away all the same.

@@ -152,6 +152,7 @@ pkt::Packet* Nic::to_packet(const Bytes& whole, const Bytes& checked, uint32_t s
     if (head == nullptr) head = p;
     else pkt::chain(*head, p);
   }
+  MR_ASSERT(head != nullptr);
   head->flags = flags;
   if (seg_size != 0) {
     head->flags |= pkt::kRxMerged;

@@ -5,6 +5,8 @@
 
 #include <optional>
 
+#include "base/assert.h"
+
 namespace millrace::wire {
 
 template <class View>
@@ -16,9 +18,12 @@ class [[nodiscard]] Checked {
 
   [[nodiscard]] constexpr bool has_value() const { return !view_.is_null(); }
   constexpr explicit operator bool() const { return has_value(); }
-  /// Only if has_value().
-  constexpr const View& operator*() const { return view_; }
-  constexpr const View* operator->() const { return &view_; }
+  /// Only if has_value(); asserted, which costs nothing where the caller has looked.
+  constexpr const View& operator*() const {
+    MR_ASSERT(has_value());
+    return view_;
+  }
+  constexpr const View* operator->() const { return &**this; }
 
  private:
   View view_;

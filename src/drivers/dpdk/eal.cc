@@ -69,7 +69,7 @@ runtime::Outcome<size_t> plan_memory(const conf::Config& config, size_t ports) {
 /// DPDK makes its run-time directory even when it keeps nothing there.
 void remove_empty_runtime_directory() {
   if (const char* path = rte_eal_get_runtime_dir(); path != nullptr && rmdir(path) == 0) {
-    const std::string parent(path, 0, std::string_view(path).rfind('/'));
+    const std::string parent(std::string_view(path).substr(0, std::string_view(path).rfind('/')));
     (void)rmdir(parent.c_str());
   }
 }

@@ -92,7 +92,8 @@ std::string DeviceSpec::dpdk_args() const {
   std::string out;
   for (const auto& [key, value] : args) {
     if (!out.empty()) out += ',';
-    out += value.empty() ? key : key + '=' + value;
+    out += key;
+    if (!value.empty()) out.append("=").append(value);
   }
   return out;
 }
