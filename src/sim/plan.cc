@@ -144,6 +144,7 @@ class Maker {
     tcp::Settings& tcp = host.tcp;
     if (on("no timestamps", 20)) tcp.timestamps = 0;
     if (on("no SACK", 20)) tcp.sack = 0;
+    if (on("no RACK", 15)) tcp.rack = 0;
     if (on("no window scaling", 15)) tcp.window_scaling = 0;
     tcp.initial_window = pick<int64_t>({10, 10, 10, 1, 2, 4, 64});
     tcp.send_buffer = pick<int64_t>({65'536, 262'144, 1'048'576});

@@ -13,7 +13,7 @@ bool Tcp::measures(const Conn& c, const TxRecord& r) {
 }
 
 // Takes what is acknowledged of a record out of the lists, and tells RACK.
-void Tcp::release_from(const Conn& c, LossState& l, uint32_t record, Seq32 ack, const AckNews& news) {
+void Tcp::release_from(const Conn& c, LossState& l, uint32_t record, Seq32 ack, AckNews& news) {
   const TxRecord& r = records_[record];
   const bool whole = r.end <= ack;
   if (whole && (r.flags & kRecSplit) != 0) --l.splits;
@@ -21,13 +21,14 @@ void Tcp::release_from(const Conn& c, LossState& l, uint32_t record, Seq32 ack, 
     if (whole) --l.sacked_records;
     return;
   }
-  TxRecord delivered = r;
-  delivered.end = base::min(r.end, ack);
-  if (uses_rack(c)) rack_delivered(c, l, delivered, news);
+  if (r.times > 1) news.sent_again = true;
+  TxRecord part = r;
+  part.end = base::min(r.end, ack);
+  delivered(c, l, part, news);
   if (whole) unlink(list_of(l, r), record);
 }
 
-void Tcp::ack_advance(uint32_t index, Seq32 ack, const AckNews& news) {
+void Tcp::ack_advance(uint32_t index, Seq32 ack, AckNews& news) {
   Conn& c = conns_[index];
   const Instant now = news.now;
   LossState* const l = c.recovery != Recovery::kOpen ? &loss(index) : nullptr;

@@ -19,6 +19,8 @@ namespace millrace::tcp {
   X(kRackMarks, "tcp.rack_marks", "segments that RACK found lost (RFC 8985)")                                       \
   X(kTailProbes, "tcp.tail_probes", "tail loss probes (RFC 8985)")                                                  \
   X(kProbesMended, "tcp.tail_probes_mended", "losses that a tail loss probe mended")                                \
+  X(kRecoveriesUndone, "tcp.recoveries_undone", "recoveries taken back: nothing was lost")                          \
+  X(kSpuriousTimeouts, "tcp.spurious_timeouts", "timeouts that F-RTO found spurious (RFC 5682)")                    \
   X(kPathMtu, "tcp.path_mtu", "connections whose segments shrank to the path MTU")                                  \
   X(kPersistProbes, "tcp.persist_probes", "zero-window probes sent")                                                \
   X(kKeepaliveProbes, "tcp.keepalive_probes", "keepalive probes sent")                                              \

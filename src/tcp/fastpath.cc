@@ -61,7 +61,8 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   trace_.put(index, base::TraceEvent::kRxSegment, s.seq.raw());
   if (advances && !ack_all(index, s.ack, now)) {
     write_record(c);
-    ack_advance(index, s.ack, {.now = now});
+    AckNews news{.now = now};
+    ack_advance(index, s.ack, news);
   }
   if (advances || c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack)) {
     c.snd_wnd = window;

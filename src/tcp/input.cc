@@ -1,4 +1,6 @@
 // Segment arrives: RFC 9293 3.10.7, in its order. Handlers of rare states are in input_open.cc.
+#include <algorithm>
+
 #include "base/planted.h"
 #include "tcp/tcp.h"
 #include "wire/tcp.h"
@@ -276,6 +278,7 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
   AckNews news{.now = now, .ts_ecr = s.ts_ecr, .has_ecr = s.has_ts && (c.options & kOptTimestamps) != 0};
   news.advanced = s.ack > c.snd_una ? static_cast<uint32_t>(s.ack - c.snd_una) : 0;
   update_send_window(index, s);
+  const uint32_t old_sacked = c.sacked_bytes;
   if (news.advanced > 0) {
     ack_advance(index, s.ack, news);
     if (c.backoff != 0 && s.has_ts && (c.options & kOptTimestamps) != 0) take_echo_sample(index, s.ts_ecr, now);
@@ -288,8 +291,15 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
   news.bare = s.length == 0 && !s.has(kFin);
   if (c.recovery == Recovery::kDisorder) judge_probe(index, loss(index), news);
   if (news.dsack) adapt_reordering(c, loss(index));
+  if (c.recovery >= Recovery::kFast || news.dsack) judge_recovery(index, loss(index), news);
   if (c.recovery >= Recovery::kFast && news.advanced > 0) on_ack_in_recovery(index, news.advanced, now);
+  const uint32_t old_lost = c.lost_bytes;
   if (c.snd_nxt != c.snd_una) detect_loss(index, news);
+  if (c.recovery == Recovery::kFast) {
+    const int64_t delivered = int64_t{news.advanced} + c.sacked_bytes - old_sacked;
+    const bool safe = news.advanced > 0 && c.lost_bytes <= old_lost;
+    reduce_rate(c, loss(index), static_cast<uint32_t>(std::max<int64_t>(delivered, 0)), safe);
+  }
   settle(index);
   const bool fin_acked = (c.tx_flags & kTxFinSent) != 0 && c.snd_una == c.snd_nxt;
   if (fin_acked) {

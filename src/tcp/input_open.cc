@@ -354,7 +354,8 @@ void Tcp::input_syn_sent(uint32_t index, Segment& s, Instant now) {
   if (ack_ok) {
     c.tx_flags &= static_cast<uint8_t>(~kTxSynQueued);
     set_state(index, State::kEstablished);
-    ack_advance(index, s.ack, {.now = now});
+    AckNews news{.now = now};
+    ack_advance(index, s.ack, news);
     notify(c, kConnected | kWritable);
     c.rx_flags |= kRxAckNow;
     mark_dirty(index);

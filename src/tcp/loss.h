@@ -22,6 +22,9 @@ struct RecordList {
 /// A tail loss probe: to be sent, or out as new data or as a retransmission.
 enum class Probe : uint8_t { kNone, kDue, kNew, kAgain };
 
+/// What is thought of a timeout (F-RTO): nothing was heard yet, new data was sent to find out, or it was no mistake.
+enum class Timeout : uint8_t { kReal, kSuspected, kNewData };
+
 /// A block that the peer reported, and the record at its right edge as long as that has generation `gen`.
 struct SackRun {
   Seq32 left;
@@ -59,6 +62,22 @@ struct alignas(64) LossState {
   Probe probe = Probe::kNone;
   bool measured = true;  ///< a round trip was, since the last probe
   Seq32 probe_end;       ///< snd_nxt when it was sent
+
+  // Proportional rate reduction (RFC 9937 6).
+  uint32_t prr_delivered = 0;
+  uint32_t prr_out = 0;
+  uint32_t recover_fs = 1;  ///< bytes in flight when recovery began
+
+  // Undo.
+  Timeout timeout = Timeout::kReal;
+  bool undo_open = false;   ///< the windows below may still be restored
+  bool undo_sent = false;   ///< something was sent again
+  uint32_t undo_bytes = 0;  ///< sent again and not reported as duplicate
+  Seq32 undo_from;          ///< snd_una when the episode began
+  Seq32 undo_until;         ///< after the episode: reports count up to here
+  uint32_t undo_ts = 0;     ///< timestamp of the first retransmission
+  uint32_t undo_cwnd = 0;
+  uint32_t undo_ssthresh = 0;
 };
 static_assert(sizeof(LossState) == 192);
 
@@ -72,6 +91,8 @@ struct AckNews {
   bool bare = false;         ///< the segment carried no data
   bool blocks = false;       ///< it had SACK blocks
   bool sacked = false;       ///< something was newly selectively acknowledged
+  bool sent_again = false;   ///< something was cumulatively acknowledged that had been sent again
+  bool original = false;     ///< something was delivered that had been sent once, before recovery began
   bool dsack = false;        ///< the peer reports a duplicate (RFC 2883), [dsack_block.left, dsack_block.right)
   SackBlock dsack_block;
 };

@@ -125,6 +125,7 @@ pkt::Block* Tcp::find_block(const Conn& c, Seq32 seq, uint32_t& offset) const {
 bool Tcp::retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any) {
   Conn& c = conns_[index];
   LossState& l = loss(index);
+  if (c.recovery == Recovery::kLoss && l.timeout == Timeout::kNewData) return true;
   while (const uint32_t at = l.lost.first) {
     const TxRecord& r = records_[at];
     const auto length = static_cast<uint32_t>(r.end - r.start);
@@ -171,6 +172,7 @@ bool Tcp::retransmit(uint32_t index, uint32_t at, std::span<pkt::Packet*> out, s
     r.flags &= static_cast<uint8_t>(~kRecLost);
     c.lost_bytes -= length;
   }
+  note_retransmission(c, l, length, now);
   if (r.times < UINT8_MAX) ++r.times;
   r.sent = stamp(now);
   append(l.again, at);
@@ -263,7 +265,10 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     r.end = c.snd_nxt + length + (fin_here ? 1 : 0);
     r.sent = stamp(now);
     r.times = 1;
-    if (c.recovery != Recovery::kOpen) append(loss(index).fresh, record);
+    if (c.recovery != Recovery::kOpen) {
+      append(loss(index).fresh, record);
+      loss(index).prr_out += length;
+    }
     if (probe) {
       loss(index).probe = Probe::kNew;
       loss(index).probe_end = r.end;

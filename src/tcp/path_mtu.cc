@@ -46,6 +46,8 @@ void Tcp::resend_oversized(uint32_t index, Instant now) {
   if (!any) return settle(index);
   if (c.recovery == Recovery::kDisorder) {
     c.recovery = Recovery::kLoss;
+    l.undo_open = false;
+    l.timeout = Timeout::kReal;
     c.recover = c.snd_nxt;
   }
   mark_dirty(index);

@@ -27,8 +27,10 @@ void Tcp::begin_min_rtt(const Conn& c, LossState& l, Instant now) {
 }
 
 // RFC 8985 6.2 steps 1 to 3, for a record that this acknowledgment delivers, whether cumulatively or selectively.
-void Tcp::rack_delivered(const Conn& c, LossState& l, const TxRecord& r, const AckNews& news) {
+void Tcp::delivered(const Conn& c, LossState& l, const TxRecord& r, AckNews& news) {
   if ((r.flags & kRecWasSacked) != 0) return;  // delivered long ago
+  if (r.times == 1 && c.recovery >= Recovery::kFast && r.end <= c.recover) news.original = true;
+  if (!uses_rack(c)) return;
   const uint32_t rtt = stamp(news.now) - r.sent;
   const auto rtt_us = static_cast<uint32_t>(ns_of(rtt) / 1'000);
   if (r.times == 1) {

@@ -79,15 +79,39 @@ void Tcp::mark_first_lost(uint32_t index, LossState& l) {
 
 void Tcp::enter_fast_recovery(uint32_t index, Instant now) {
   Conn& c = conns_[index];
+  LossState& l = loss(index);
+  remember_windows(c, l);
   controller(index).loss(control(index), {now, flight(c)});
   c.recovery = Recovery::kFast;
-  loss(index).probe = Probe::kNone;
+  l.probe = Probe::kNone;
+  l.prr_delivered = l.prr_out = 0;
+  l.recover_fs = std::max(flight(c) - c.sacked_bytes, 1u);  // what this acknowledgment delivered comes in reduce_rate()
+  c.cwnd = pipe(c) + c.mss;  // RFC 9937 6.2: the first lost segment goes out whatever the pipe
   c.recover = c.snd_nxt;
-  c.send_credit = 1;  // RFC 6675 5 (4.3): the first lost segment goes out whatever the pipe
   counters_.add(Counter::kFastRetransmits);
   trace_.put(index, base::TraceEvent::kFastRetransmit, c.snd_una.raw());
   trace_.keep(index);
   mark_dirty(index);
+}
+
+// RFC 9937 6: what is sent follows what is delivered, so that the pipe comes down to ssthresh over the round trip, or
+// up to it where losses took it below. `safe`: snd_una advanced and nothing more was found lost.
+void Tcp::reduce_rate(Conn& c, LossState& l, uint32_t delivered, bool safe) {
+  if (delivered == 0) return;
+  if (l.prr_delivered == 0) l.recover_fs += delivered;
+  l.prr_delivered += delivered;
+  const uint32_t in_pipe = pipe(c);
+  int64_t count = 0;
+  if (in_pipe > c.ssthresh) {
+    const uint64_t share = (uint64_t{l.prr_delivered} * c.ssthresh + l.recover_fs - 1) / l.recover_fs;
+    count = static_cast<int64_t>(share) - l.prr_out;
+  } else {
+    count = std::max<int64_t>(int64_t{l.prr_delivered} - l.prr_out, delivered);
+    if (safe) count += c.mss;
+    count = std::min<int64_t>(count, c.ssthresh - in_pipe);
+  }
+  if (l.prr_out == 0) count = std::max<int64_t>(count, c.mss);
+  c.cwnd = std::max<uint32_t>(in_pipe + static_cast<uint32_t>(std::max<int64_t>(count, 0)), c.mss);
 }
 
 void Tcp::on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now) {
@@ -97,6 +121,7 @@ void Tcp::on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now) {
     if (c.recovery == Recovery::kFast) controller(index).recovered(control(index), {now, flight(c)});
     c.recovery = Recovery::kDisorder;  // until settle()
     rack_recovered(loss(index));
+    loss(index).undo_until = c.snd_nxt;
     c.dup_acks = 0;
     c.send_credit = 0;
     if (!sack) c.sacked_bytes = 0;

@@ -92,7 +92,7 @@ void Tcp::apply_run(uint32_t index, LossState& l, SackRun& run, uint32_t& steps,
       if (edge == left) at = second;
       r = &records_[at];
     }
-    if (uses_rack(c)) rack_delivered(c, l, *r, news);
+    delivered(c, l, *r, news);
     unlink(list_of(l, *r), at);
     const auto bytes = static_cast<uint32_t>(r->end - r->start);
     if ((r->flags & kRecLost) != 0) c.lost_bytes -= bytes;

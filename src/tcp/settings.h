@@ -15,7 +15,7 @@ namespace millrace::tcp {
   X(window_scaling, 1, 0, 1, "offer window scaling (RFC 7323)")                                            \
   X(timestamps, 1, 0, 1, "offer timestamps (RFC 7323)")                                                    \
   X(sack, 1, 0, 1, "offer selective acknowledgments (RFC 2018)")                                           \
-  X(rack, 1, 0, 1, "RACK and tail loss probes where SACK is on (RFC 8985); 0 = RFC 6675")                   \
+  X(rack, 1, 0, 1, "RACK and tail loss probes where SACK is on (RFC 8985); 0 = RFC 6675")                  \
   X(initial_window, 10, 1, 64, "initial congestion window, segments (RFC 6928)")                           \
   X(rto_initial_us, 1'000'000, 10'000, 60'000'000, "retransmission timeout before any sample (RFC 6298)")  \
   X(rto_min_us, 200'000, 1'000, 60'000'000, "least retransmission timeout")                                \

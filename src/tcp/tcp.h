@@ -1,6 +1,7 @@
 // Tcp: all connections of one worker. The files of this folder are its parts, by concept:
 //   input.cc (RFC 9293 3.10.7 in its order), input_open.cc (LISTEN, SYN-SENT, half-open, TIME-WAIT), fastpath.cc,
-//   ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, receive.cc (delivery, reassembly, windows), output.cc,
+//   ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, undo.cc,
+//   receive.cc (delivery, reassembly, windows), output.cc,
 //   emit.cc, timers.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion
 //   controllers).
 //
@@ -256,9 +257,9 @@ class Tcp {
   void enter_time_wait(uint32_t index, Instant now);
   void drop_time_wait(Ref ref);
   // ack.cc
-  void ack_advance(uint32_t index, Seq32 ack, const AckNews& news);
+  void ack_advance(uint32_t index, Seq32 ack, AckNews& news);
   static bool measures(const Conn& c, const TxRecord& r);
-  void release_from(const Conn& c, LossState& l, uint32_t record, Seq32 ack, const AckNews& news);
+  void release_from(const Conn& c, LossState& l, uint32_t record, Seq32 ack, AckNews& news);
   MR_INLINE void grow_window(uint32_t index, uint32_t acked, uint32_t flying, int64_t rtt_ns, Instant now);
   MR_INLINE void tell_space(Conn& c);
   void update_send_window(uint32_t index, const Segment& s);
@@ -323,13 +324,14 @@ class Tcp {
   void detect_loss(uint32_t index, const AckNews& news);
   void count_duplicate(uint32_t index, Instant now);
   void enter_fast_recovery(uint32_t index, Instant now);
+  void reduce_rate(Conn& c, LossState& l, uint32_t delivered, bool safe);
   void mark_sack_losses(Conn& c, LossState& l);
   void on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now);
   void mark_first_lost(uint32_t index, LossState& l);
   // rack.cc
   [[nodiscard]] bool uses_rack(const Conn& c) const;
   void begin_min_rtt(const Conn& c, LossState& l, Instant now);
-  void rack_delivered(const Conn& c, LossState& l, const TxRecord& r, const AckNews& news);
+  void delivered(const Conn& c, LossState& l, const TxRecord& r, AckNews& news);
   static void adapt_reordering(const Conn& c, LossState& l);
   static void rack_recovered(LossState& l);
   [[nodiscard]] uint32_t reordering_window(const Conn& c, const LossState& l) const;
@@ -346,6 +348,12 @@ class Tcp {
   void tail_probe(uint32_t index, Instant now);
   bool retransmit_tail(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
   void judge_probe(uint32_t index, LossState& l, const AckNews& news);
+  // undo.cc
+  void remember_windows(const Conn& c, LossState& l);
+  void note_retransmission(const Conn& c, LossState& l, uint32_t bytes, Instant now);
+  void judge_recovery(uint32_t index, LossState& l, const AckNews& news);
+  void judge_timeout(uint32_t index, LossState& l, const AckNews& news);
+  void undo(uint32_t index, LossState& l, Instant now);
   // receive.cc
   MR_INLINE void deliver(uint32_t index, pkt::Packet* data, uint32_t length);
   MR_INLINE pkt::Packet* strip_empty(pkt::Packet* head);

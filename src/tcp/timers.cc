@@ -147,6 +147,10 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
     mark_dirty(index);
     return;
   }
+  // RFC 5682 3.1 step 1: only the first timeout of a series may be a mistake.
+  const bool suspect = c.recovery != Recovery::kLoss && (c.options & kOptSack) != 0;
+  if (c.recovery < Recovery::kFast) remember_windows(c, loss(index));
+  loss(index).timeout = suspect ? Timeout::kSuspected : Timeout::kReal;
   if (c.recovery != Recovery::kLoss) {
     controller(index).timeout(control(index), {now, flight(c)});
   } else if (c.retries == 1) {  // another segment than the last timeout's; what is marked lost has left the network

@@ -205,7 +205,7 @@ TEST_P(Loss, ThirdDuplicateAckRetransmitsAtOnce) {  // RFC 5681 3.2
   s.expect(ACK, seq(1), len(full));
   s.expect_nothing();
   EXPECT_EQ(s.counter("tcp.fast_retransmits"), 1u);
-  EXPECT_EQ(s.info().tcp.cwnd, 5 * full);  // half the flight
+  EXPECT_EQ(s.info().tcp.ssthresh, 5 * full);  // half the flight
   s.in(ACK, ack(10 * full + 1));
   EXPECT_EQ(s.info().tcp.cwnd, 5 * full);
   s.quiet(5'000);

@@ -52,8 +52,10 @@ TEST_P(TailProbe, SelectiveAcknowledgmentOfTheProbeTellsRack) {  // RFC 8985 7.4
   s.expect_after(128, ACK, seq(m.at + 3 * full), len(full));
   s.advance(64);
   s.in(ACK, ack(m.at + full), sack({{m.at + 3 * full, m.at + 4 * full}}));
-  s.advance(16);
-  s.expect_data(m.at + full, m.at + 3 * full);
+  s.expect(ACK, seq(m.at + full), len(full));
+  s.advance(64);
+  s.in(ACK, ack(m.at + 2 * full), sack({{m.at + 3 * full, m.at + 4 * full}}));
+  s.expect(ACK, seq(m.at + 2 * full), len(full));
   s.in(ACK, ack(m.at + 4 * full));
   s.quiet(5'000);
   EXPECT_EQ(s.counter("tcp.rtos"), 0u);
