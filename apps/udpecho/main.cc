@@ -22,6 +22,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> groups;
   app.cli().add_option("--group", groups, "multicast group to listen to as well; repeatable");
   return app.run(argc, argv, [&]() -> millrace::runtime::Outcome<std::unique_ptr<millrace::Program>> {
+    options.groups.clear();  // asked for once a worker
     for (const std::string& text : groups) {
       const auto group = millrace::IpAddr::parse(text);
       if (!group || !group->is_multicast()) return millrace::runtime::failure("--group " + text + " is no group");
