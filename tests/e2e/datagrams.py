@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 
+import basics
 from world import KERNEL4, KERNEL6, STACK4, STACK6, expect
 
 LARGEST_UNFRAGMENTED = {4: 1500 - 28, 6: 1500 - 48}
@@ -108,6 +109,43 @@ def fragments_in_every_order_are_put_together(w, device):
         expect(set(numbers) <= set(seen), f"no reply to {sorted(set(numbers) - set(seen))} ({'v6' if v6 else 'v4'})")
 
 
+# A path that carries less than the link. The stack's gateway is the kernel's end.
+
+def namespace_behind_a_smaller_mtu(w):
+    """far --- this world --- stack: only the router in the middle knows that 1,400 bytes fit toward far."""
+    far = w.namespace("far")
+    w.veth("near0", None, "far0", far)
+    w.address(None, "near0", "10.77.0.1/24", "fd77::1/64")
+    w.address(far, "far0", "10.77.0.2/24", "fd77::2/64")
+    w.run("ip", "route", "replace", "10.77.0.0/24", "dev", "near0", "mtu", "lock", "1400")
+    w.run("ip", "-6", "route", "replace", "fd77::/64", "dev", "near0", "mtu", "lock", "1400")
+    w.run("ip", "-6", "route", "delete", "fd77::/64", "dev", "near0", "metric", "256", check=False)
+    w.run("ip", "route", "add", "default", "via", "10.77.0.1", ns=far)
+    w.run("ip", "-6", "route", "add", "default", "via", "fd77::1", ns=far)
+    for setting in ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"):
+        w.run("sysctl", "-qw", setting)
+    return far
+
+
+def segments_follow_the_path_mtu(w, far, ns=None):
+    site = basics.Site(ns=far)
+    for address in site.addresses():
+        digest, said = basics.curl_sha256(w, site, address, "/bytes/3000000", 20)
+        expect(said == "200 3000000", f"{address}: curl says {said!r}")
+        expect(digest == basics.pattern_sha256(3_000_000), f"{address}: the content differs")
+    counters = w.run("millrace", "netstat", "-s", ns=ns).stdout
+    expect("tcp.path_mtu" in counters, f"no connection shrank its segments:\n{counters}")
+
+
+def large_replies_follow_the_path_mtu(w, far):
+    for address in (STACK4, STACK6):
+        said = pings(w, address, 1440, ns=far, count=4)
+        replies = int(re.search(r"(\d+) received", said).group(1))
+        expect(replies >= 3, f"only the first reply may be lost on the way of 1,400 bytes:\n{said}")
+        said = pings(w, address, 20000, ns=far)
+        expect(" 0% packet loss" in said, f"{address}: 20,000 bytes\n{said}")
+
+
 # UDP, to an echo server on port 7.
 
 def udp(address, connect=True, port=7, timeout=2):
@@ -163,16 +201,41 @@ def echoes_large_datagrams_in_fragments():
 
 # Groups.
 
+def sender(group, device, timeout):
+    """A socket that sends to a group, or a broadcast address, by the device."""
+    s = udp(group, connect=False, timeout=timeout)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    if ":" in group:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, socket.if_nametoindex(device))
+    else:
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(KERNEL4))
+    return s
+
+
+def every_worker_hears_groups_and_broadcasts_once(device, workers):
+    """An echo server on each worker has joined GROUPS: whole datagrams and fragments are answered by all, once."""
+    for to in (*GROUPS, "198.18.0.255"):
+        for size in (20, 4_000):
+            for _ in range(3):  # a datagram may be lost on a machine that is short of time
+                s, answers = sender(to, device, 0.5), 0
+                data = random.Random(size).randbytes(size)
+                s.sendto(data, (to, 7))
+                try:
+                    while True:
+                        expect(s.recv(65536) == data, f"{to}: {size} bytes came back changed")
+                        answers += 1
+                except socket.timeout:
+                    expect(answers <= workers, f"{to}, {size} bytes: {answers} answers of {workers} workers")
+                if answers == workers:
+                    break
+            expect(answers == workers, f"{to}, {size} bytes: {answers} answers of {workers} workers")
+
+
 def hears_groups_that_it_joined_and_no_others(device):
     """The stack's program has joined GROUPS."""
-    index = socket.if_nametoindex(device)
     for joined, other, source in ((GROUPS[0], "239.1.2.4", STACK4), (GROUPS[1], "ff05::1235", STACK6)):
         for group, answered in ((joined, True), (other, False)):
-            s = udp(group, connect=False, timeout=2 if answered else 0.3)
-            if ":" in group:
-                s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-            else:
-                s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(KERNEL4))
+            s = sender(group, device, 2 if answered else 0.3)
             answer = None
             for _ in range(3):
                 s.sendto(b"all of you", (group, 7))

@@ -3,71 +3,21 @@
 refused packet has a counter."""
 import json
 import os
-import shutil
 import sys
 import time
 
 import datagrams
 import world
+from floods import URL, counters, fetch, memory_kib, need, survive
 
 world.enter()
 if not world.tap_usable():
     world.skip("/dev/net/tun cannot be opened")
-PACKETS = 20_000  # a flood; bounded, on a private TAP
 NEIGHBOURS_AT_MOST = 4096
-URL = f"http://{world.STACK4}/bytes/100000"
-
-
-def need(*tools):
-    for tool in tools:
-        if not shutil.which(tool):
-            world.skip(f"{tool} is not installed (ci/install-packages test)")
 
 
 def serve(w):
     return w.server("millrace-httpd", "--tap", "mr0", "--set", "worker.max_half_open=1024")
-
-
-def memory_kib(server):
-    with open(f"/proc/{server.process.pid}/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
-
-
-def counters(w):
-    return {r["counter"]: r["value"] for r in json.loads(w.run("millrace", "netstat", "-s", "-a", "--json").stdout)}
-
-
-def fetch(w, seconds=10):
-    began = time.monotonic()
-    done = w.run("curl", "-sS", "-o", w.path("body"), "-w", "%{size_download}", "--max-time", seconds, URL, check=False)
-    world.expect(done.returncode == 0 and done.stdout == "100000",
-                 f"the page was not served: {done.stdout}{done.stderr}")
-    return time.monotonic() - began
-
-
-def hping(w, *words):
-    """A flood; returns while it runs."""
-    return w.start("hping3", "-q", "--faster", "-c", PACKETS, *words, world.STACK4)
-
-
-def survive(w, server, floods):
-    """Serves while each flood runs; memory grows by 32 MiB at most. Returns the counters that moved."""
-    fetch(w)
-    before, start = counters(w), memory_kib(server)
-    slowest = 0.0
-    for words in floods:
-        flood = hping(w, *words)
-        end = time.monotonic() + 1.5
-        while flood.alive() and time.monotonic() < end:
-            slowest = max(slowest, fetch(w))
-        flood.stop()
-        world.expect(server.alive(), f"the server ended under {words}")
-    slowest = max(slowest, fetch(w))
-    grown = memory_kib(server) - start
-    world.expect(grown < 32 << 10, f"the server grew by {grown} KiB")
-    after = counters(w)
-    moved = {k: v - before.get(k, 0) for k, v in after.items() if v != before.get(k, 0)}
-    return moved, f"slowest page {slowest * 1000:.0f} ms, grew by {grown} KiB"
 
 
 def syn_floods(w):

@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
 """Large and broken datagrams against the kernel over TAP: pings of every size, fragments in every order, hostile
 fragments, a router with a smaller MTU behind the first link, unreachable ports."""
-import re
 import shutil
 import socket
 
-import basics
 import datagrams
 import world
 from datagrams import Wire, echo, fragment, pings, stack_mac
@@ -53,41 +51,16 @@ def hostile_fragments_do_no_harm(w):
 
 
 def router_with_a_smaller_mtu(w):
-    """far --- this world --- TAP --- stack: only the router in the middle knows that 1,400 bytes fit toward far."""
     serve(w, "--gateway", KERNEL4, "--gateway", KERNEL6)
-    far = w.namespace("far")
-    w.veth("near0", None, "far0", far)
-    w.address(None, "near0", "10.77.0.1/24", "fd77::1/64")
-    w.address(far, "far0", "10.77.0.2/24", "fd77::2/64")
-    w.run("ip", "route", "replace", "10.77.0.0/24", "dev", "near0", "mtu", "lock", "1400")
-    w.run("ip", "-6", "route", "replace", "fd77::/64", "dev", "near0", "mtu", "lock", "1400")
-    w.run("ip", "-6", "route", "delete", "fd77::/64", "dev", "near0", "metric", "256", check=False)
-    w.run("ip", "route", "add", "default", "via", "10.77.0.1", ns=far)
-    w.run("ip", "-6", "route", "add", "default", "via", "fd77::1", ns=far)
-    for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-        world._write(f"/proc/sys/net/{setting}", "1")
-    return far
+    return datagrams.namespace_behind_a_smaller_mtu(w)
 
 
 def segments_follow_the_path_mtu(w):
-    far = router_with_a_smaller_mtu(w)
-    site = basics.Site(ns=far)
-    for address in site.addresses():
-        digest, said = basics.curl_sha256(w, site, address, "/bytes/3000000", 20)
-        expect(said == "200 3000000", f"{address}: curl says {said!r}")
-        expect(digest == basics.pattern_sha256(3_000_000), f"{address}: the content differs")
-    counters = w.run("millrace", "netstat", "-s").stdout
-    expect("tcp.path_mtu" in counters, f"no connection shrank its segments:\n{counters}")
+    datagrams.segments_follow_the_path_mtu(w, router_with_a_smaller_mtu(w))
 
 
 def large_replies_follow_the_path_mtu(w):
-    far = router_with_a_smaller_mtu(w)
-    for address in (STACK4, STACK6):
-        said = pings(w, address, 1440, ns=far, count=4)
-        replies = int(re.search(r"(\d+) received", said).group(1))
-        expect(replies >= 3, f"only the first reply may be lost on the way of 1,400 bytes:\n{said}")
-        said = pings(w, address, 20000, ns=far)
-        expect(" 0% packet loss" in said, f"{address}: 20,000 bytes\n{said}")
+    datagrams.large_replies_follow_the_path_mtu(w, router_with_a_smaller_mtu(w))
 
 
 def routers_show_themselves_and_closed_ports_are_unreachable(w):

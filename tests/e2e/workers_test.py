@@ -7,6 +7,7 @@ import socket
 import time
 
 import basics
+import datagrams
 import world
 from world import expect
 
@@ -46,6 +47,13 @@ def both_workers_serve_connections_at_once(w):
     return f"100 connections as {by_worker}, {basics.hands_over(w)} frames handed over"
 
 
+def groups_and_broadcasts_reach_both_workers_once(w):
+    joined = [word for group in datagrams.GROUPS for word in ("--group", group)]
+    server = w.server("millrace-udp-echo", *WORKERS, *joined)
+    w.wait(lambda: w.answers(world.STACK6), 5, server)
+    datagrams.every_worker_hears_groups_and_broadcasts_once("mr0", 2)
+
+
 def starts_again_after_kill_9(w):
     site = basics.Site()
     for _ in range(5):
@@ -69,4 +77,5 @@ def an_idle_process_sleeps(w):
     expect(used <= 10, f"{used} hundredths of a second of CPU in two idle seconds")
 
 
-world.main(both_workers_serve_connections_at_once, starts_again_after_kill_9, an_idle_process_sleeps)
+world.main(both_workers_serve_connections_at_once, groups_and_broadcasts_reach_both_workers_once,
+           starts_again_after_kill_9, an_idle_process_sleeps)

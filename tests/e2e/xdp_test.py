@@ -2,7 +2,6 @@
 """millrace-httpd over AF_XDP on one end of a veth cable that stays the kernel's: the same MAC address, the kernel's own
 servers beside the stack's. MILLRACE_E2E_BYTES: size of the long transfers."""
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -11,8 +10,10 @@ import socket
 import sys
 import time
 
+import addressing
 import basics
 import datagrams
+import floods
 import world
 from failure_test import fails
 from world import expect
@@ -259,34 +260,43 @@ def datagrams_of_every_size_fragments_and_groups(w):
                 expect((said.returncode == 0) == answered, f"{to}:\n{said.stdout}{said.stderr}")
 
 
-def takes_a_lease_and_advertised_prefixes_beside_the_kernel(w):
+def takes_a_lease_and_prefixes_of_a_router_that_renumbers(w):
     """DHCP answers and router advertisements reach the stack, and the kernel takes the same advertisements."""
     for program in ("radvd", "dnsmasq"):
         if not shutil.which(program):
             return f"skipped: {program} is not installed (ci/install-packages test)"
     cable(w)
-    w.run("sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
     w.run("sysctl", "-qw", "net.ipv6.conf.wire1.accept_ra=1", ns="stack")
-    w.address(None, "wire0", "fd00:aa::1/64")
-    with open(w.path("radvd.conf"), "w") as f:
-        f.write("interface wire0 { AdvSendAdvert on; MinRtrAdvInterval 3; MaxRtrAdvInterval 4; "
-                "prefix fd00:aa::/64 {}; };")
-    radvd = w.start("radvd", "-n", "-m", "stderr", "-C", w.path("radvd.conf"), "-p", w.path("radvd.pid"))
+    router = addressing.Router(w, "wire0")
     w.start("dnsmasq", "-d", "--port=0", "--interface=wire0", "--bind-interfaces", "--no-ping", "--log-dhcp",
             "--dhcp-range=198.18.0.100,198.18.0.110,255.255.255.0,2m", f"--dhcp-leasefile={w.path('leases')}",
             "--user=root", "--conf-file=/dev/null")
     server = w.server("millrace-httpd", "--force", "--interface", "wire1,dhcp4=true", ns="stack", ready=lambda: True)
 
-    def given(prefix):
-        rows = w.run("millrace", "ifconfig", "wire1", "--json", ns="stack", check=False).stdout
-        found = [a.split("/")[0] for a in json.loads(rows)[0]["addresses"] if a.startswith(prefix)] if rows else []
-        return found[0] if found and w.answers(found[0]) else None
+    def given(network):
+        return addressing.in_network(network, "preferred", "wire1")
 
-    w.wait(lambda: given("fd00:aa:") and given("198.18.0.1"), 20, server)
-    basics.fetches_the_front_page(w, basics.Site(v4=given("198.18.0.1"), v6=given("fd00:aa:")))
+    w.wait(lambda: given(addressing.OLD) and given("198.18.0.96/27"), 20, server)
+    formed = given(addressing.OLD)
+    basics.fetches_the_front_page(w, basics.Site(v4=given("198.18.0.96/27"), v6=formed))
     kernel = w.run("ip", "-6", "-o", "address", "show", "dev", "wire1", "dynamic", ns="stack").stdout
-    expect("fd00:aa:" in kernel and given("fd00:aa:") not in kernel, f"the kernel's own addresses:\n{kernel}")
-    expect(radvd.alive(), radvd.output())
+    expect("fd00:aa:" in kernel and formed not in kernel, f"the kernel's own addresses:\n{kernel}")
+    router.renumbers("wire1")
+    expect(router.radvd.alive(), router.radvd.output())
+
+
+def follows_path_mtus_gives_way_to_duplicates_and_survives_a_flood(w):
+    for tool in ("arping", "hping3"):
+        if not shutil.which(tool):
+            return f"skipped: {tool} is not installed (ci/install-packages test)"
+    cable(w)
+    server = httpd(w, "--gateway", world.KERNEL4, "--gateway", world.KERNEL6)
+    far = datagrams.namespace_behind_a_smaller_mtu(w)
+    datagrams.segments_follow_the_path_mtu(w, far, ns="stack")
+    datagrams.large_replies_follow_the_path_mtu(w, far)
+    addressing.answers_arping_and_gives_way_to_a_duplicate(w, "wire0", "wire1", ns="stack")
+    _, note = floods.survive(w, server, [["-S", "-p", "80", "--rand-source"], ["-1", "-x", "-d", "400"]], ns="stack")
+    return note
 
 
 def every_mode_that_veth_has(w):
@@ -363,7 +373,7 @@ world.main(*basics.cases(setup, GIB), the_kernels_server_works_before_during_and
            starts_again_after_kill_9_at_any_moment, takes_every_queue, two_workers_share_the_queues,
            shares_an_address_by_ports,
            follows_addresses_that_change_while_it_runs, datagrams_of_every_size_fragments_and_groups,
-           takes_a_lease_and_advertised_prefixes_beside_the_kernel, hears_groups_without_taking_them_from_the_kernel,
-           every_mode_that_veth_has,
+           takes_a_lease_and_prefixes_of_a_router_that_renumbers, hears_groups_without_taking_them_from_the_kernel,
+           follows_path_mtus_gives_way_to_duplicates_and_survives_a_flood, every_mode_that_veth_has,
            wrong_wishes_are_explained, an_interface_that_is_removed_ends_the_program, a_link_that_goes_down_comes_back,
            an_idle_program_uses_no_cpu)
