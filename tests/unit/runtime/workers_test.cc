@@ -276,6 +276,74 @@ void run(uint32_t server_workers, uint32_t client_workers) {
   EXPECT_EQ(sum, wanted);
 }
 
+// Joins a group, waits until all have, says its numbers to it and hears what everybody says.
+class Member final : public Program {
+ public:
+  static constexpr uint32_t kAll = 3;
+  static constexpr uint32_t kSaid = 40;  // by each
+  struct Shared {
+    std::atomic<uint32_t> joined{0};
+    std::atomic<uint32_t> done{0};
+    std::atomic<uint32_t> wrong{0};
+  };
+  Member(uint32_t worker, Shared& shared) : worker_(worker), shared_(shared) {}
+  void start(Net& net) override {
+    give_up_ = net.now() + seconds(60);
+    socket_ = *net.open_datagram({IpAddr::any_v4(), kPort});
+    const auto joined = net.join_group(socket_, kGroup);
+    EXPECT_TRUE(joined) << describe(joined ? Error::kIo : joined.error());
+    ++shared_.joined;
+    net.wake_at(net.now() + milliseconds(1));
+  }
+  void event(Net& net, const Event&) override {
+    std::array<std::byte, 8> room;
+    while (const auto m = net.receive_from(socket_, room)) {
+      const auto said = std::to_integer<uint32_t>(m->data[0]) * kSaid + std::to_integer<uint32_t>(m->data[1]);
+      if (m->data.size() != 2 || said >= heard_.size() || heard_[said]++ != 0) ++shared_.wrong;
+      if (++count_ == heard_.size()) ++shared_.done;
+    }
+  }
+  void tick(Net& net) override {
+    if (shared_.joined == kAll && sent_ < kSaid) {
+      const std::byte words[] = {static_cast<std::byte>(worker_), static_cast<std::byte>(sent_)};
+      Message m;
+      m.data = words;
+      m.remote = {kGroup, kPort};
+      if (net.send_batch(socket_, {&m, 1})) ++sent_;
+    }
+    if (worker_ == 0 && (shared_.done == kAll || net.now() > give_up_)) return net.stop(0);
+    net.wake_at(net.now() + milliseconds(1));
+  }
+
+ private:
+  const IpAddr kGroup = IpAddr::v4(239, 1, 2, 3);
+  uint32_t worker_;
+  Shared& shared_;
+  Handle socket_{};
+  uint32_t sent_ = 0;
+  uint32_t count_ = 0;
+  Instant give_up_{};
+  std::array<uint8_t, kAll * kSaid> heard_{};
+};
+
+// RFC 1112 6.1, over the rings between threads.
+TEST(Workers, MembersOfAGroupHearEachOtherOnceWhoeverRunsThem) {
+  Wire in(1, Member::kAll);
+  Wire out(Member::kAll, 1);
+  DriverRegistry drivers;
+  drivers.add(std::make_unique<WireDriver>(in, 1, out, MacAddr{{2, 0, 0, 0, 0, 1}}));
+  HostOptions quiet;
+  quiet.quiet = true;
+  auto host = Host::open(config_of(kServer, Member::kAll), drivers, quiet);
+  ASSERT_TRUE(host) << host.error().to_string();
+  Member::Shared shared;
+  std::vector<std::unique_ptr<Program>> programs;
+  for (uint32_t i = 0; i < Member::kAll; ++i) programs.push_back(std::make_unique<Member>(i, shared));
+  EXPECT_EQ((*host)->run(programs), 0);
+  EXPECT_EQ(shared.done, Member::kAll);
+  EXPECT_EQ(shared.wrong, 0u);
+}
+
 TEST(Workers, OneServesOne) { run(1, 1); }
 TEST(Workers, TwoServeOne) { run(2, 1); }
 TEST(Workers, FourServeTwoWhateverTheQueues) { run(4, 2); }
