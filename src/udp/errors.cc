@@ -41,8 +41,9 @@ void Udp::report(uint32_t index, const ip::PathError& e) {
   if ((d.flags & kErrorQueue) != 0) {
     const bool expired = e.kind == Kind::kTimeExceeded;
     const auto sequence = static_cast<uint16_t>(d.kind == DatagramKind::kPing ? e.sequence : 0);
-    queue_error(index, {{e.destination, e.destination_port}, e.reporter, static_cast<uint8_t>(error), e.mtu, expired,
-                        sequence});
+    queue_error(
+        index,
+        {{e.destination, e.destination_port}, e.reporter, static_cast<uint8_t>(error), e.mtu, expired, sequence});
   } else if (!connected || !is_hard(e, d.path_mtu)) {
     return;
   }

@@ -19,9 +19,9 @@ constexpr size_t kConnectionBytes = 768;  // connection, socket, table and readi
 constexpr size_t kSmallEntryBytes = 192;  // half-open, time-wait
 constexpr size_t kDpdkBytes = 16 * kMiB;
 constexpr size_t kPortBytes = 7 * kMiB;
-constexpr size_t kQueueBytes = 1 * kMiB;          // rings and their shadows
-constexpr size_t kPoolsBytes = 3 * kMiB;          // two pools: rings, and a cache for each possible lcore (DPDK has 128)
-constexpr size_t kLeastPayload = 32 * kMiB;       // of the process
+constexpr size_t kQueueBytes = 1 * kMiB;     // rings and their shadows
+constexpr size_t kPoolsBytes = 3 * kMiB;     // two pools: rings, and a cache for each possible lcore (DPDK has 128)
+constexpr size_t kLeastPayload = 32 * kMiB;  // of the process
 constexpr size_t kLeastWorkerPayload = 8 * kMiB;  // a region for each size of block
 
 }  // namespace

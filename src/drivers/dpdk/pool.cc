@@ -26,9 +26,8 @@ runtime::Outcome<std::unique_ptr<MempoolPool>> MempoolPool::make(const std::stri
   info.mbuf_data_room_size = data_room;
   info.mbuf_priv_size = shift;
   const auto each = static_cast<unsigned>(sizeof(rte_mbuf) + shift + data_room);
-  rte_mempool* pool =
-      rte_mempool_create_empty(name.c_str(), static_cast<unsigned>(count), each, cache_of(count), sizeof info,
-                               SOCKET_ID_ANY, RTE_MEMPOOL_F_SP_PUT | RTE_MEMPOOL_F_SC_GET);
+  rte_mempool* pool = rte_mempool_create_empty(name.c_str(), static_cast<unsigned>(count), each, cache_of(count),
+                                               sizeof info, SOCKET_ID_ANY, RTE_MEMPOOL_F_SP_PUT | RTE_MEMPOOL_F_SC_GET);
   if (pool != nullptr) {
     rte_pktmbuf_pool_init(pool, &info);
     if (rte_mempool_populate_default(pool) < 0) {

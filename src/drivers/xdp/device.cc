@@ -103,9 +103,9 @@ Outcome<void> XdpDevice::open_sockets(const conf::Interface& interface, Filter& 
                    fmt::format("ethtool -L {} combined {} gives it more, if the device can", kernel_.name, queues_));
   }
   if (queues_ < workers && workers <= kernel_.queues) {
-    return failure(fmt::format("queues={} is too few for {} workers", queues_, workers),
-                   fmt::format("leave queues out: {} has {} receive queues; or lower workers", kernel_.name,
-                               kernel_.queues));
+    return failure(
+        fmt::format("queues={} is too few for {} workers", queues_, workers),
+        fmt::format("leave queues out: {} has {} receive queues; or lower workers", kernel_.name, kernel_.queues));
   }
   if (queues_ < workers) {
     return failure(fmt::format("{} has {} receive queue{} for {} workers", kernel_.name, queues_,

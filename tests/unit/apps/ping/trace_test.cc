@@ -24,7 +24,8 @@ class TraceDoor final : public Door {
     if (const auto* send = std::get_if<req::SendBatch>(&r)) {
       const Message& m = send->messages[0];
       hops.push_back(m.hop_limit);
-      sequences.push_back(static_cast<uint16_t>(std::to_integer<int>(m.data[6]) << 8 | std::to_integer<int>(m.data[7])));
+      sequences.push_back(
+          static_cast<uint16_t>(std::to_integer<int>(m.data[6]) << 8 | std::to_integer<int>(m.data[7])));
       reply.bytes = 1;
       return reply;
     }
