@@ -45,10 +45,11 @@ def setup(w):
 
 
 def starts_again_after_kill_9(w):
+    """With the smallest pools that there may be, which DPDK's usual caches do not fit."""
     site = setup(w)
     for _ in range(3):
         w.servers[-1].stop(9)
-        w.server("millrace-httpd", "--config", config(w), ns="stack", seconds=40,
+        w.server("millrace-httpd", "--config", config(w), "--set", "worker.references=512", ns="stack", seconds=40,
                  ready=lambda: w.answers(world.STACK4))
         basics.fetches_the_front_page(w, site)
     w.servers[-1].stop(9)
