@@ -45,6 +45,8 @@ class Calls {
   Outcome send(Lock& lock, int fd, std::span<const iovec> from, int flags);
   /// Received from, for recvfrom and recvmsg.
   void store_peer(int fd, sockaddr* address, socklen_t* length);
+  /// The control message of recvmsg, if the socket asked for one.
+  void store_queue(int fd, msghdr& message);
 
   // options.cc
   Outcome get_option(int fd, int level, int name, void* value, socklen_t* length);
@@ -72,6 +74,9 @@ class Calls {
   Outcome until_ready(Lock& lock, const Descriptor& d, bool may_block, int64_t timeout_us,
                       const std::function<Outcome()>& attempt);
   int take_error(Descriptor& d);
+  [[nodiscard]] uint32_t low_water(const Descriptor& d) const {
+    return d.unsent_low_water != 0 ? d.unsent_low_water : flags_.unsent_low_water;
+  }
 
   Outcome receive_now(Descriptor& d, std::span<const iovec> into, int flags);
   Outcome send_now(Descriptor& d, std::span<const std::byte> data, int flags);

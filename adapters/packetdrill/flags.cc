@@ -4,6 +4,8 @@
 #include <charconv>
 #include <optional>
 
+#include "tcp/cc/controller.h"
+
 namespace millrace::packetdrill {
 namespace {
 
@@ -40,6 +42,7 @@ tcp::Settings assumed() {
   s.receive_buffer = 540'000;
   s.receive_buffer_max = 15 * 1'024 * 1'024;
   s.syn_retries = 5;
+  s.timestamps_strict = 0;
   s.challenge_acks_per_second = 0;
   return s;
 }
@@ -59,6 +62,9 @@ void apply_tcp(Flags& flags, std::string_view key, std::string_view value) {
   if (key == "tcp_rmem") {
     s.receive_buffer = word(value, 1).value_or(s.receive_buffer);
     s.receive_buffer_max = word(value, 2).value_or(s.receive_buffer_max);
+  }
+  if (key == "tcp_congestion_control") {
+    if (const uint8_t row = tcp::cc::find_controller(value); row != tcp::cc::kNoController) s.congestion_control = row;
   }
   if (key == "tcp_wmem") s.send_buffer = word(value, 1).value_or(s.send_buffer);
   if (key == "tcp_notsent_lowat") flags.unsent_low_water = static_cast<uint32_t>(number(value).value_or(UINT32_MAX));

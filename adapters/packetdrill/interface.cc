@@ -75,12 +75,14 @@ ssize_t do_recvfrom(void* p, int fd, void* buffer, size_t bytes, int flags, sock
   return got;
 }
 ssize_t do_recvmsg(void* p, int fd, msghdr* message, int flags) {
-  const ssize_t got = receive(p, fd, {message->msg_iov, message->msg_iovlen}, flags);
-  if (got < 0) return got;
-  message->msg_namelen = 0;
-  message->msg_controllen = 0;
-  message->msg_flags = 0;
-  return got;
+  return locked(p, [&](Calls& c, Calls::Lock& l) {
+    const Outcome got = c.receive(l, fd, {message->msg_iov, message->msg_iovlen}, flags);
+    if (!got) return got;
+    message->msg_namelen = 0;
+    message->msg_flags = 0;
+    c.store_queue(fd, *message);
+    return got;
+  });
 }
 
 ssize_t send(void* p, int fd, std::span<const iovec> from, int flags) {

@@ -3,11 +3,13 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
-#include <string>
+#include <string_view>
 
 #include "calls.h"
 #include "memory.h"
+#include "tcp/cc/controller.h"
 #include "tcp_info.h"
 
 namespace millrace::packetdrill {
@@ -22,6 +24,12 @@ std::optional<int> read_int(const void* value, socklen_t length) {
   if (length < sizeof out) return std::nullopt;
   std::memcpy(&out, value, sizeof out);
   return out;
+}
+
+// Options of IP may be a byte.
+std::optional<int> read_byte_or_int(const void* value, socklen_t length) {
+  if (length == 0 || length >= sizeof(int)) return length == 0 ? std::nullopt : read_int(value, length);
+  return static_cast<int>(*static_cast<const uint8_t*>(value));
 }
 
 Outcome write_bytes(std::span<const std::byte> from, void* value, socklen_t* length) {
@@ -87,7 +95,13 @@ Outcome Calls::set_socket_option(Descriptor& d, int name, const void* value, soc
 
 Outcome Calls::set_tcp_option(Descriptor& d, int name, const void* value, socklen_t length) {
   SocketOptions& o = d.options;
-  if (name == TCP_CONGESTION) return failed(ENOENT);
+  if (name == TCP_CONGESTION) {
+    const auto* text = static_cast<const char*>(value);
+    const std::string_view asked(text, strnlen(text, length));
+    if (tcp::cc::find_controller(asked) == tcp::cc::kNoController) return failed(ENOENT);
+    o.congestion_control = ControllerName(asked);
+    return apply_options(d);
+  }
   const auto number = read_int(value, length);
   if (!number) return failed(EINVAL);
   const int n = *number;
@@ -98,6 +112,28 @@ Outcome Calls::set_tcp_option(Descriptor& d, int name, const void* value, sockle
   };
   switch (name) {
     case TCP_NODELAY: o.no_delay = n != 0; break;
+    case TCP_CORK: o.cork = n != 0; break;
+    case TCP_USER_TIMEOUT:
+      if (n < 0) return failed(EINVAL);
+      o.user_timeout = milliseconds(n);
+      break;
+    case TCP_SYNCNT:
+      if (n < 1 || n > 127) return failed(EINVAL);
+      o.syn_retries = static_cast<uint8_t>(n);
+      break;
+    case TCP_LINGER2: o.fin_wait_2 = n > 0 ? seconds(std::min(n, 120)) : Duration(); break;
+    case TCP_NOTSENT_LOWAT: d.unsent_low_water = static_cast<uint32_t>(n); return 0;
+    case TCP_QUICKACK: {
+      SocketOptions once = o;
+      once.quick_ack = n != 0;
+      if (!d.handle.valid() || d.kind == Descriptor::Kind::kListener) return 0;
+      const auto set = engine_.request(req::SetOptions{d.handle, once});
+      return set ? Outcome(0) : Outcome(failed(errno_of(set.error())));
+    }
+    case TCP_INQ:
+      if (n != 0 && n != 1) return failed(EINVAL);
+      d.tells_queue = n != 0;
+      return 0;
     case TCP_MAXSEG:
       if (n != 0 && (n < 88 || n > 32'767)) return failed(EINVAL);
       o.mss = static_cast<uint16_t>(n);
@@ -119,7 +155,7 @@ Outcome Calls::set_option(int fd, int level, int name, const void* value, sockle
   if (value == nullptr) return failed(EFAULT);
   if (level == SOL_SOCKET) return set_socket_option(*d, name, value, length);
   if (level == IPPROTO_TCP) return set_tcp_option(*d, name, value, length);
-  const auto number = read_int(value, length);
+  const auto number = read_byte_or_int(value, length);
   if (level == IPPROTO_IP || level == IPPROTO_IPV6) {
     if (!number) return failed(EINVAL);
     const bool v6 = level == IPPROTO_IPV6;
@@ -190,7 +226,23 @@ Outcome Calls::get_option(int fd, int level, int name, void* value, socklen_t* l
   if (level != IPPROTO_TCP) return failed(ENOPROTOOPT);
   switch (name) {
     case TCP_INFO: return tcp_info(*d, value, length);
+    case TCP_CONGESTION: {
+      constexpr size_t kNameMax = 16;  // TCP_CA_NAME_MAX
+      std::string_view now = o.congestion_control.view();
+      if (now.empty()) now = tcp::cc::kNames[flags_.tcp.congestion_control];
+      if (connected) now = state->tcp.controller;
+      std::array<char, kNameMax> text{};
+      now.copy(text.data(), text.size() - 1);
+      return write_bytes(std::as_bytes(std::span(text)), value, length);
+    }
     case TCP_NODELAY: return write_int(o.no_delay ? 1 : 0, value, length);
+    case TCP_USER_TIMEOUT: return write_int(static_cast<int>(o.user_timeout.ms()), value, length);
+    case TCP_SYNCNT:
+      return write_int(o.syn_retries != 0 ? o.syn_retries : static_cast<int>(flags_.tcp.syn_retries), value, length);
+    case TCP_LINGER2: return write_int(seconds_of(o.fin_wait_2, 60), value, length);
+    case TCP_CORK: return write_int(o.cork ? 1 : 0, value, length);
+    case TCP_NOTSENT_LOWAT: return write_int(static_cast<int>(d->unsent_low_water), value, length);
+    case TCP_INQ: return write_int(d->tells_queue ? 1 : 0, value, length);
     case TCP_MAXSEG: {
       // What a segment holds, its timestamps included, as Linux counts; before there is a connection, what was asked.
       const int mss = connected ? static_cast<int>(state->tcp.mss) : (o.mss != 0 ? o.mss : 536);

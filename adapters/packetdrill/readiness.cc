@@ -46,7 +46,7 @@ uint32_t Calls::stream_readiness(Descriptor& d) {
   if (no_input && no_output) ready |= EPOLLHUP;
   // Worth a wake-up only when a third of the buffer is free, and little waits unsent.
   const uint32_t free = state->tcp.send_limit > state->send_queue ? state->tcp.send_limit - state->send_queue : 0;
-  const bool room = free >= state->send_queue / 2 && free > 0 && state->tcp.unsent < state->tcp.unsent_low_water;
+  const bool room = free >= state->send_queue / 2 && free > 0 && uint64_t{2} * state->tcp.unsent < low_water(d);
   if (no_output || room) {
     ready |= kOut;
   } else {

@@ -1,4 +1,8 @@
 // Reading and writing.
+#include <linux/tcp.h>
+#include <netinet/in.h>
+
+#include <cstring>
 #include <vector>
 
 #include "calls.h"
@@ -6,6 +10,8 @@
 
 namespace millrace::packetdrill {
 namespace {
+
+constexpr size_t kUnsentPiece = 16'384;  // taken at a time where TCP_NOTSENT_LOWAT is looked at in between
 
 size_t room_of(std::span<const iovec> pieces) {
   size_t bytes = 0;
@@ -77,12 +83,34 @@ Outcome Calls::receive(Lock& lock, int fd, std::span<const iovec> into, int flag
   return done > 0 ? Outcome(done) : outcome;
 }
 
+// tcp(7), TCP_INQ: bytes left to read, and one more where the peer has closed.
+void Calls::store_queue(int fd, msghdr& message) {
+  const Descriptor* d = stream(fd);
+  const auto state = d != nullptr ? info(*d) : std::nullopt;
+  cmsghdr* c = CMSG_FIRSTHDR(&message);
+  if (!state || !d->tells_queue || c == nullptr || message.msg_controllen < CMSG_SPACE(sizeof(int))) {
+    message.msg_controllen = 0;
+    return;
+  }
+  const int left = static_cast<int>(state->receive_queue) + (state->receive_queue == 0 && state->ended ? 1 : 0);
+  c->cmsg_level = IPPROTO_TCP;
+  c->cmsg_type = TCP_CM_INQ;
+  c->cmsg_len = CMSG_LEN(sizeof left);
+  std::memcpy(CMSG_DATA(c), &left, sizeof left);
+  message.msg_controllen = CMSG_SPACE(sizeof left);
+}
+
 Outcome Calls::send_now(Descriptor& d, std::span<const std::byte> data, int flags) {
   if (const int error = take_error(d); error != 0) return failed(error);
   if (!d.handle.valid() || d.kind == Descriptor::Kind::kListener || d.write_shut) return failed(EPIPE);
   if (data.empty()) return 0;
+  if (low_water(d) != UINT32_MAX) {
+    const auto state = info(d);
+    if (state && state->tcp.unsent >= low_water(d)) return failed(EAGAIN);
+    data = data.first(std::min(data.size(), kUnsentPiece));
+  }
   const bool more = (flags & MSG_MORE) != 0;
-  const auto sent = engine_.request(req::Send{d.handle, data, more, (flags & MSG_OOB) != 0});
+  const auto sent = engine_.request(req::Send{d.handle, data, more, (flags & MSG_OOB) != 0, (flags & MSG_EOR) != 0});
   if (!sent) {
     if (sent.error() == Error::kNoBuffers) return failed(EAGAIN);
     return failed(errno_of(sent.error()));
@@ -104,10 +132,15 @@ Outcome Calls::send(Lock& lock, int fd, std::span<const iovec> from, int flags) 
   size_t done = 0;
   const bool may_block = (flags & MSG_DONTWAIT) == 0;
   const Outcome outcome = until_ready(lock, *d, may_block, d->send_timeout_us, [&]() -> Outcome {
-    const Outcome sent = send_now(*d, std::span(data).subspan(done), flags);
-    if (!sent) return sent;
-    done += static_cast<size_t>(*sent);
-    return done < data.size() ? Outcome(failed(EAGAIN)) : Outcome(0);
+    for (;;) {
+      const bool piecemeal = low_water(*d) != UINT32_MAX;
+      const size_t wanted = piecemeal ? std::min(data.size() - done, kUnsentPiece) : data.size() - done;
+      const Outcome sent = send_now(*d, std::span(data).subspan(done), flags);
+      if (!sent) return sent;
+      done += static_cast<size_t>(*sent);
+      if (done == data.size()) return 0;
+      if (static_cast<size_t>(*sent) < wanted) return failed(EAGAIN);
+    }
   });
   if (done < data.size()) d->wants_space = true;
   if (done > 0 || outcome) return static_cast<long>(done);

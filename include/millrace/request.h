@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,6 +47,11 @@ struct SocketOptions {
   uint8_t keepalive_probes = 0;
   ControllerName congestion_control{};  ///< kNotFound if there is none of that name; a living connection keeps its own
                                         ///< where the name is empty
+  uint8_t syn_retries = 0;  ///< of a SYN
+  Duration user_timeout{};  ///< how long data may stay unacknowledged before the connection is given up (RFC 5482)
+  Duration fin_wait_2{};    ///< life of FIN-WAIT-2 once the socket is closed
+  std::optional<bool> quick_ack{};  ///< once, on a living connection: acknowledge the next segments at once, or late
+  bool cork = false;        ///< hold back partial segments, for at most about one retransmission timeout
 };
 
 /// How an interface comes by addresses and routes of its own accord. A worker's interfaces start with all of it off.
@@ -94,6 +100,7 @@ struct Send {
   std::span<const std::byte> data;
   bool more = false;  ///< more follows at once: hold back a partial segment
   bool urgent = false;  ///< the peer is told that this is urgent, up to the last byte that was taken (RFC 9293 3.8.5)
+  bool end_of_record = false;  ///< no segment holds the last byte together with what is sent later, if all is taken
 };
 /// A buffer of the worker's own for zero-copy send: Reply::buffer has room for `bytes` (at most 65,408).
 struct LendBuffer {

@@ -16,9 +16,10 @@ class BlockPool;
 
 /// Block::ext.marks
 enum BlockMark : uint16_t {
-  kBlockSealed = 1 << 0,  ///< nothing may be appended (lent by a program)
-  kBlockTold = 1 << 1,    ///< somebody is told when it comes back
-  kBlockLent = 1 << 2,    ///< a LentBlock
+  kBlockSealed = 1 << 0,     ///< nothing may be appended (lent by a program)
+  kBlockTold = 1 << 1,       ///< somebody is told when it comes back
+  kBlockLent = 1 << 2,       ///< a LentBlock
+  kBlockRecordEnd = 1 << 3,  ///< its last byte ends a record: no segment holds it and what follows
 };
 
 /// One line, and small data in the lines behind it. Of a headless block (BlockPool::allocate_headless) only the data is

@@ -47,6 +47,10 @@ void put(Writer& out, const SocketOptions& o) {
   out.fixed(static_cast<uint64_t>(o.keepalive_interval.ns()));
   out.u8(o.keepalive_probes);
   out.string(std::string(o.congestion_control.view()));
+  out.u8(o.syn_retries);
+  out.fixed(static_cast<uint64_t>(o.user_timeout.ns()));
+  out.fixed(static_cast<uint64_t>(o.fin_wait_2.ns()));
+  out.u8(static_cast<uint8_t>(o.cork | o.quick_ack.has_value() << 1 | o.quick_ack.value_or(false) << 2));
 }
 SocketOptions get_options(Reader& in) {
   SocketOptions o;
@@ -59,6 +63,12 @@ SocketOptions get_options(Reader& in) {
   o.keepalive_interval = Duration(static_cast<int64_t>(in.fixed()));
   o.keepalive_probes = in.u8();
   o.congestion_control = ControllerName(in.string());
+  o.syn_retries = in.u8();
+  o.user_timeout = Duration(static_cast<int64_t>(in.fixed()));
+  o.fin_wait_2 = Duration(static_cast<int64_t>(in.fixed()));
+  const uint8_t bits = in.u8();
+  o.cork = (bits & 1) != 0;
+  if ((bits & 2) != 0) o.quick_ack = (bits & 4) != 0;
   return o;
 }
 
@@ -126,7 +136,7 @@ struct Encode {
   void operator()(const req::Send& r) const {
     put(out, r.handle);
     out.bytes(r.data);
-    out.u8(static_cast<uint8_t>(r.more | r.urgent << 1));
+    out.u8(static_cast<uint8_t>(r.more | r.urgent << 1 | r.end_of_record << 2));
   }
   void operator()(const req::LendBuffer& r) const { out.u64(r.bytes); }
   void operator()(const req::SendLent& r) const {
@@ -317,6 +327,7 @@ struct Decode {
     const uint8_t flags = in.u8();
     r.more = (flags & 1) != 0;
     r.urgent = (flags & 2) != 0;
+    r.end_of_record = (flags & 4) != 0;
   }
   void operator()(req::LendBuffer& r) const { r.bytes = get32(in); }
   void operator()(req::SendLent& r) const {

@@ -116,6 +116,10 @@ Result<Reply> Sockets::set_user(const req::SetUser& r) {
 }
 
 Result<Reply> Sockets::set_options(const req::SetOptions& r, Instant now) {
+  if (find(r.handle, Kind::kListener) != nullptr) {
+    if (const auto done = tcp_->set_listener_options(r.handle.index, r.options); !done) return fail(done.error());
+    return Reply{};
+  }
   Socket* s = find(r.handle, Kind::kStream);
   if (s == nullptr) return fail(Error::kBadHandle);
   if (s->conn == 0) return fail(Error::kNotConnected);
@@ -212,6 +216,11 @@ Result<void> Sockets::prepare_urgent(Handle h) {
 void Sockets::end_urgent_here(Handle h) {
   const Socket* s = find(h, Kind::kStream);
   if (s != nullptr && s->conn != 0) tcp_->end_urgent_here(s->conn);
+}
+
+void Sockets::end_record(Handle h) {
+  const Socket* s = find(h, Kind::kStream);
+  if (s != nullptr && s->conn != 0) tcp_->end_record(s->conn);
 }
 
 Result<Reply> Sockets::urgent_left(const req::UrgentLeft& r) {

@@ -66,6 +66,7 @@ class Sockets final : public tcp::Owner {
   /// Room to remember where urgent data ends: kNoBuffers if there is none.
   Result<void> prepare_urgent(Handle h);
   void end_urgent_here(Handle h);
+  void end_record(Handle h);
   Result<Reply> urgent_left(const req::UrgentLeft& r);
   Result<Reply> lend(const req::LendBuffer& r);
   Result<Reply> send_lent(const req::SendLent& r, Instant now);

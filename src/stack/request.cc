@@ -55,6 +55,7 @@ Result<Reply> Impl::send(const req::Send& r, Instant now) {
     reply.bytes += taken;
     left = left.subspan(taken);
     if (__builtin_expect(r.urgent && taken > 0, 0)) sockets_.end_urgent_here(r.handle);
+    if (__builtin_expect(r.end_of_record && left.empty(), 0)) sockets_.end_record(r.handle);
     if (left.empty() || taken < chunk.size()) return reply;
     if (pump && !pumping_) {
       pumping_ = true;

@@ -99,6 +99,9 @@ void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, int64_t r
 }
 
 void Tcp::tell_space(Conn& c) {
+  if (((c.tx_flags & kTxWantSpace) | (c.rx_flags & kRxHold)) == 0) return;
+  // What waits for more to follow waits no longer than for an acknowledgment, except under a cork.
+  if ((c.rx_flags & kRxCorked) == 0) c.rx_flags &= static_cast<uint8_t>(~kRxHold);
   if ((c.tx_flags & kTxWantSpace) == 0 || c.snd_queued * 2 > c.snd_limit) return;
   c.tx_flags &= static_cast<uint8_t>(~kTxWantSpace);
   notify(c, kWritable);

@@ -35,15 +35,19 @@ enum RxFlag : uint8_t {
   kRxFinSeen = 1 << 1,       ///< FIN received in order
   kRxDsack = 1 << 2,         ///< a duplicate is to be reported (cold.dsack)
   kRxWindowUpdate = 1 << 3,  ///< the window grew enough to say so
+  kRxHold = 1 << 5,          ///< a partial segment waits: for more, an acknowledgment, or the override timeout
+                             ///< (transmit's; it fits here)
+  kRxRecords = 1 << 6,       ///< some block of the send queue ends a record (transmit's too)
+  kRxCorked = 1 << 7,        ///< SocketOptions::cork (transmit's too)
 };
 
 /// Conn::tx_flags
 enum TxFlag : uint8_t {
-  kTxFinQueued = 1 << 0,     ///< the program closed its direction
+  kTxFinQueued = 1 << 0,  ///< the program closed its direction
   kTxFinSent = 1 << 1,
   kTxDirty = 1 << 2,         ///< on the dirty list of its interface
   kTxWantSpace = 1 << 3,     ///< a write was cut short: tell when there is room
-  kTxMore = 1 << 4,          ///< the program said that more follows
+  kTxMore = 1 << 4,          ///< the program said that more follows: what is queued does not end with PSH
   kTxCwndLimited = 1 << 5,   ///< the last output stopped at the congestion window
   kTxSynQueued = 1 << 6,     ///< SYN (or SYN-ACK of a simultaneous open) to be sent
   kTxHeadless = 1 << 7,      ///< the queue is one headless block; snd_queued says how much it holds
@@ -155,6 +159,15 @@ struct alignas(64) ConnCold {
 static_assert(sizeof(ConnCold) == 128, "cold state is two cache lines");
 static_assert(cc::kControllers <= 16, "ConnCold::controller has four bits");
 
+/// Options that few programs set, in an array of their own that others never touch. They hold while `gen` is the
+/// connection's.
+struct RareOptions {
+  uint32_t gen = 0;
+  uint32_t user_timeout_ms = 0;  ///< 0: as the settings say
+  uint32_t fin_wait_2_ms = 0;
+  uint32_t syn_retries = 0;
+};
+
 /// One transmission that is not yet acknowledged: [start, end) was last sent at `sent`.
 struct TxRecord {
   uint32_t gen = 0;
@@ -174,6 +187,7 @@ enum RecordFlag : uint8_t {
   kRecFin = 1 << 3,
   kRecSplit = 1 << 4,      ///< cut off another one because a SACK block began or ended there
   kRecWasSacked = 1 << 5,  ///< selectively acknowledged before a timeout forgot it
+  kRecPush = 1 << 6,       ///< sent with PSH, and so again
 };
 static_assert(sizeof(TxRecord) == 32);
 

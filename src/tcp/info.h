@@ -45,7 +45,6 @@ struct Info {
   uint32_t advertised_mss = 0;             ///< what our SYN offered
   uint32_t segments_out = 0;               ///< transmissions not yet acknowledged
   uint32_t unsent = 0;                     ///< bytes queued and never sent
-  uint32_t unsent_low_water = UINT32_MAX;  ///< programs are told of room only below so many unsent bytes
   bool urgent_unread = false;
 };
 

@@ -142,10 +142,16 @@ void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
 }
 
 // RFC 9293 3.10.7.4 first, with PAWS (RFC 7323 5.3) in front. On true the segment lies within the window.
+// RFC 5961 5.2: an ACK may be old by at most the largest window ever offered to us.
+bool Tcp::ack_in_range(const Conn& c, const Segment& s) {
+  return s.ack <= c.snd_nxt && s.ack >= c.snd_una - c.max_snd_wnd;
+}
+
 bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
   Conn& c = conns_[index];
   if ((c.options & kOptTimestamps) != 0 && !s.has(kRst)) {
-    if (!s.has_ts && !s.has(kSyn)) {  // RFC 7323 3.2: SHOULD be dropped; a SYN is challenged whatever it has
+    if (!s.has_ts && !s.has(kSyn) &&
+        settings_.timestamps_strict != 0) {  // RFC 7323 3.2: SHOULD be dropped; a SYN is challenged whatever it has
       drop(s, Counter::kDropPaws);
       return false;
     }
@@ -197,7 +203,8 @@ bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
     drop(s, s.end() <= c.rcv_nxt ? Counter::kDropDuplicate : Counter::kDropWindow);
     return false;
   }
-  if (s.has_ts && (c.options & kOptTimestamps) != 0 && s.seq <= c.last_ack_sent &&
+  // A segment whose ACK will be refused is somebody else's guess, and its timestamp too.
+  if (s.has_ts && (c.options & kOptTimestamps) != 0 && s.seq <= c.last_ack_sent && ack_in_range(c, s) &&
       static_cast<int32_t>(s.ts_val - c.ts_recent) >= 0) {
     c.ts_recent = s.ts_val;  // RFC 7323 4.3 (2)
   }
@@ -266,8 +273,7 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
     set_state(index, (c.tx_flags & kTxFinQueued) != 0 ? State::kFinWait1 : State::kEstablished);
     notify(c, kConnected | kWritable);
   }
-  // RFC 5961 5.2: an ACK may be old by at most the largest window ever offered to us.
-  if (s.ack > c.snd_nxt || s.ack < c.snd_una - c.max_snd_wnd) {
+  if (!ack_in_range(c, s)) {
     drop(s, Counter::kDropAck);
     challenge_ack(index, now);
     return false;
@@ -307,7 +313,7 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
       case State::kFinWait1:
         set_state(index, State::kFinWait2);
         if ((c.options & kOptOrphan) != 0) {
-          set_timer(index, TimerKind::kFinWait2, now + microseconds(settings_.fin_wait_2_us));
+          set_timer(index, TimerKind::kFinWait2, now + fin_wait_2_life(index));
         }
         break;
       case State::kClosing: enter_time_wait(index, now); return true;
@@ -333,8 +339,9 @@ void Tcp::process_text(uint32_t index, Segment& s, Instant now) {
   }
   if (s.length > 0 && (c.options & kOptOrphan) != 0) {
     // Nobody will read it: say so (RFC 1122 4.2.2.13).
+    // Its number is the segment's ACK: exactly what the peer expects, however much of ours is on the way.
+    send_reset_for(s, now);
     drop(s, Counter::kDropClosed);
-    send_reset(index, now);
     destroy(index);
     return;
   }

@@ -270,6 +270,7 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   ConnCold& cold_state = cold(index);
   cold_state = {};
   apply_options(c, cold_state, listener.options);
+  apply_rare_options(index, listener.options);
   cold_state.iss = h.iss;
   cold_state.peer_mss = h.mss;
   c.ts_offset = timestamp_offset(t);
@@ -294,6 +295,10 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   c.rcv_adv = c.rcv_nxt + (c.rcv_limit < 65'535 ? c.rcv_limit : 65'535);
   if (h.retries > 0) c.rto_us = kRtoAfterLostSyn;
   init_conn(index, *route);
+  if (h.retries == 0 && (h.flags & kMiniSynAgain) == 0) {  // RFC 6298 2.2 and 3: one SYN-ACK, and its answer
+    const int64_t rtt_ns = now.ns() - (h.timer.deadline_ns - settings_.rto_initial_us * 1'000);
+    if (rtt_ns > 0) take_rtt_sample(c, rtt_ns);
+  }
   start_controller(index, controller_row(listener.options), now);
   if (h.retries > 0 || (h.flags & kMiniSynAgain) != 0) c.cwnd = c.mss;  // RFC 5681 3.1: SYN or SYN-ACK was lost
   set_state(index, State::kEstablished);

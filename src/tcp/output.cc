@@ -159,7 +159,7 @@ bool Tcp::retransmit(uint32_t index, uint32_t at, std::span<pkt::Packet*> out, s
     if (MR_PLANTED(fast_retransmit_wrong_range) && bytes > 1 && from != c.snd_una) from = from - 1;
     uint32_t offset = 0;
     pkt::Block* block = bytes > 0 ? find_block(c, from, offset) : nullptr;
-    const auto flags = static_cast<uint8_t>(kAck | (fin ? kFin : 0) | (bytes > 0 ? kPsh : 0));
+    const auto flags = static_cast<uint8_t>(kAck | (fin ? kFin : 0) | ((r.flags & kRecPush) != 0 ? kPsh : 0));
     pkt::Packet* p = build(index, r.start, bytes, flags, block, offset, now);
     if (p == nullptr) return false;
     ++cold(index).retransmits;
@@ -190,6 +190,31 @@ uint32_t Tcp::tso_bytes(const Conn& c, const link::DeviceLimits& limits) {
   return std::max<uint32_t>(c.mss, most / c.mss * c.mss);
 }
 
+// Whether nothing follows at once behind a segment that leaves `queued` bytes to send, `usable` of the peer's window
+// and `room` of the congestion window. The last segment of a burst has PSH, as if a device had cut it from one: whoever
+// merges segments on the way up then does not wait for more.
+bool Tcp::ends_burst(const Conn& c, uint32_t queued, uint32_t usable, uint32_t room) {
+  const uint32_t next = std::min<uint32_t>(queued, c.mss);
+  if (next == 0 || usable < next || room < next) return true;
+  return next < c.mss && ((c.options & kOptNoDelay) == 0 || (c.rx_flags & kRxHold) != 0) &&
+         (c.tx_flags & kTxFinQueued) == 0;
+}
+
+// How many of the next `length` bytes to send belong to one record (req::Send::end_of_record), and whether it ends with
+// them.
+uint32_t Tcp::within_record(const Conn& c, uint32_t length, bool& ends) const {
+  uint32_t offset = c.cursor_offset;
+  const pkt::Block* block = c.cursor != nullptr ? c.cursor : find_block(c, c.snd_nxt, offset);
+  uint32_t have = 0;
+  for (; block != nullptr && have < length; block = block->next, offset = 0) {
+    have += block->len - offset;
+    if ((block->ext.marks & pkt::kBlockRecordEnd) == 0 || have == 0) continue;
+    ends = have <= length;
+    return std::min(have, length);
+  }
+  return length;
+}
+
 bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any) {
   Conn& c = conns_[index];
   const auto& limits = ip_.limits(ip_.hop_interface(c.hop));
@@ -197,6 +222,7 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   const uint32_t largest = tso_bytes(c, limits);
   // RFC 8985 7.3: a tail loss probe is new data if there is any, whatever the congestion window and Nagle say.
   bool probe = c.recovery == Recovery::kDisorder && loss(index).probe == Probe::kDue;
+  uint32_t burst = 0;  // bytes that this call has sent
   for (;;) {
     const uint32_t sent = static_cast<uint32_t>(c.snd_nxt - c.snd_una) - ((c.tx_flags & kTxFinSent) != 0 ? 1 : 0);
     const uint32_t queued = c.snd_queued - sent;
@@ -206,7 +232,10 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     const uint32_t in_pipe = pipe(c);
     const uint32_t room = c.cwnd > in_pipe ? c.cwnd - in_pipe : 0;
     uint32_t length = std::min({queued, usable, largest});
+    bool ends_record = false;
+    if (__builtin_expect((c.rx_flags & kRxRecords) != 0, 0)) length = within_record(c, length, ends_record);
     if (probe) {
+      if (length > c.mss) ends_record = false;
       length = std::min<uint32_t>(length, c.mss);
     } else if (length > room) {  // RFC 5681 2: never beyond cwnd
       if (in_pipe > 0 && room < std::min<uint32_t>(c.mss, queued)) {
@@ -214,19 +243,23 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
         return true;
       }
       length = room;
+      ends_record = false;
     }
-    const bool holds_tail = !fin_due && ((c.options & kOptNoDelay) == 0 || (c.tx_flags & kTxMore) != 0);
-    if (length > c.mss && (length < queued || holds_tail)) length -= length % c.mss;
+    const bool holds_tail = !fin_due && ((c.options & kOptNoDelay) == 0 || (c.rx_flags & kRxHold) != 0);
+    if (length > c.mss && length % c.mss != 0 && (length < queued || holds_tail)) {
+      length -= length % c.mss;
+      ends_record = false;
+    }
     const bool last = length == queued;
-    if (length < c.mss && queued > 0) {
+    if (length < c.mss && queued > 0 && (last || !ends_record)) {
       // RFC 9293 3.8.6.2.1: a full segment, or everything with nothing in the way, or half the largest window.
       const bool nagle_holds = (c.options & kOptNoDelay) == 0 && sent > 0 && !fin_due && !probe;
-      const bool more_holds = (c.tx_flags & kTxMore) != 0 && !fin_due;
+      const bool more_holds = (c.rx_flags & kRxHold) != 0 && !fin_due;
       const bool everything = last && !nagle_holds && !more_holds;
       const bool half_window = length > 0 && length >= c.max_snd_wnd / 2 && !more_holds && !nagle_holds;
       if (length == 0 || !(everything || half_window)) {
-        if (sent == 0 && usable < std::min<uint32_t>(queued, c.mss) && c.timer_kind == TimerKind::kNone &&
-            !MR_PLANTED(window_probe_lost)) {
+        const bool shut = usable < std::min<uint32_t>(queued, c.mss);
+        if (sent == 0 && (shut || more_holds) && c.timer_kind == TimerKind::kNone && !MR_PLANTED(window_probe_lost)) {
           set_timer(index, TimerKind::kPersist, now + microseconds(backed_off(c, c.retries)));
         }
         return true;
@@ -254,7 +287,12 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
       return false;
     }
     const bool fin_here = with_fin && length == queued;
-    const auto flags = static_cast<uint8_t>(kAck | (fin_here ? kFin : 0) | (length > 0 && length == queued ? kPsh : 0));
+    burst += length;
+    const bool stops =
+        n + 1 == out.size() || ends_burst(c, queued - length, usable - length, room - std::min(room, length));
+    const bool push = length > 0 && (length == queued ? (c.tx_flags & kTxMore) == 0 || fin_here || burst > c.mss
+                                                      : ends_record || (burst > c.mss && stops));
+    const auto flags = static_cast<uint8_t>(kAck | (fin_here ? kFin : 0) | (push ? kPsh : 0));
     pkt::Packet* p = build(index, c.snd_nxt, length, flags, block, offset, now);
     if (p == nullptr) {
       records_.release(record);
@@ -274,10 +312,8 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
       loss(index).probe_end = r.end;
       probe = false;
     }
-    if (fin_here) {
-      r.flags = kRecFin;
-      c.tx_flags |= kTxFinSent;
-    }
+    r.flags = static_cast<uint8_t>((fin_here ? kRecFin : 0) | (push ? kRecPush : 0));
+    if (fin_here) c.tx_flags |= kTxFinSent;
     (c.record_head == 0 ? c.record_head : records_[c.record_tail].link) = record;
     c.record_tail = record;
     ++c.record_count;

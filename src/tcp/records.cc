@@ -18,6 +18,7 @@ void Tcp::write_lone_record(Conn& c) {
   r.end = c.snd_nxt;
   r.sent = c.record_tail;
   r.times = 1;
+  r.flags = kRecPush;  // fast_output
   c.record_head = c.record_tail = record;
   --lone_;
 }
@@ -120,7 +121,7 @@ uint32_t Tcp::split_record(uint32_t index, uint32_t record, Seq32 at) {
   b.times = a.times;
   b.flags = a.flags & static_cast<uint8_t>(~(kRecSyn | kRecSplit));
   a.end = at;
-  a.flags &= static_cast<uint8_t>(~kRecFin);
+  a.flags &= static_cast<uint8_t>(~(kRecFin | kRecPush));
   b.link = a.link;
   a.link = second;
   if (c.record_tail == record) c.record_tail = second;

@@ -28,6 +28,11 @@ void Tcp::send_reset(uint32_t index, Instant now) {
   b.seq = c.snd_nxt;
   b.ack = c.rcv_nxt;
   b.flags = kRst | kAck;
+  if ((c.options & kOptTimestamps) != 0) {  // RFC 7323 3.2: may be in a RST
+    b.options.has_timestamps = true;
+    b.options.ts_val = milliseconds_of(now) + c.ts_offset;
+    b.options.ts_ecr = c.ts_recent;
+  }
   counters_.add(Counter::kResetsOut);
   trace_.put(index, base::TraceEvent::kTxReset, b.seq.raw());
   trace_.keep(index);

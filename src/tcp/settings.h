@@ -14,6 +14,7 @@ namespace millrace::tcp {
     "receive buffer that the window scale must allow for; 0 = receive_buffer")                             \
   X(window_scaling, 1, 0, 1, "offer window scaling (RFC 7323)")                                            \
   X(timestamps, 1, 0, 1, "offer timestamps (RFC 7323)")                                                    \
+  X(timestamps_strict, 1, 0, 1, "drop segments without the timestamps that were agreed on (RFC 7323 3.2)") \
   X(sack, 1, 0, 1, "offer selective acknowledgments (RFC 2018)")                                           \
   X(rack, 1, 0, 1, "RACK and tail loss probes where SACK is on (RFC 8985); 0 = RFC 6675")                  \
   X(initial_window, 10, 1, 64, "initial congestion window, segments (RFC 6928)")                           \

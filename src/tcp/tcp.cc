@@ -51,12 +51,14 @@ Tcp::Tcp(const TcpConfig& config)
           config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(ConnCold)).base)),
       loss_(reinterpret_cast<LossState*>(
           config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(LossState)).base)),
+      rare_(reinterpret_cast<RareOptions*>(
+          config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(RareOptions)).base)),
       wheel_(Resolver{this}, config.start),
       shards_(config.shards),
       shard_(config.shard) {
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
-  MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && loss_ != nullptr);
+  MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && loss_ != nullptr && rare_ != nullptr);
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
   port_counter_ = static_cast<uint32_t>(rng_.next());
@@ -272,8 +274,7 @@ std::string Tcp::check_conn(uint32_t index) const {
     return "a delayed ACK that the wheel does not know";
   }
   const uint32_t unsent = c.snd_queued - std::min(c.snd_queued, out);
-  if (synchronized && unsent > 0 && out == 0 && (c.tx_flags & (kTxDirty | kTxMore)) == 0 &&
-      c.timer_kind == TimerKind::kNone) {
+  if (synchronized && unsent > 0 && out == 0 && (c.tx_flags & kTxDirty) == 0 && c.timer_kind == TimerKind::kNone) {
     return "data to send, nothing in flight and no timer";
   }
   Seq32 edge = c.rcv_nxt;

@@ -171,6 +171,8 @@ class Tcp {
   size_t send_copy(uint32_t conn, std::span<const std::byte> data, bool more, Instant now);
   /// Queues a filled block (taken).
   void send_block(uint32_t conn, pkt::Block* block, bool more, Instant now);
+  /// The last byte queued ends a record: no segment will hold it together with what is queued later.
+  void end_record(uint32_t conn);
   /// A write was refused or cut short: send a kWritable effect when space comes.
   void want_space(uint32_t conn) { conns_[conn].tx_flags |= kTxWantSpace; }
   /// The program consumed `bytes` whose true size was `charge`.
@@ -182,6 +184,8 @@ class Tcp {
   void close(uint32_t conn, bool unread, Instant now);
   void abort(uint32_t conn, Instant now);
   /// kNotFound if there is no congestion controller of that name; nothing is changed then.
+  /// For connections that a listener accepts from now on.
+  Result<void> set_listener_options(uint32_t sock, const SocketOptions& options);
   Result<void> set_options(uint32_t conn, const SocketOptions& options, Instant now);
 
   [[nodiscard]] std::vector<Effect>& effects() { return effects_; }
@@ -214,6 +218,7 @@ class Tcp {
 
   // input.cc
   void input_conn(uint32_t index, Segment& s, Instant now);
+  static bool ack_in_range(const Conn& c, const Segment& s);
   bool check_sequence(uint32_t index, Segment& s, Instant now);
   void cut_at_window(const Conn& c, Segment& s);
   bool check_reset(uint32_t index, Segment& s, Instant now);
@@ -403,6 +408,8 @@ class Tcp {
   void resend_oversized(uint32_t index, Instant now);
   MR_INLINE void commit(uint32_t index, pkt::Packet* p, std::span<pkt::Packet*> out, size_t& n, Instant now);
   [[nodiscard]] pkt::Block* find_block(const Conn& c, Seq32 seq, uint32_t& offset) const;
+  static bool ends_burst(const Conn& c, uint32_t queued, uint32_t usable, uint32_t room);
+  uint32_t within_record(const Conn& c, uint32_t length, bool& ends) const;
   // timers.cc
   base::TimerNode& timer_node(uint32_t id);
   void fire(uint32_t id, Instant now);
@@ -422,6 +429,7 @@ class Tcp {
   bool keepalive_timeout(uint32_t index, Instant now);
   [[nodiscard]] MR_INLINE uint32_t backed_off(const Conn& c, uint32_t doublings) const;
   [[nodiscard]] bool unanswered(const Conn& c, Instant now) const;
+  [[nodiscard]] uint64_t trying_us(const Conn& c) const;
   // user.cc
   void start_controller(uint32_t index, uint8_t row, Instant now);
   /// The row that the options name, else the setting's.
@@ -435,6 +443,12 @@ class Tcp {
   }
   uint32_t new_conn(const Tuple& t, uint64_t hash);
   void apply_options(Conn& c, ConnCold& cold, const SocketOptions& options);
+  [[nodiscard]] Duration fin_wait_2_life(uint32_t index) const {
+    const uint32_t own = rare(index).fin_wait_2_ms;
+    return own != 0 ? milliseconds(own) : microseconds(settings_.fin_wait_2_us);
+  }
+  static void hold_tail(Conn& c, bool more, bool can_wait);
+  void apply_rare_options(uint32_t index, const SocketOptions& options);
   void init_conn(uint32_t index, const ip::Route& route);
   uint16_t choose_port(const IpAddr& local, const Endpoint& remote, bool any_worker);
   /// Whether what the peer sends to `t` comes to this worker.
@@ -513,6 +527,7 @@ class Tcp {
   base::Slab<ReasmPiece> pieces_;
   ConnCold* cold_;   // parallel to conns_
   LossState* loss_;  // likewise; valid where `gen` is the connection's
+  RareOptions* rare_;  // likewise
   base::TimerWheel<Resolver> wheel_;
   std::vector<Listener> listeners_;
   std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;
@@ -535,6 +550,10 @@ class Tcp {
   const steer::ShardMap* shards_;
   uint32_t shard_;
 
+  /// The connection's rare options, all 0 if it has none.
+  [[nodiscard]] RareOptions rare(uint32_t index) const {
+    return rare_[index].gen == conns_[index].gen ? rare_[index] : RareOptions{};
+  }
   [[nodiscard]] ConnCold& cold(uint32_t index) { return cold_[index]; }
   [[nodiscard]] const ConnCold& cold(uint32_t index) const { return cold_[index]; }
 };

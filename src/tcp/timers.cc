@@ -70,15 +70,21 @@ uint32_t Tcp::backed_off(const Conn& c, uint32_t doublings) const {
                                                   static_cast<uint64_t>(settings_.rto_max_us)));
 }
 
-// Whether the peer has been silent since before the last settings_.retries transmissions. One that answers lives,
-// however long its window stays shut (RFC 9293 3.8.6.1 MUST-37).
-bool Tcp::unanswered(const Conn& c, Instant now) const {
-  uint64_t probing_us = 0;
+// How long the timeouts of this attempt have taken, when one has just expired.
+uint64_t Tcp::trying_us(const Conn& c) const {
+  uint64_t waited_us = 0;
   const uint32_t doublings = c.timer_kind == TimerKind::kPersist ? c.retries : std::max(c.backoff, c.retries);
   for (uint32_t i = 0; i <= c.retries && i <= settings_.retries; ++i) {
     const uint32_t shift = std::min<uint32_t>(doublings - i, 16);
-    probing_us += std::min<uint64_t>(uint64_t{c.rto_us} << shift, static_cast<uint64_t>(settings_.rto_max_us));
+    waited_us += std::min<uint64_t>(uint64_t{c.rto_us} << shift, static_cast<uint64_t>(settings_.rto_max_us));
   }
+  return waited_us;
+}
+
+// Whether the peer has been silent since before the last settings_.retries transmissions. One that answers lives,
+// however long its window stays shut (RFC 9293 3.8.6.1 MUST-37).
+bool Tcp::unanswered(const Conn& c, Instant now) const {
+  const uint64_t probing_us = trying_us(c);
   return uint64_t{milliseconds_of(now) - c.last_rx_ms} * 1'000 >= probing_us;
 }
 
@@ -133,7 +139,11 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
   // A peer that shut its window on data in flight, and says so each time, is probed by these retransmissions (RFC 9293
   // 3.8.6 SHLD-17, MUST-35).
   const bool shut = !opening && c.snd_wnd == 0 && !unanswered(c, now);
-  if (c.retries >= (opening ? settings_.syn_retries : settings_.retries) && !shut) {  // RFC 9293 3.8.3 R2
+  const RareOptions own = rare(index);
+  const int64_t opening_most = own.syn_retries != 0 ? own.syn_retries : settings_.syn_retries;
+  bool hopeless = c.retries >= (opening ? opening_most : settings_.retries) && !shut;              // RFC 9293 3.8.3 R2
+  if (own.user_timeout_ms != 0) hopeless = trying_us(c) >= uint64_t{own.user_timeout_ms} * 1'000;  // RFC 5482
+  if (hopeless) {
     counters_.add(Counter::kTimedOut);
     const uint8_t soft = cold(index).soft_error;
     fail_conn(index, soft != 0 ? static_cast<Error>(soft - 1) : Error::kTimedOut);
@@ -173,7 +183,15 @@ void Tcp::persist_timeout(uint32_t index, Instant now) {
     stop_timer(c);
     return;
   }
-  if (c.retries >= settings_.retries && unanswered(c, now)) {
+  if ((c.rx_flags & kRxHold) != 0) {  // held back for long enough, corked or not
+    c.rx_flags &= static_cast<uint8_t>(~kRxHold);
+    c.tx_flags &= static_cast<uint8_t>(~kTxMore);
+    stop_timer(c);
+    mark_dirty(index);
+    return;
+  }
+  const uint64_t own_us = uint64_t{rare(index).user_timeout_ms} * 1'000;
+  if (own_us != 0 ? trying_us(c) >= own_us : c.retries >= settings_.retries && unanswered(c, now)) {
     counters_.add(Counter::kTimedOut);
     fail_conn(index, Error::kTimedOut);
     return;
@@ -183,7 +201,6 @@ void Tcp::persist_timeout(uint32_t index, Instant now) {
   if (c.snd_wnd > 0) {
     // The window is open but silly, and has been for long enough (RFC 9293 3.8.6.2.1 override timeout): use it.
     c.max_snd_wnd = c.snd_wnd;
-    c.tx_flags &= static_cast<uint8_t>(~kTxMore);
     mark_dirty(index);
     return;
   }

@@ -137,6 +137,15 @@ void Tcp::apply_options(Conn& c, ConnCold& k, const SocketOptions& o) {
   k.keepalive_probes =
       o.keepalive_probes != 0 ? o.keepalive_probes : static_cast<uint8_t>(settings_.keepalive_probes);
   if (o.mss != 0) k.user_mss = std::max(o.mss, kMinMss);
+  c.rx_flags = static_cast<uint8_t>(o.cork ? c.rx_flags | kRxCorked : c.rx_flags & ~kRxCorked);
+}
+
+void Tcp::apply_rare_options(uint32_t index, const SocketOptions& o) {
+  const uint32_t gen = conns_[index].gen;
+  const bool any = o.user_timeout.ns() > 0 || o.fin_wait_2.ns() > 0 || o.syn_retries != 0;
+  if (!any && rare_[index].gen != gen) return;
+  const auto ms = [](Duration d) { return static_cast<uint32_t>(std::clamp<int64_t>(d.ms(), 0, UINT32_MAX)); };
+  rare_[index] = {gen, ms(o.user_timeout), ms(o.fin_wait_2), o.syn_retries};
 }
 
 Result<void> Tcp::set_options(uint32_t index, const SocketOptions& o, Instant now) {
@@ -144,10 +153,15 @@ Result<void> Tcp::set_options(uint32_t index, const SocketOptions& o, Instant no
   Conn& c = conns_[index];
   const uint32_t limit = c.rcv_limit;
   apply_options(c, cold(index), o);
+  apply_rare_options(index, o);
   if (o.receive_buffer == 0) c.rcv_limit = limit;
   c.last_rx_ms = std::max(c.last_rx_ms, milliseconds_of(now));
   if ((c.options & kOptKeepalive) != 0) arm(index, keepalive_deadline(index, now));
-  mark_dirty(index);  // Nagle may have been switched off
+  if (o.quick_ack) c.quick_acks = *o.quick_ack ? kQuickAcks : 0;
+  if (o.quick_ack.value_or(false) && c.ack_pending != 0) c.rx_flags |= kRxAckNow;
+  // Nagle may have been switched off; that, or the cork's end, lets go what was held.
+  if (o.no_delay || !o.cork) c.rx_flags &= static_cast<uint8_t>(~kRxHold);
+  mark_dirty(index);
   const uint8_t row = cc::find_controller(o.congestion_control.view());
   if (row != cc::kNoController && row != cold(index).controller) start_controller(index, row, now);
   return {};
@@ -160,6 +174,17 @@ void Tcp::start_controller(uint32_t index, uint8_t row, Instant now) {
   std::fill(std::begin(k.cc_state), std::end(k.cc_state), std::byte{});
   conns_[index].ack_bytes = 0;
   controller(index).start(control(index), {now});
+}
+
+Result<void> Tcp::set_listener_options(uint32_t sock, const SocketOptions& o) {
+  if (no_such_controller(o)) return fail(Error::kNotFound);
+  const auto found = listener_of_sock_.find(sock);
+  if (found == listener_of_sock_.end()) return fail(Error::kBadHandle);
+  Listener& l = listeners_[found->second];
+  const uint32_t offered = l.options.receive_buffer;  // the window scale of handshakes in progress was made for it
+  l.options = o;
+  if (l.half_open > 0) l.options.receive_buffer = offered;
+  return {};
 }
 
 // What depends on the path and the peer's MSS; again when a SYN-ACK tells more.
@@ -194,6 +219,7 @@ Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant n
   ConnCold& k = cold(index);
   c.sock = sock;
   apply_options(c, k, args.options);
+  apply_rare_options(index, args.options);
   if (settings_.timestamps != 0) c.options |= kOptTimestamps;
   if (settings_.sack != 0) c.options |= kOptSack;
   if (settings_.window_scaling != 0) {
@@ -251,6 +277,13 @@ Result<uint32_t> Tcp::send_space(uint32_t conn) const {
   return c.snd_limit > c.snd_queued ? c.snd_limit - c.snd_queued : 0;
 }
 
+// Whether what is queued waits for more, now that a write said so or not; `can_wait` if there is room for more at all.
+void Tcp::hold_tail(Conn& c, bool more, bool can_wait) {
+  const bool corked = (c.rx_flags & kRxCorked) != 0;
+  c.tx_flags = static_cast<uint8_t>(more && can_wait ? c.tx_flags | kTxMore : c.tx_flags & ~kTxMore);
+  c.rx_flags = static_cast<uint8_t>((more || corked) && can_wait ? c.rx_flags | kRxHold : c.rx_flags & ~kRxHold);
+}
+
 size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more, Instant) {
   Conn& c = conns_[index];
   const uint32_t space = c.snd_limit > c.snd_queued ? c.snd_limit - c.snd_queued : 0;
@@ -285,10 +318,8 @@ size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more
     c.snd_queued += n;
   }
   // A full buffer cannot be followed by more: what is there must go.
-  if (more && left == 0 && wanted == data.size() && c.snd_queued < c.snd_limit) {
-    c.tx_flags |= kTxMore;
-  } else {
-    c.tx_flags &= static_cast<uint8_t>(~kTxMore);
+  if (__builtin_expect(more || (c.tx_flags & kTxMore) != 0 || (c.rx_flags & (kRxCorked | kRxHold)) != 0, 0)) {
+    hold_tail(c, more, left == 0 && wanted == data.size() && c.snd_queued < c.snd_limit);
   }
   if (wanted > left) mark_dirty(index);
   return wanted - left;
@@ -306,14 +337,24 @@ void Tcp::send_block(uint32_t index, pkt::Block* block, bool more, Instant) {
     blocks_.released().push_back(static_cast<pkt::LentBlock*>(block)->told);
     block->ext.marks &= static_cast<uint16_t>(~pkt::kBlockTold);
   }
-  c.tx_flags = static_cast<uint8_t>(more ? c.tx_flags | kTxMore : c.tx_flags & ~kTxMore);
+  hold_tail(c, more, true);
   mark_dirty(index);
+}
+
+// What is queued ends a record.
+void Tcp::end_record(uint32_t index) {
+  Conn& c = conns_[index];
+  if (c.queue_tail == nullptr) return;
+  write_block_header(c);
+  c.queue_tail->ext.marks |= pkt::kBlockSealed | pkt::kBlockRecordEnd;
+  c.rx_flags |= kRxRecords;
 }
 
 void Tcp::queue_fin(uint32_t index) {
   Conn& c = conns_[index];
   if ((c.tx_flags & kTxFinQueued) != 0) return;
   c.tx_flags = static_cast<uint8_t>((c.tx_flags | kTxFinQueued) & ~kTxMore);
+  c.rx_flags &= static_cast<uint8_t>(~kRxHold);
   if (c.state == State::kEstablished) set_state(index, State::kFinWait1);
   if (c.state == State::kCloseWait) set_state(index, State::kLastAck);
   mark_dirty(index);
@@ -341,7 +382,7 @@ void Tcp::close(uint32_t index, bool unread, Instant now) {
   }
   queue_fin(index);
   if (c.state == State::kFinWait2) {
-    set_timer(index, TimerKind::kFinWait2, now + microseconds(settings_.fin_wait_2_us));
+    set_timer(index, TimerKind::kFinWait2, now + fin_wait_2_life(index));
   }
 }
 

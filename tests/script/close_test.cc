@@ -312,9 +312,28 @@ TEST_P(Close, DataAfterCloseResets) {  // RFC 1122 4.2.2.13
   s.expect(FIN | ACK, seq(1));
   s.in(ACK, ack(2));
   s.in(ACK, ack(2), len(10));
-  s.expect(RST | ACK, seq(2));
+  s.expect(RST, seq(2));
   EXPECT_EQ(s.state(), "");
   EXPECT_EQ(s.counter("tcp.drop.after_close"), 1u);
+}
+
+TEST_P(Close, ResetForDataAfterCloseStandsWhereThePeerExpectsIt) {  // RFC 9293 3.5.2: SEQ=SEG.ACK
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.close(c);
+  s.expect(FIN | ACK, seq(101));
+  s.in(ACK, ack(1), len(10));
+  s.expect(RST, seq(1), len(0));
+  EXPECT_EQ(s.state(), "");
+}
+
+TEST_P(Close, ResetOfAConnectionCarriesItsTimestamps) {  // RFC 7323 3.2
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.abort(c);
+  s.expect(RST | ACK, seq(1), ts(s.variant().ts));
 }
 
 TEST_P(Close, AbortResets) {  // RFC 9293 3.10.5

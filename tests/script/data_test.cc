@@ -320,6 +320,125 @@ TEST_P(Data, MoreHoldsAPartialSegmentUntilTheRestIsWritten) {
   s.expect(ACK | PSH, seq(1 + s.full()), len(150));
 }
 
+TEST_P(Data, MoreHoldsForOneTimeoutAtMost) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.mark();
+  const int64_t rto_ms = s.info().tcp.rto_us / 1'000;
+  s.write(c, 100, true);
+  s.expect_after(rto_ms, ACK | PSH, seq(1), len(100));
+}
+
+TEST_P(Data, AnAcknowledgmentReleasesWhatMoreHeld) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, s.full() + 100, true);
+  s.expect(ACK, seq(1), len(s.full()));
+  s.expect_nothing();
+  s.in(ACK, ack(1 + s.full()));
+  s.expect(ACK, seq(1 + s.full()), len(100), psh(false));
+}
+
+TEST_P(Data, CorkHoldsUntilItIsTakenOut) {
+  Script s(GetParam());
+  SocketOptions o;
+  o.cork = true;
+  const Handle c = s.server(o);
+  s.write(c, s.full() + 100);
+  s.expect(ACK, seq(1), len(s.full()));
+  s.in(ACK, ack(1 + s.full()));
+  s.expect_nothing();
+  s.write(c, 50);
+  s.expect_nothing();
+  EXPECT_TRUE(s.ask(req::SetOptions{c, {}}));
+  s.expect(ACK | PSH, seq(1 + s.full()), len(150));
+}
+
+TEST_P(Data, NoSegmentHoldsTheEndOfARecordAndWhatFollows) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  const uint32_t half = s.full() / 2;
+  uint32_t at = 10 * s.full();
+  s.write(c, at);  // the initial window, so that the records have to wait together
+  s.expect_data(1, 1 + at);
+  for (int i = 0; i < 3; ++i) {
+    std::vector<std::byte> record;
+    while (record.size() < half) record.push_back(pattern(at++));
+    EXPECT_TRUE(s.ask(req::Send{c, record, false, false, true}));
+  }
+  s.expect_nothing();
+  s.in(ACK);
+  for (uint32_t i = 3; i > 0; --i) s.expect(ACK | PSH, seq(1 + at - i * half), len(half));
+}
+
+TEST_P(Data, LastSegmentOfABurstHasPsh) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 30 * s.full());
+  for (uint32_t i = 0; i < 9; ++i) s.expect(ACK, seq(1 + i * s.full()), len(s.full()), psh(false));
+  s.expect(ACK | PSH, seq(1 + 9 * s.full()), len(s.full()));
+}
+
+TEST_P(Data, TimestampOfASegmentWithAnImpossibleAckIsNotBelieved) {  // RFC 5961 5.2
+  Script s(GetParam());
+  if (!s.variant().ts) GTEST_SKIP() << "about timestamps";
+  (void)s.server();
+  const uint32_t clock = s.peer_clock();
+  s.in(ACK, ack(9'999), tsval(clock + 1'000'000));
+  s.expect(ACK, ack(1), ecr(clock));
+}
+
+TEST_P(Data, SegmentsWithoutTimestampsAreTakenWhereTheSettingSaysSo) {
+  Options o;
+  o.tcp.timestamps_strict = 0;
+  Script s(GetParam(), o);
+  (void)s.server();
+  s.in(ACK, seq(1), len(100), ts(false));
+  s.expect(ACK, ack(101));
+}
+
+TEST_P(Data, QuickAckIsSwitchedOffAndOn) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  SocketOptions o;
+  o.quick_ack = false;
+  EXPECT_TRUE(s.ask(req::SetOptions{c, o}));
+  s.in(ACK, seq(1), len(10));
+  s.expect_nothing();
+  o.quick_ack = true;
+  EXPECT_TRUE(s.ask(req::SetOptions{c, o}));
+  s.expect(ACK, ack(11));
+  s.in(ACK, seq(11), len(10));
+  s.expect(ACK, ack(21));
+}
+
+TEST_P(Data, OptionsOfAListenerHoldForWhatItAcceptsFromThenOn) {
+  Script s(GetParam());
+  const Handle l = s.listen();
+  EXPECT_TRUE(s.ask(req::SetOptions{l, with_nagle()}));
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0), ack(1));
+  s.in(ACK);
+  const Handle c = s.accept(l);
+  s.write(c, 10);
+  s.expect(ACK, seq(1), len(10));
+  s.write(c, 10);
+  s.expect_nothing();
+}
+
+TEST_P(Data, HandshakeOfAnAcceptedConnectionMeasuresTheRoundTrip) {  // RFC 6298 2.2
+  Script s(GetParam());
+  const Handle l = s.listen();
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0), ack(1));
+  s.advance(50);
+  s.in(ACK);
+  const Handle c = s.accept(l);
+  EXPECT_EQ(s.info().tcp.srtt_us, 50'000u);
+  s.write(c, 10);
+  s.expect(ACK, seq(1), len(10));
+}
+
 TEST_P(Data, FinReleasesWhatMoreHeld) {
   Script s(GetParam());
   const Handle c = s.server();

@@ -138,6 +138,22 @@ TEST_P(Loss, ProgressResetsTheCountThatGivesUp) {  // RFC 9293 3.8.3 R2: a peer 
   EXPECT_EQ(s.counter("tcp.timed_out"), 0u);
 }
 
+TEST_P(Loss, UserTimeoutGivesASilentPeerUpEarlier) {  // RFC 5482, RFC 9293 3.8.3 MUST-21
+  Script s(GetParam());
+  SocketOptions o;
+  o.user_timeout = seconds(3);
+  const Handle c = s.server(o);
+  (void)s.events(c);
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.expect_after(1'000, ACK, seq(1), len(100));
+  s.quiet(1'999);
+  EXPECT_EQ(s.events(c), 0u);
+  s.quiet(1);
+  EXPECT_NE(s.events(c) & kError, 0u);
+  EXPECT_EQ(s.try_write(c, 1).error(), Error::kTimedOut);
+}
+
 TEST_P(Loss, SilentPeerIsGivenUp) {  // RFC 9293 3.8.3 R2, MUST-20, MUST-21
   Options o;
   o.tcp.retries = 3;
