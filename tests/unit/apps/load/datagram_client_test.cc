@@ -152,7 +152,7 @@ TEST_P(DatagramClientTest, ALateAnswerToTheProbeIsNoFlowsHoweverManyThereAre) {
   Report report;
   ProbeDoor door;
   Net net(door);
-  TemplatedDatagrams program(o, {[] { return uint64_t{0}; }}, report);
+  TemplatedDatagrams program(o, {[] { return uint64_t{0}; }, 1e9, {}}, report);
   program.attach({kClientMac, limits(), &cache_});
   program.start(net);
   ASSERT_NE(door.port, 0);
