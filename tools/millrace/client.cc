@@ -81,6 +81,7 @@ void print_rows(const Json& rows, const std::vector<std::string>& keys, const st
   runtime::Table table(titles);
   for (const Json& row : rows) {
     std::vector<Json> cells;
+    cells.reserve(keys.size());
     for (const std::string& key : keys) cells.push_back(row.contains(key) ? row[key] : Json(""));
     table.add(std::move(cells));
   }
