@@ -85,7 +85,7 @@ void Tcp::enter_fast_recovery(uint32_t index, Instant now) {
   c.recovery = Recovery::kFast;
   l.probe = Probe::kNone;
   l.prr_delivered = l.prr_out = 0;
-  l.recover_fs = std::max(flight(c) - c.sacked_bytes, 1u);  // what this acknowledgment delivered comes in reduce_rate()
+  l.recover_fs = std::max(flight(c) - c.sacked_bytes, 1u);
   c.cwnd = pipe(c) + c.mss;  // RFC 9937 6.2: the first lost segment goes out whatever the pipe
   c.recover = c.snd_nxt;
   counters_.add(Counter::kFastRetransmits);
@@ -98,7 +98,6 @@ void Tcp::enter_fast_recovery(uint32_t index, Instant now) {
 // up to it where losses took it below. `safe`: snd_una advanced and nothing more was found lost.
 void Tcp::reduce_rate(Conn& c, LossState& l, uint32_t delivered, bool safe) {
   if (delivered == 0) return;
-  if (l.prr_delivered == 0) l.recover_fs += delivered;
   l.prr_delivered += delivered;
   const uint32_t in_pipe = pipe(c);
   int64_t count = 0;
