@@ -86,12 +86,14 @@ Outcome Calls::listen(int fd, int backlog) {
   if (d->handle.valid()) return failed(EINVAL);
   if (!d->bound && d->family == AF_INET) d->local = {IpAddr::any_v4(), 0};
   req::Listen r{d->local, static_cast<uint32_t>(backlog < 0 ? 0 : backlog) + 1, static_cast<uint64_t>(fd), d->options};
-  // A port of its own choice (RFC 6056 leaves it to us).
-  for (uint16_t port = d->local.port == 0 ? 32'768 : 0; port != 0 && port < 60'999; ++port) {
-    r.local.port = port;
-    if (const auto opened = engine_.request(r); opened || opened.error() != Error::kAddressInUse) break;
+  // Without a port, the first free one of those that connections use.
+  const bool any = d->local.port == 0;
+  if (any) r.local.port = static_cast<uint16_t>(flags_.tcp.port_low);
+  auto opened = engine_.request(r);
+  while (any && !opened && opened.error() == Error::kAddressInUse && r.local.port < flags_.tcp.port_high) {
+    ++r.local.port;
+    opened = engine_.request(r);
   }
-  const auto opened = engine_.request(r);
   if (!opened) return failed(errno_of(opened.error()));
   d->local = r.local;
   d->handle = opened->handle;

@@ -36,7 +36,7 @@ Outcome Calls::receive_now(Descriptor& d, std::span<const iovec> into, int flags
   if (state && state->receive_queue == 0) {
     if (const int error = take_error(d); error != 0) return failed(error);
     if (d.read_shut) return 0;
-    if (state->connecting) return failed(d.nonblocking ? EAGAIN : EAGAIN);
+    if (state->connecting) return failed(EAGAIN);
   }
   const size_t room = room_of(into);
   if (room == 0) return 0;

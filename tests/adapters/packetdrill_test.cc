@@ -253,6 +253,17 @@ TEST_F(Packetdrill, MovesBytesAndTellsWhatIsReady) {
   EXPECT_EQ(errno, EBADF);
 }
 
+TEST_F(Packetdrill, ListensOnAPortOfItsOwnChoice) {
+  for (int i = 0; i < 2; ++i) {
+    const int fd = t.socket(p, AF_INET, SOCK_STREAM, 0);
+    EXPECT_EQ(t.listen(p, fd, 1), 0);
+    int listening = 0;
+    socklen_t length = sizeof listening;
+    EXPECT_EQ(t.getsockopt(p, fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length), 0);
+    EXPECT_EQ(listening, 1);
+  }
+}
+
 TEST_F(Packetdrill, SurvivesThatTheKernelClosesItsDescriptors) {
   const int first = open_listener();
   EXPECT_EQ(::close(first), 0);

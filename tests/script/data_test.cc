@@ -380,8 +380,9 @@ TEST_P(Data, LastSegmentOfABurstHasPsh) {
 }
 
 TEST_P(Data, TimestampOfASegmentWithAnImpossibleAckIsNotBelieved) {  // RFC 5961 5.2
-  Script s(GetParam());
-  if (!s.variant().ts) GTEST_SKIP() << "about timestamps";
+  Variant v = GetParam();
+  v.ts = true;
+  Script s(v);
   (void)s.server();
   const uint32_t clock = s.peer_clock();
   s.in(ACK, ack(9'999), tsval(clock + 1'000'000));
