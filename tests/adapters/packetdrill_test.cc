@@ -63,7 +63,7 @@ std::vector<std::byte> segment(uint32_t seq, uint32_t ack, uint8_t flags, std::s
   put32(&out[28], ack);
   put16(&out[32], 0x5000u | flags);
   put16(&out[34], 32'000);
-  std::memcpy(out.data() + 40, payload.data(), payload.size());
+  if (!payload.empty()) std::memcpy(out.data() + 40, payload.data(), payload.size());
   millrace::wire::Checksum tcp;
   std::array<std::byte, 4> rest{std::byte{0}, std::byte{6}};
   put16(&rest[2], static_cast<uint32_t>(out.size() - 20));
