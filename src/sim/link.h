@@ -28,6 +28,7 @@ struct LinkConfig {
   uint64_t bits_per_second = 1'000'000'000;
   Duration delay = microseconds(10);
   uint32_t queue_bytes = 1 << 20;
+  uint32_t mark_bytes = UINT32_MAX;  ///< a longer queue marks what is ECN-capable (RFC 3168 5)
   LinkFaults faults{};
 };
 
@@ -41,6 +42,7 @@ struct LinkStats {
   uint64_t duplicated = 0;
   uint64_t reordered = 0;
   uint64_t corrupted = 0;
+  uint64_t marked = 0;
 };
 
 class Link {
@@ -73,6 +75,7 @@ class Link {
   bool strikes(Fault fault, uint32_t per_million, uint64_t so_far);
   [[nodiscard]] static bool is_later_fragment(const Frame& frame);
   void corrupt(Frame& frame);
+  void mark(Frame& frame);
   void deliver_at(Instant when, Frame* frame);
 
   EventHeap& heap_;

@@ -14,6 +14,7 @@ namespace millrace::stack {
 namespace {
 
 constexpr size_t kEthernet = 14;
+constexpr uint8_t kCe = 3;  // RFC 3168 5: congestion experienced
 
 }  // namespace
 
@@ -40,6 +41,7 @@ bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet*
   const std::byte* ip_header = frame + kEthernet;
   uint32_t header = 0;
   uint32_t payload = 0;
+  uint8_t ecn = 0;  // RFC 3168 5
   if (type == static_cast<uint16_t>(wire::EtherType::kIpv4)) {
     // Version 4, no options, not a fragment, TCP.
     if (wire::load_u8(ip_header) != 0x45 || (wire::load_be16(ip_header + 6) & 0x3fff) != 0 ||
@@ -51,6 +53,7 @@ bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet*
     if (total < 40) return false;
     header = 20;
     payload = total - 20;
+    ecn = wire::load_u8(ip_header + 1);
     if ((p->flags & pkt::kRxIpChecksumGood) == 0 && !wire::is_valid(wire::ipv4_base_sum(ip_header))) return false;
     s.remote = wire::load_v4(ip_header + 12);
     s.local = wire::load_v4(ip_header + 16);
@@ -61,6 +64,7 @@ bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet*
       return false;
     }
     header = 40;
+    ecn = static_cast<uint8_t>(wire::load_u8(ip_header + 1) >> 4);
     payload = wire::load_be16(ip_header + 4);
     if (payload < 20) return false;
     s.remote = wire::load_v6(ip_header + 8);
@@ -80,7 +84,10 @@ bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet*
   p->pull(skip);
   s.packet = p;
   s.interface = interface;
-  if (checksum_ok(*p, s.remote, s.local) && tcp.parse(s)) return true;
+  if (checksum_ok(*p, s.remote, s.local) && tcp.parse(s)) {
+    s.set_marked((ecn & kCe) == kCe);
+    return true;
+  }
   p->push(skip);
   s.packet = nullptr;
   return false;
@@ -227,6 +234,7 @@ void Impl::input_general(IfIndex interface, pkt::Packet* p, Instant now) {
     packets.free(s.packet);
     return;
   }
+  s.set_marked((datagram->traffic_class & kCe) == kCe);
   s.hash = tcp.hash(s);
   tcp.input(s, now);
 }

@@ -39,6 +39,7 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, AckNews& news) {
   uint32_t control = 0;  // SYN and FIN
   int64_t rtt_ns = -1;
   bool sent_again = false;
+  uint32_t last_sent = 0;
   while (c.record_head != 0) {
     TxRecord& r = records_[c.record_head];
     const uint32_t covered = static_cast<uint32_t>(base::min(r.end, ack) - r.start);
@@ -60,12 +61,13 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, AckNews& news) {
       c.backoff = 0;
       c.cwnd = c.mss;  // RFC 5681 3.1: one segment after a lost SYN or SYN-ACK
     }
+    last_sent = r.sent;
     const uint32_t next = r.link;
     records_.release(c.record_head);
     c.record_head = next;
     --c.record_count;
   }
-  if (c.record_head == 0) c.record_tail = 0;
+  if (c.record_head == 0) c.record_tail = last_sent;
   c.snd_una = ack;
   c.retries = 0;
   free_acked(c, acked - control);
@@ -73,8 +75,9 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, AckNews& news) {
     take_rtt_sample(c, rtt_ns);
     if (l != nullptr) l->measured = true;
   }
-  if (c.recovery != Recovery::kFast && acked > control)
-    grow_window(index, acked - control, flight_before, sent_again ? -1 : rtt_ns, now);
+  if (c.recovery != Recovery::kFast && acked > control) {
+    grow_window(index, acked - control, flight_before, news.echo, sent_again ? -1 : rtt_ns, now);
+  }
   if (c.snd_una == c.snd_nxt) {
     if (!sack) c.sacked_bytes = 0;  // duplicates stood for segments that are all acknowledged now
     stop_timer(c);  // RFC 6298 5.2
@@ -87,15 +90,25 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, AckNews& news) {
   ip_.confirm(c.hop, now);
 }
 
-// RFC 5681 3.1, for a sender that the window really held back (RFC 7661 3). `flying` was in flight before the ACK,
-// which measured `rtt_ns` (-1: nothing).
-void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, int64_t rtt_ns, Instant now) {
+// RFC 5681 3.1, for a sender that the window really held back (RFC 7661 3), unless the controller wants to know all.
+// `flying` was in flight before the ACK, which measured `rtt_ns` (-1: nothing) and, with `echo`, told of congestion.
+void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, bool echo, int64_t rtt_ns, Instant now) {
   Conn& c = conns_[index];
   const bool limited = (c.tx_flags & kTxCwndLimited) != 0 || flying >= c.cwnd ||
                        (c.cwnd < c.ssthresh && flying * 2 >= c.cwnd);
-  if (!limited) return;
+  if (!limited) {
+    if ((c.rx_flags & kRxEcn) == 0 || (controller(index).wants & cc::kWantsEveryAck) == 0) return;
+  }
   const uint32_t rtt_us = rtt_ns < 0 ? 0 : static_cast<uint32_t>(std::clamp<int64_t>(rtt_ns / 1'000, 1, UINT32_MAX));
-  controller(index).ack(control(index), {now, acked, flying, rtt_us, c.srtt_us, c.snd_una, c.snd_nxt});
+  controller(index).ack(control(index), {.now = now,
+                                         .acked = acked,
+                                         .marked = echo ? acked : 0,
+                                         .flight = flying,
+                                         .rtt_us = rtt_us,
+                                         .srtt_us = c.srtt_us,
+                                         .snd_una = c.snd_una,
+                                         .snd_nxt = c.snd_nxt,
+                                         .limited = limited});
 }
 
 void Tcp::tell_space(Conn& c) {

@@ -35,6 +35,7 @@ enum RxFlag : uint8_t {
   kRxFinSeen = 1 << 1,       ///< FIN received in order
   kRxDsack = 1 << 2,         ///< a duplicate is to be reported (cold.dsack)
   kRxWindowUpdate = 1 << 3,  ///< the window grew enough to say so
+  kRxEcn = 1 << 4,           ///< ECN was negotiated; in SYN-SENT: is asked for
   kRxHold = 1 << 5,          ///< a partial segment waits: for more, an acknowledgment, or the override timeout
                              ///< (transmit's; it fits here)
   kRxRecords = 1 << 6,       ///< some block of the send queue ends a record (transmit's too)
@@ -112,7 +113,7 @@ struct alignas(64) Conn {
   pkt::Block* queue_tail = nullptr;
   uint32_t head_offset = 0;    ///< bytes of queue_head already acknowledged
   uint32_t record_head = 0;
-  uint32_t record_tail = 0;    ///< while the one segment in flight has no record (Tcp::is_lone): when it was sent
+  uint32_t record_tail = 0;    ///< without a record: when the last segment was sent, in flight (Tcp::is_lone) or not
   Seq32 recover;               ///< recovery ends when this is acknowledged
 
   // Congestion control, round-trip time, timers.
@@ -166,6 +167,15 @@ struct RareOptions {
   uint32_t user_timeout_ms = 0;  ///< 0: as the settings say
   uint32_t fin_wait_2_ms = 0;
   uint32_t syn_retries = 0;
+};
+
+/// What ECN has under way (RFC 3168 6.1), in an array of its own that only connections with ECN touch.
+struct EcnState {
+  uint32_t gen = 0;      ///< the connection's, if this is its state and not a predecessor's
+  Seq32 end;             ///< the window was reduced for a mark: not again until this is acknowledged
+  bool reduced = false;  ///< `end` holds
+  bool echo = false;     ///< segments that we send carry ECE
+  bool cwr_due = false;  ///< the next new data carries CWR
 };
 
 /// One transmission that is not yet acknowledged: [start, end) was last sent at `sent`.

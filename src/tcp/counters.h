@@ -42,6 +42,8 @@ namespace millrace::tcp {
   X(kTimeWaitEvicted, "tcp.time_wait_evicted", "TIME-WAIT entries that gave way to a newer one in a full table")    \
   X(kUrgentIn, "tcp.urgent_in", "times that the peer called data urgent or more of it")                             \
   X(kUrgentIgnored, "tcp.urgent_ignored", "times that urgent data was not noted: too many connections had some")    \
+  X(kMarksIn, "tcp.marks_in", "segments of data that a router marked for congestion (CE)")                          \
+  X(kEcnReductions, "tcp.ecn_reductions", "windows reduced because the peer echoed marks (ECE)")                    \
   X(kBadOptions, "tcp.bad_options", "segments whose options were malformed: read up to the fault, otherwise taken") \
   X(kHalfOpenEvicted, "tcp.half_open_evicted", "half-open entries that gave way to a newer SYN in a full table")    \
   X(kNoBuffers, "tcp.no_buffers", "transmissions put off for want of a packet or block")                            \

@@ -161,6 +161,8 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flag
     counters_.add(Counter::kNoBuffers);
     return nullptr;
   }
+  uint8_t traffic_class = 0;
+  if (__builtin_expect((c.rx_flags & kRxEcn) != 0, 0)) flags |= ecn_flags(index, seq, length, flags, traffic_class);
   const bool ts = (c.options & kOptTimestamps) != 0;
   const bool sack_due = (c.options & kOptSack) != 0 && (c.reasm != 0 || (c.rx_flags & kRxDsack) != 0);
   std::byte* tcp;
@@ -198,14 +200,14 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flag
     }
   }
   if ((flags & kAck) != 0) note_ack_sent(c);
-  finish(p, c.local, c.remote, header, length, c.mss, ip_.limits(ip_.hop_interface(c.hop)));
+  finish(p, c.local, c.remote, header, length, c.mss, traffic_class, ip_.limits(ip_.hop_interface(c.hop)));
   counters_.add(Counter::kSegmentsOut);
   return p;
 }
 
 // Checksum and segmentation, then the IP header.
 void Tcp::finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header, uint32_t length,
-                 uint32_t mss, const link::DeviceLimits& limits) {
+                 uint32_t mss, uint8_t traffic_class, const link::DeviceLimits& limits) {
   const bool v4 = local.is_v4();
   const bool segmented = length > mss;
   const bool by_device = v4 ? limits.tx_checksum_v4 : limits.tx_checksum_v6;
@@ -225,8 +227,8 @@ void Tcp::finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint
   const bool ip_by_device = v4 && by_device && limits.tx_ip_checksum;
   if (ip_by_device) p->flags |= pkt::kTxIpChecksum;
   std::byte* at = p->push(ip_bytes);
-  ip::write_ip_header(at, local, remote, wire::kProtocolTcp, header + length, v4 ? kHopLimit : limits.hop_limit, 0,
-                      !ip_by_device);
+  ip::write_ip_header(at, local, remote, wire::kProtocolTcp, header + length, v4 ? kHopLimit : limits.hop_limit,
+                      traffic_class, !ip_by_device);
 }
 
 // Hands a segment to the next hop; it becomes a frame now, or when the neighbour answers.
@@ -266,7 +268,7 @@ void Tcp::send_bare(const Bare& b, Instant now) {
   h.window = b.window;
   h.emit({tcp, header});
   std::memcpy(tcp + wire::kTcpMinSize, options, option_bytes);
-  finish(p, b.tuple.local, b.tuple.remote, header, 0, 1, ip_.limits(route->interface));
+  finish(p, b.tuple.local, b.tuple.remote, header, 0, 1, 0, ip_.limits(route->interface));
   counters_.add(Counter::kSegmentsOut);
   if (ip_.frame(route->hop, p, now)) ip_.transmit(route->interface, p, ip::Lane::kFirst);
 }

@@ -10,7 +10,6 @@ bool Tcp::ack_all(uint32_t index, Seq32 ack, Instant now) {
   Conn& c = conns_[index];
   if (!is_lone(c) || ack != c.snd_nxt || MR_PLANTED(retransmit_timer_lost)) return false;
   const int64_t rtt_ns = age_ns(c.record_tail, now);
-  c.record_tail = 0;
   c.record_count = 0;
   --lone_;
   const uint32_t acked = flight(c);
@@ -32,7 +31,7 @@ bool Tcp::ack_all(uint32_t index, Seq32 ack, Instant now) {
     free_acked(c, acked);
   }
   take_rtt_sample(c, rtt_ns);
-  grow_window(index, acked, acked, rtt_ns, now);
+  grow_window(index, acked, acked, false, rtt_ns, now);
   stop_timer(c);  // RFC 6298 5.2
   tell_space(c);
   ip_.confirm(c.hop, now);
@@ -44,7 +43,7 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   const bool ts = (c.options & kOptTimestamps) != 0;
   const bool usual = c.state == State::kEstablished && (s.flags & ~kPsh) == kAck && s.seq == c.rcv_nxt && s.plain &&
                      s.has_ts == ts && c.reasm == 0 && c.recovery == Recovery::kOpen &&
-                     (c.options & (kOptOrphan | kOptUrgent)) == 0;
+                     (c.options & (kOptOrphan | kOptUrgent)) == 0 && (c.rx_flags & kRxEcn) == 0;
   if (!usual) return false;
   if (ts && static_cast<int32_t>(s.ts_val - c.ts_recent) < 0) return false;
   if (s.length > static_cast<uint32_t>(c.rcv_adv - c.rcv_nxt)) return false;

@@ -111,6 +111,7 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
     h.flags |= kMiniWindowScale;
     h.wscale = options.wscale;
   }
+  if (grants_ecn(s, listener.options)) h.flags |= kMiniEcn;
   ++listener.half_open;
   done(s);
   send_syn_ack(ref, now);
@@ -137,7 +138,7 @@ void Tcp::send_syn_ack(Ref ref, Instant now) {
   b.tuple = t;
   b.seq = h.iss;
   b.ack = h.irs + 1;
-  b.flags = kSyn | kAck;
+  b.flags = static_cast<uint8_t>(kSyn | kAck | ((h.flags & kMiniEcn) != 0 ? kEce : 0));  // RFC 3168 6.1.1
   b.options.has_mss = true;
   b.syn = true;
   b.user_mss = listener.options.mss;
@@ -209,6 +210,7 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     // The peer's timer sent it again, unless the network made a copy: that has the same timestamp.
     const bool copy = (h.flags & kMiniTimestamps) != 0 && s.has_ts && s.ts_val == h.ts_recent;
     if (again && !copy) h.flags |= kMiniSynAgain;
+    if (again && !s.has(kEce)) h.flags &= static_cast<uint8_t>(~kMiniEcn);  // RFC 3168 6.1.1.1: tried without
     const bool in_window = s.seq >= next && s.seq < edge;
     drop(s, again ? Counter::kDropDuplicate : Counter::kDropSyn);
     if (again) {
@@ -282,6 +284,7 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   c.last_rx_ms = milliseconds_of(now);
   if ((h.flags & kMiniTimestamps) != 0) c.options |= kOptTimestamps;
   if ((h.flags & kMiniSack) != 0) c.options |= kOptSack;
+  if ((h.flags & kMiniEcn) != 0) c.rx_flags |= kRxEcn;
   if ((h.flags & kMiniWindowScale) != 0) {
     c.options |= kOptWindowScale;
     c.snd_wscale = h.wscale;
@@ -343,6 +346,7 @@ void Tcp::input_syn_sent(uint32_t index, Segment& s, Instant now) {
   // What both sides offered holds; the rest of what we offered is withdrawn.
   if (!options.has_timestamps) c.options &= static_cast<uint8_t>(~kOptTimestamps);
   if (!options.sack_permitted) c.options &= static_cast<uint8_t>(~kOptSack);
+  if (!ack_ok || (s.flags & (kEce | kCwr)) != kEce) c.rx_flags &= static_cast<uint8_t>(~kRxEcn);  // RFC 3168 6.1.1
   if (!options.has_wscale) {
     c.options &= static_cast<uint8_t>(~kOptWindowScale);
     c.rcv_wscale = 0;

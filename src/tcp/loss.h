@@ -93,6 +93,7 @@ struct AckNews {
   bool sacked = false;       ///< something was newly selectively acknowledged
   bool sent_again = false;   ///< something was cumulatively acknowledged that had been sent again
   bool original = false;     ///< something was delivered that had been sent once, before recovery began
+  bool echo = false;         ///< the peer heard of congestion (ECE)
   bool dsack = false;        ///< the peer reports a duplicate (RFC 2883), [dsack_block.left, dsack_block.right)
   SackBlock dsack_block;
 };

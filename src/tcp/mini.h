@@ -15,6 +15,7 @@ enum MiniFlag : uint8_t {
   kMiniSack = 1 << 1,
   kMiniWindowScale = 1 << 2,
   kMiniSynAgain = 1 << 3,  ///< the peer sent its SYN again: ours was lost
+  kMiniEcn = 1 << 4,       ///< granted
 };
 
 /// SYN-RECEIVED of a passive open.

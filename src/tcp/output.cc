@@ -215,11 +215,20 @@ uint32_t Tcp::within_record(const Conn& c, uint32_t length, bool& ends) const {
   return length;
 }
 
+// RFC 5681 4.1. (Of idle times that are multiples of 18 minutes, the stamp's circle, some are taken for short ones.)
+void Tcp::restart_after_idle(uint32_t index, Instant now) {
+  if (settings_.slow_start_after_idle == 0) return;
+  controller(index).restart(control(index),
+                            {now, Duration(age_ns(conns_[index].record_tail, now)), initial_window(conns_[index])});
+}
+
 bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any) {
   Conn& c = conns_[index];
   const auto& limits = ip_.limits(ip_.hop_interface(c.hop));
   c.tx_flags &= static_cast<uint8_t>(~kTxCwndLimited);
-  const uint32_t largest = tso_bytes(c, limits);
+  if (c.record_count == 0 && restart_due(c, now)) restart_after_idle(index, now);
+  // RFC 3168 6.1.2: CWR stands on one segment; a device would copy it to all that it cuts.
+  const uint32_t largest = (c.rx_flags & kRxEcn) != 0 && ecn(index).cwr_due ? c.mss : tso_bytes(c, limits);
   // RFC 8985 7.3: a tail loss probe is new data if there is any, whatever the congestion window and Nagle say.
   bool probe = c.recovery == Recovery::kDisorder && loss(index).probe == Probe::kDue;
   uint32_t burst = 0;  // bytes that this call has sent
@@ -341,6 +350,7 @@ bool Tcp::send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   if (n == out.size()) return false;
   Conn& c = conns_[index];
   const uint8_t flags = c.state == State::kSynReceived ? kSyn | kAck : kSyn;
+  if (c.record_head != 0) c.rx_flags &= static_cast<uint8_t>(~kRxEcn);  // RFC 3168 6.1.1.1: the second try is without
   pkt::Packet* p = build(index, cold(index).iss, 0, flags, nullptr, 0, now);
   if (p == nullptr) return false;
   if (c.record_head == 0) {

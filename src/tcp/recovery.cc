@@ -81,7 +81,8 @@ void Tcp::enter_fast_recovery(uint32_t index, Instant now) {
   Conn& c = conns_[index];
   LossState& l = loss(index);
   remember_windows(c, l);
-  controller(index).loss(control(index), {now, flight(c)});
+  // RFC 3168 6.1.2: a mark in the same window has reduced it already.
+  if (!reduced_already(index)) controller(index).loss(control(index), {now, flight(c)});
   c.recovery = Recovery::kFast;
   l.probe = Probe::kNone;
   l.prr_delivered = l.prr_out = 0;

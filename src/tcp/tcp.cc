@@ -49,6 +49,8 @@ Tcp::Tcp(const TcpConfig& config)
       pieces_(*config.memory, scaled(config.max_connections, 2, 16'384)),
       cold_(reinterpret_cast<ConnCold*>(
           config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(ConnCold)).base)),
+      ecn_(reinterpret_cast<EcnState*>(
+          config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(EcnState)).base)),
       loss_(reinterpret_cast<LossState*>(
           config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(LossState)).base)),
       rare_(reinterpret_cast<RareOptions*>(
@@ -58,7 +60,8 @@ Tcp::Tcp(const TcpConfig& config)
       shard_(config.shard) {
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
-  MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && loss_ != nullptr && rare_ != nullptr);
+  MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && ecn_ != nullptr && loss_ != nullptr &&
+            rare_ != nullptr);
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
   port_counter_ = static_cast<uint32_t>(rng_.next());

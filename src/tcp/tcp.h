@@ -2,7 +2,7 @@
 //   input.cc (RFC 9293 3.10.7 in its order), input_open.cc (LISTEN, SYN-SENT, half-open, TIME-WAIT), fastpath.cc,
 //   ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, undo.cc,
 //   receive.cc (delivery, reassembly, windows), output.cc,
-//   emit.cc, timers.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion
+//   emit.cc, timers.cc, ecn.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion
 //   controllers).
 //
 // Callers: stack::Worker drives it; sock::Sockets owns the program's side. Toward sockets it queues Effects, which are
@@ -72,11 +72,17 @@ struct Segment {
   uint8_t flags = 0;
   uint8_t option_bytes = 0;
   bool has_ts = false;
+  bool marked = false;   ///< a router on its way met congestion (CE, RFC 3168 5)
   bool plain = false;    ///< no options but (perhaps) timestamps
   IfIndex interface = IfIndex::kNone;
   uint64_t hash = 0;
   Ref hint;              ///< where prefetch_place() expects it to belong; not yet verified
 
+  /// After parse(). A marked segment is not for the fast path.
+  void set_marked(bool ce) {
+    marked = ce;
+    if (__builtin_expect(ce, 0)) plain = false;
+  }
   [[nodiscard]] bool has(uint8_t f) const { return (flags & f) != 0; }
   /// Sequence space it occupies (RFC 9293 3.4).
   [[nodiscard]] uint32_t span() const { return length + (has(kSyn) ? 1 : 0) + (has(kFin) ? 1 : 0); }
@@ -265,7 +271,7 @@ class Tcp {
   void ack_advance(uint32_t index, Seq32 ack, AckNews& news);
   static bool measures(const Conn& c, const TxRecord& r);
   void release_from(const Conn& c, LossState& l, uint32_t record, Seq32 ack, AckNews& news);
-  MR_INLINE void grow_window(uint32_t index, uint32_t acked, uint32_t flying, int64_t rtt_ns, Instant now);
+  MR_INLINE void grow_window(uint32_t index, uint32_t acked, uint32_t flying, bool echo, int64_t rtt_ns, Instant now);
   MR_INLINE void tell_space(Conn& c);
   void update_send_window(uint32_t index, const Segment& s);
   MR_INLINE void take_rtt_sample(Conn& c, int64_t rtt_ns);
@@ -324,6 +330,23 @@ class Tcp {
   }
   [[nodiscard]] const cc::Operations& controller(uint32_t index) const {
     return cc::controller(cold(index).controller);
+  }
+  // ecn.cc
+  [[nodiscard]] bool asks_for_ecn(const SocketOptions& o) const {
+    return settings_.ecn == 1 || (cc::controller(controller_row(o)).wants & cc::kWantsEcn) != 0;
+  }
+  [[nodiscard]] bool grants_ecn(const Segment& syn, const SocketOptions& o) const {
+    return (syn.flags & (kEce | kCwr)) == (kEce | kCwr) && (settings_.ecn != 0 || asks_for_ecn(o));
+  }
+  uint8_t ecn_flags(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, uint8_t& traffic_class);
+  void take_marks(uint32_t index, const Segment& s, Instant now);
+  void take_echo(uint32_t index, Instant now);
+  [[nodiscard]] EcnState& ecn(uint32_t index) {
+    if (ecn_[index].gen != conns_[index].gen) ecn_[index] = {.gen = conns_[index].gen};
+    return ecn_[index];
+  }
+  [[nodiscard]] bool reduced_already(uint32_t index) {
+    return (conns_[index].rx_flags & kRxEcn) != 0 && ecn(index).reduced && conns_[index].snd_una < ecn(index).end;
   }
   // recovery.cc
   void detect_loss(uint32_t index, const AckNews& news);
@@ -388,6 +411,14 @@ class Tcp {
   bool send_ack(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   bool retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
   bool retransmit(uint32_t index, uint32_t record, std::span<pkt::Packet*> out, size_t& n, Instant now);
+  [[nodiscard]] uint32_t initial_window(const Conn& c) const {
+    return static_cast<uint32_t>(settings_.initial_window) * c.mss;
+  }
+  /// With nothing in flight: whether the window is one that idle time has made stale.
+  [[nodiscard]] bool restart_due(const Conn& c, Instant now) const {
+    return age_ns(c.record_tail, now) > int64_t{c.rto_us} * 1'000 && c.cwnd > initial_window(c);
+  }
+  void restart_after_idle(uint32_t index, Instant now);
   bool send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
   bool send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   pkt::Packet* build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, pkt::Block* block, uint32_t offset,
@@ -401,7 +432,7 @@ class Tcp {
   MR_INLINE static void note_ack_sent(Conn& c);
   uint32_t write_options(uint32_t index, std::byte* at, uint8_t flags, uint32_t payload, Instant now);
   MR_INLINE static void finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header,
-                               uint32_t length, uint32_t mss, const link::DeviceLimits& limits);
+                               uint32_t length, uint32_t mss, uint8_t traffic_class, const link::DeviceLimits& limits);
   bool refresh_route(uint32_t index, Instant now);
   static uint16_t segment_size(const Conn& c, const ConnCold& cold, uint16_t mtu);
   void set_path_mtu(uint32_t index, uint16_t mtu, Instant now);
@@ -526,6 +557,7 @@ class Tcp {
   uint32_t lone_ = 0;  ///< segments in flight without a record
   base::Slab<ReasmPiece> pieces_;
   ConnCold* cold_;   // parallel to conns_
+  EcnState* ecn_;    // parallel to conns_ too, of connections with ECN
   LossState* loss_;  // likewise; valid where `gen` is the connection's
   RareOptions* rare_;  // likewise
   base::TimerWheel<Resolver> wheel_;

@@ -59,7 +59,7 @@ void Tcp::tail_probe(uint32_t index, Instant now) {
 bool Tcp::retransmit_tail(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any) {
   Conn& c = conns_[index];
   LossState& l = loss(index);
-  if (c.record_tail == 0) {
+  if (c.record_head == 0) {
     l.probe = Probe::kNone;
     return true;
   }

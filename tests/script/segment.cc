@@ -15,6 +15,8 @@ std::string flags_of(const Segment& s) {
   if ((s.flags & RST) != 0) out += "R";
   if ((s.flags & PSH) != 0 || s.psh.value_or(false)) out += "P";
   if ((s.flags & URG) != 0) out += "U";
+  if ((s.flags & ECE) != 0) out += "E";
+  if ((s.flags & CWR) != 0) out += "W";
   if ((s.flags & ACK) != 0) out += ".";
   return out.empty() ? "-" : out;
 }
@@ -49,6 +51,7 @@ std::string Segment::to_string() const {
   }
   if (has_raw_options) add("raw " + number(static_cast<int64_t>(raw_options.size())) + " B");
   if (!options.empty()) out += " <" + options + ">";
+  if (ecn.value_or(0) != 0) out += " ecn " + number(*ecn);
   if (corrupt) out += " bad checksum";
   return out;
 }
@@ -63,6 +66,7 @@ std::string Segment::difference(const Segment& real) const {
   if ((flags & PSH) != 0 && !*pushed) out += "PSH is missing; ";
   if (len != real.len) out += "length differs; ";
   if (urgent != real.urgent) out += "the urgent pointer differs; ";
+  compare(out, "ECN bits", ecn, real.ecn);
   compare(out, "seq", seq, real.seq);
   compare(out, "ack", ack, real.ack);
   compare(out, "window", win, real.win);

@@ -14,7 +14,7 @@
 
 namespace millrace::script {
 
-inline constexpr uint8_t FIN = 0x01, SYN = 0x02, RST = 0x04, PSH = 0x08, ACK = 0x10, URG = 0x20;
+inline constexpr uint8_t FIN = 0x01, SYN = 0x02, RST = 0x04, PSH = 0x08, ACK = 0x10, URG = 0x20, ECE = 0x40, CWR = 0x80;
 
 /// [first, second), relative.
 using Blocks = std::vector<std::pair<uint32_t, uint32_t>>;
@@ -33,6 +33,7 @@ struct Segment {
   std::optional<uint32_t> ts_ecr;
   std::optional<Blocks> sack;
   std::optional<bool> psh;
+  std::optional<uint8_t> ecn;           ///< the two bits of the IP header
   uint16_t urgent = 0;                  ///< the urgent pointer, with URG
   bool corrupt = false;                 ///< sent with a wrong checksum
   std::vector<uint8_t> raw_options;     ///< sent as they are, in place of all others
@@ -66,6 +67,10 @@ inline Token psh(bool v = true) { return [=](Segment& s) { s.psh = v; }; }
 /// URG, and the urgent pointer: urgent data ends so many bytes behind seq().
 inline Token urg(uint16_t pointer = 1) {
   return [=](Segment& s) { s.urgent = pointer, s.flags |= URG; };
+}
+/// The ECN bits of the IP header: 0 = not capable, 2 = ECT(0), 3 = congestion experienced.
+inline Token ecn(uint8_t v) {
+  return [=](Segment& s) { s.ecn = v; };
 }
 inline Token corrupt() { return [](Segment& s) { s.corrupt = true; }; }
 inline Token raw(std::vector<uint8_t> bytes) {

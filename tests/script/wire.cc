@@ -86,8 +86,8 @@ void Script::send(const At& at, Segment s) {
   wire::store_be16(tcp.data() + wire::kTcpChecksumAt, sum);
 
   std::vector<std::byte> datagram(ip::ip_header_size(local()));
-  ip::write_ip_header(datagram.data(), remote(), local(), wire::kProtocolTcp, static_cast<uint32_t>(tcp.size()), 64, 0,
-                      true);
+  ip::write_ip_header(datagram.data(), remote(), local(), wire::kProtocolTcp, static_cast<uint32_t>(tcp.size()), 64,
+                      s.ecn.value_or(0), true);
   datagram.insert(datagram.end(), tcp.begin(), tcp.end());
   inject(std::move(datagram));
 }
@@ -240,6 +240,8 @@ void Script::record(std::span<const std::byte> segment) {
   s.flags = view->flags().raw();
   s.port = view->destination_port();
   s.urgent = view->urgent();
+  const auto second = static_cast<uint8_t>(last_ip_[1]);
+  s.ecn = static_cast<uint8_t>((variant_.v6 ? second >> 4 : second) & 3);
   Flow& f = flow(s.port);
   f.local_port = view->source_port();
   const bool syn = (s.flags & SYN) != 0;

@@ -41,15 +41,18 @@ struct StartEvent {
   Instant now;
 };
 
-/// New data was acknowledged, outside of fast recovery, and the window held the sender back (RFC 7661 3).
+/// New data was acknowledged, outside of fast recovery. Comes only while the window holds the sender back (RFC 7661 3)
+/// unless the controller kWantsEveryAck.
 struct AckEvent {
   Instant now;
   uint32_t acked = 0;    ///< bytes newly acknowledged
+  uint32_t marked = 0;   ///< of these, by an acknowledgment that echoed congestion (ECE)
   uint32_t flight = 0;   ///< bytes outstanding before the acknowledgment
   uint32_t rtt_us = 0;   ///< round trip that this acknowledgment measured; 0 = none
   uint32_t srtt_us = 0;  ///< smoothed, 0 before the first sample
   Seq32 snd_una{};       ///< after the acknowledgment
   Seq32 snd_nxt{};
+  bool limited = true;  ///< the window held the sender back
 };
 
 /// Loss, a timeout, or the network's mark.
@@ -82,6 +85,12 @@ struct RecoveredEvent {
 template <class Event>
 void ignore(Control, const Event&) {}
 
+enum Wants : uint8_t {
+  kWantsEveryAck = 1 << 0,   ///< while ECN is in use
+  kWantsEcn = 1 << 1,        ///< asks for ECN, and grants it, whatever the setting
+  kWantsExactEcho = 1 << 2,  ///< as a receiver echoes each mark once (RFC 8257 3.2)
+};
+
 struct Operations {
   const char* name;                               ///< at most 15 characters
   void (*start)(Control c, const StartEvent& e);  ///< a new connection, or one that changes to this controller
@@ -92,11 +101,12 @@ struct Operations {
   void (*undo)(Control c, const UndoEvent& e);
   void (*restart)(Control c, const RestartEvent& e);
   void (*recovered)(Control c, const RecoveredEvent& e);
+  uint8_t wants = 0;  ///< Wants
 };
 
 /// One row a controller, the default first. The name is that of its Operations in cc::, and what programs and operators
 /// call it.
-#define MILLRACE_CONGESTION_CONTROLLERS(X) X(cubic) X(newreno)
+#define MILLRACE_CONGESTION_CONTROLLERS(X) X(cubic) X(newreno) X(dctcp)
 
 #define MILLRACE_DECLARE_CONTROLLER(name) extern const Operations name;
 MILLRACE_CONGESTION_CONTROLLERS(MILLRACE_DECLARE_CONTROLLER)

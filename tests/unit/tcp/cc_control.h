@@ -14,7 +14,15 @@ struct Controlled {
   /// One acknowledgment of `acked` bytes while a whole window is out.
   void ack(uint32_t acked, uint32_t rtt_us = 0) {
     snd_una += acked;
-    ops.ack(control(), {now, acked, cwnd, rtt_us, srtt_us, snd_una, snd_una + cwnd});
+    ops.ack(control(), {.now = now,
+                        .acked = acked,
+                        .marked = echo ? acked : 0,
+                        .flight = cwnd,
+                        .rtt_us = rtt_us,
+                        .srtt_us = srtt_us,
+                        .snd_una = snd_una,
+                        .snd_nxt = snd_una + cwnd,
+                        .limited = true});
   }
   void loss(uint32_t flight) { ops.loss(control(), {now, flight}); }
   void timeout(uint32_t flight) { ops.timeout(control(), {now, flight}); }
@@ -27,6 +35,7 @@ struct Controlled {
   uint32_t ssthresh = UINT32_MAX;
   uint32_t ack_bytes = 0;
   Seq32 snd_una{};
+  bool echo = false;  ///< acknowledgments carry ECE
   alignas(8) std::byte state[kStateBytes] = {};
 };
 

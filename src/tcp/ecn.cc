@@ -1,0 +1,59 @@
+// Explicit congestion notification: RFC 3168 6.1 as sender and receiver, RFC 8311; the exact echo of DCTCP (RFC 8257
+// 3.2). The handshake's part is in input_open.cc and output.cc (send_syn).
+#include "tcp/tcp.h"
+
+namespace millrace::tcp {
+namespace {
+
+constexpr uint8_t kEct0 = 2;  // RFC 3168 5, RFC 8311 4.1
+
+}  // namespace
+
+// What a segment of a connection with ECN adds to its header flags, and its ECN bits. Only new data is ECT: no
+// retransmission (RFC 3168 6.1.5), acknowledgment (6.1.4) or window probe (6.1.6).
+uint8_t Tcp::ecn_flags(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, uint8_t& traffic_class) {
+  Conn& c = conns_[index];
+  if ((flags & kSyn) != 0) return static_cast<uint8_t>((flags & kAck) != 0 ? 0 : kEce | kCwr);  // RFC 3168 6.1.1
+  uint8_t more = ecn(index).echo ? kEce : 0;
+  if (length == 0 || seq != c.snd_nxt) return more;
+  traffic_class = kEct0;
+  EcnState& e = ecn(index);
+  if (e.cwr_due) {
+    e.cwr_due = false;
+    e.end = seq + length;  // until the peer has seen this its ECE is old
+    more = static_cast<uint8_t>(more | kCwr);
+  }
+  return more;
+}
+
+// The receiver: marks are echoed until the sender says that it has reacted (RFC 3168 6.1.3), or one by one for DCTCP,
+// where a change cuts the delayed acknowledgment short (RFC 8257 3.2).
+void Tcp::take_marks(uint32_t index, const Segment& s, Instant now) {
+  Conn& c = conns_[index];
+  if (s.marked) counters_.add(Counter::kMarksIn);
+  EcnState& e = ecn(index);
+  if ((controller(index).wants & cc::kWantsExactEcho) != 0) {
+    if (s.marked == e.echo) return;
+    if (c.ack_pending != 0) {
+      pkt::Packet* p = build(index, c.snd_nxt, 0, kAck, nullptr, 0, now);
+      if (p != nullptr && ip_.frame(c.hop, p, now)) ip_.transmit(ip_.hop_interface(c.hop), p, ip::Lane::kFirst);
+    }
+    e.echo = s.marked;
+    return;
+  }
+  if (s.has(kCwr)) e.echo = false;
+  if (s.marked) e.echo = true;
+}
+
+// The sender: at most one reduction for a window of data, and none besides that for a loss (RFC 3168 6.1.2).
+void Tcp::take_echo(uint32_t index, Instant now) {
+  Conn& c = conns_[index];
+  if (c.recovery >= Recovery::kFast || ecn(index).cwr_due || reduced_already(index)) return;
+  controller(index).congested(control(index), {now, flight(c)});
+  EcnState& e = ecn(index);
+  e.cwr_due = e.reduced = true;
+  e.end = c.snd_nxt;
+  counters_.add(Counter::kEcnReductions);
+}
+
+}  // namespace millrace::tcp
