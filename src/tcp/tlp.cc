@@ -15,8 +15,8 @@ constexpr uint32_t kLeastProbeUs = 5'000;  // two round trips within a rack are 
 
 }  // namespace
 
-// RFC 8985 7.2 and 7.3: SACK is on, nothing is odd, and the round trip was measured since the last probe (until then the
-// connection stays in disorder).
+// RFC 8985 7.2 and 7.3: SACK is on, nothing is odd, and the round trip was measured since the last probe (until then
+// the connection stays in disorder).
 bool Tcp::may_probe(const Conn& c) const {
   return c.recovery == Recovery::kOpen && c.srtt_us != 0 && c.backoff == 0 && uses_rack(c);
 }

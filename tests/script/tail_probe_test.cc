@@ -19,7 +19,8 @@ struct Measured {
   Script& s;
   Handle c;
   uint32_t at;
-  explicit Measured(Script& script, uint32_t segments = 2) : s(script), c(script.server()), at(1 + segments * s.full()) {
+  explicit Measured(Script& script, uint32_t segments = 2)
+      : s(script), c(script.server()), at(1 + segments * s.full()) {
     s.write(c, segments * s.full());
     s.expect_data(1, at);
     s.advance(64);
