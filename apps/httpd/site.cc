@@ -39,7 +39,7 @@ std::string_view pattern(uint64_t offset, uint64_t length) {
   return {buffer.data() + offset % kPatternPeriod, std::min(length, kPatternBuffer)};
 }
 
-Site::Site(std::string served_by) {
+Site::Site(const std::string& served_by) {
   add("/", {.type = "text/html; charset=utf-8", .body = front_page(served_by)});
   add("/small", {.type = "text/plain", .body = "Millrace: sixty-four bytes, a small response for measuring.....\n"});
   const std::string allow = "Allow: GET, HEAD\r\n";

@@ -52,7 +52,7 @@ inline constexpr uint64_t kPatternPeriod = 251;
 class Site {
  public:
   /// `served_by` is shown on the front page.
-  explicit Site(std::string served_by);
+  explicit Site(const std::string& served_by);
 
   /// Makes every file below `root` available; at most `limit` bytes in all. The text says what went wrong; empty: ok.
   [[nodiscard]] std::string load(const std::string& root, uint64_t limit);

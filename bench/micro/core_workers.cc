@@ -50,8 +50,8 @@ void measure(Shared& shared, uint32_t all, uint32_t self, int rounds, Round&& ro
   for (int i = 0; i < kWarmUp; ++i) (void)round();
   ++shared.ready;
   while (shared.ready < all) _mm_pause();
-  std::vector<double> samples;
-  for (int i = 0; i < rounds; ++i) samples.push_back(round());
+  std::vector<double> samples(static_cast<size_t>(rounds));
+  for (double& sample : samples) sample = round();
   std::sort(samples.begin(), samples.end());
   shared.cycles[self] = samples[samples.size() / 2];
   ++shared.done;

@@ -61,7 +61,7 @@ inline Token sack_ok(bool v = true) { return [=](Segment& s) { s.sack_ok = v; };
 inline Token ts(bool v = true) { return [=](Segment& s) { s.ts = v; }; }
 inline Token tsval(uint32_t v) { return [=](Segment& s) { s.ts = true, s.ts_val = v; }; }
 inline Token ecr(uint32_t v) { return [=](Segment& s) { s.ts = true, s.ts_ecr = v; }; }
-inline Token sack(Blocks b) { return [=](Segment& s) { s.sack = b; }; }
+inline Token sack(const Blocks& b) { return [=](Segment& s) { s.sack = b; }; }
 inline Token no_sack() { return sack({}); }
 inline Token psh(bool v = true) { return [=](Segment& s) { s.psh = v; }; }
 /// URG, and the urgent pointer: urgent data ends so many bytes behind seq().
@@ -73,7 +73,7 @@ inline Token ecn(uint8_t v) {
   return [=](Segment& s) { s.ecn = v; };
 }
 inline Token corrupt() { return [](Segment& s) { s.corrupt = true; }; }
-inline Token raw(std::vector<uint8_t> bytes) {
+inline Token raw(const std::vector<uint8_t>& bytes) {
   return [=](Segment& s) { s.raw_options = bytes, s.has_raw_options = true; };
 }
 

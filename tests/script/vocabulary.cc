@@ -11,14 +11,14 @@ std::string name_of(const Variant& v) {
 }
 
 std::vector<Variant> all_variants() {
-  std::vector<Variant> out;
-  for (int i = 0; i < 16; ++i) out.push_back({(i & 1) != 0, (i & 2) != 0, (i & 4) != 0, (i & 8) != 0});
+  std::vector<Variant> out(16);
+  for (size_t i = 0; i < out.size(); ++i) out[i] = {(i & 1) != 0, (i & 2) != 0, (i & 4) != 0, (i & 8) != 0};
   return out;
 }
 
 std::vector<Variant> plain_variants() {
-  std::vector<Variant> out;
-  for (int i = 0; i < 4; ++i) out.push_back({(i & 1) != 0, (i & 2) != 0, true, false});
+  std::vector<Variant> out(4);
+  for (size_t i = 0; i < out.size(); ++i) out[i] = {(i & 1) != 0, (i & 2) != 0, true, false};
   return out;
 }
 

@@ -43,10 +43,11 @@ std::vector<Variant> all_variants();
 std::vector<Variant> plain_variants();
 
 /// A suite of scripts that run over a list of variants: SCRIPTS(Handshake, plain_variants());
-#define SCRIPTS(Suite, list)                                                       \
-  class Suite : public testing::TestWithParam<::millrace::script::Variant> {};     \
+#define SCRIPTS(Suite, list)                                                        \
+  /* NOLINTNEXTLINE(bugprone-macro-parentheses): a name */                          \
+  class Suite : public testing::TestWithParam<::millrace::script::Variant> {};      \
   INSTANTIATE_TEST_SUITE_P(All, Suite, testing::ValuesIn(list), [](const auto& p) { \
-    return ::millrace::script::name_of(p.param);                                   \
+    return ::millrace::script::name_of(p.param);                                    \
   })
 
 /// The settings' defaults, but NewReno for congestion control.

@@ -184,7 +184,7 @@ int main(int argc, char** argv) {
   for (uint64_t i = 0; i < options.count; ++i) {
     if (!run_one(options.from + i, options, payload)) return 1;
     if ((i + 1) % 100 == 0) {
-      std::printf("%llu seeds\n", static_cast<unsigned long long>(i + 1));
+      std::printf("%llu seeds\n", static_cast<unsigned long long>(i) + 1);
       std::fflush(stdout);
     }
   }
