@@ -151,7 +151,9 @@ void Tcp::take_echo_sample(uint32_t index, uint32_t ts_ecr, Instant now) {
   if (c.timer_kind == TimerKind::kRetransmit) set_rto(index, now);
 }
 
-// RFC 6298 2.2 and 2.3, in whole microseconds.
+// RFC 6298 2.2 and 2.3, in whole microseconds. 2.4 asks for one second in all, so that a delayed acknowledgment is no
+// timeout; here the least timeout stands for the variance's part alone (G in 2.3), which grants the same delay over and
+// above the round trip, however long and steady that is.
 void Tcp::take_rtt_sample(Conn& c, int64_t rtt_ns) {
   const auto r = static_cast<uint32_t>(std::clamp<int64_t>(rtt_ns / 1'000, 1, 60'000'000));
   if (c.srtt_us == 0) {
@@ -162,9 +164,8 @@ void Tcp::take_rtt_sample(Conn& c, int64_t rtt_ns) {
     c.rttvar_us = c.rttvar_us - c.rttvar_us / 4 + delta / 4;
     c.srtt_us = std::max(1u, c.srtt_us - c.srtt_us / 8 + r / 8);
   }
-  const uint64_t rto = uint64_t{c.srtt_us} + std::max(1'000u, 4 * c.rttvar_us);
-  c.rto_us = static_cast<uint32_t>(std::clamp<uint64_t>(rto, static_cast<uint64_t>(settings_.rto_min_us),
-                                                        static_cast<uint64_t>(settings_.rto_max_us)));
+  const uint64_t rto = c.srtt_us + std::max<uint64_t>(4 * c.rttvar_us, static_cast<uint64_t>(settings_.rto_min_us));
+  c.rto_us = static_cast<uint32_t>(std::min(rto, static_cast<uint64_t>(settings_.rto_max_us)));
   c.backoff = 0;
 }
 

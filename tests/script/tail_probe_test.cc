@@ -14,6 +14,8 @@ std::vector<Variant> sack_variants() {
 
 SCRIPTS(TailProbe, sack_variants());
 
+constexpr int64_t kLeastRto = 200;  // ms, over and above the round trip
+
 /// A server with a measured round trip of 64 ms; what was acknowledged ends at `at`.
 struct Measured {
   Script& s;
@@ -37,7 +39,7 @@ TEST_P(TailProbe, LastSegmentIsSentAgainAfterTwoRoundTrips) {  // RFC 8985 7.2, 
   s.expect_after(128, ACK, seq(m.at + 2 * s.full()), len(s.full()));
   EXPECT_EQ(s.counter("tcp.tail_probes"), 1u);
   // Nothing answers: the timeout comes, counted from the probe.
-  s.expect_after(200, ACK, seq(m.at), len(s.full()));
+  s.expect_after(kLeastRto + 64, ACK, seq(m.at), len(s.full()));
   EXPECT_EQ(s.counter("tcp.rtos"), 1u);
 }
 
@@ -85,10 +87,10 @@ TEST_P(TailProbe, SegmentAloneIsProbedWhenItsTimeoutIsDue) {  // RFC 8985 7.2
   Measured m(s);
   s.write(m.c, 100);
   s.expect(ACK, seq(m.at), len(100));
-  s.expect_after(200, ACK, seq(m.at), len(100));
+  s.expect_after(kLeastRto + 64, ACK, seq(m.at), len(100));
   EXPECT_EQ(s.counter("tcp.tail_probes"), 1u);
   EXPECT_EQ(s.counter("tcp.rtos"), 0u);
-  s.expect_after(200, ACK, seq(m.at), len(100));
+  s.expect_after(kLeastRto + 64, ACK, seq(m.at), len(100));
   EXPECT_EQ(s.counter("tcp.rtos"), 1u);
 }
 
@@ -101,7 +103,7 @@ TEST_P(TailProbe, LossThatTheProbeMendedHalvesTheWindow) {  // RFC 8985 7.4.2
   s.advance(64);
   s.in(ACK, ack(m.at + full));
   s.mark();
-  s.expect_after(200, ACK, seq(m.at + full), len(full));
+  s.expect_after(kLeastRto + 64, ACK, seq(m.at + full), len(full));
   s.advance(64);
   s.in(ACK, ack(m.at + 2 * full));  // the probe, or was it the original?
   EXPECT_EQ(s.info().tcp.ssthresh, UINT32_MAX);
@@ -119,7 +121,7 @@ TEST_P(TailProbe, ProbeThatTheReceiverHadAlreadyChangesNothing) {  // RFC 8985 7
   const uint32_t full = s.full();
   s.write(m.c, full);
   s.expect(ACK, seq(m.at), len(full));
-  s.expect_after(200, ACK, seq(m.at), len(full));
+  s.expect_after(kLeastRto + 64, ACK, seq(m.at), len(full));
   s.in(ACK, ack(m.at + full));
   s.in(ACK, ack(m.at + full), sack({{m.at, m.at + full}}));
   s.write(m.c, full);
@@ -153,7 +155,7 @@ TEST_P(TailProbe, NoneWithoutRack) {
   Measured m(s);
   s.write(m.c, 3 * s.full());
   s.expect_data(m.at, m.at + 3 * s.full());
-  s.expect_after(200, ACK, seq(m.at), len(s.full()));
+  s.expect_after(kLeastRto + 64, ACK, seq(m.at), len(s.full()));
   EXPECT_EQ(s.counter("tcp.tail_probes"), 0u);
 }
 
