@@ -157,6 +157,7 @@ void Lane::transmit() {
     const size_t room = std::min(shared_.nic->room(), kBurst);
     if (room == 0) return;
     const size_t n = worker_->output(shared_.interface, {out, room}, now());
+    starved_ = n == 0;
     if (n > room) return shared_.fail(text("output() gave ", n, " frames, asked for ", room));
     shared_.nic->transmit({out, n});
     if (n < room) return;
@@ -210,7 +211,8 @@ bool Lane::idle() const {
 void Lane::schedule_next() {
   if (has_received() && (count() == 1 || worker().hand_over_room() >= kBurst)) schedule(now());
   if (!worker_->events().empty()) schedule(now());
-  if (worker_->wants_output() && shared_.nic->room() > 0) schedule(now());
+  // Nothing came although there is room: frames have run out, and the worker tries again and again.
+  if (worker_->wants_output() && shared_.nic->room() > 0) schedule(starved_ ? now() + kStarvedPoll : now());
   schedule(wake_);
   const auto deadline = worker_->next_deadline();
   if (!deadline || *deadline == kNever) return;

@@ -69,6 +69,7 @@ class Lane final : public Door {
 
  private:
   static constexpr size_t kBurst = 32;
+  static constexpr Duration kStarvedPoll = microseconds(10);
   template <class T>
   struct Ring {
     struct Item {
@@ -115,6 +116,7 @@ class Lane final : public Door {
   uint64_t frames_in_ = 0;  ///< from the NIC
   uint64_t turns_ = 0;
   uint64_t pumps_ = 0;
+  bool starved_ = false;  ///< the last look found nothing to send
 };
 
 }  // namespace millrace::sim

@@ -100,7 +100,9 @@ void Observer::delivered(int host, const Frame& frame, Instant now) {
   const auto view = parse_tcp(frame.bytes);
   if (!view) return;
   const Side side = find(*view, false);
-  if (side.flow == nullptr || side.flow->loose) return;
+  if (side.flow == nullptr) return;
+  if (!frame.injected) data_bytes_ += view->payload_len;
+  if (side.flow->loose) return;
   if (frame.injected) {
     side.flow->forged_acks.insert(view->ack);
     return;
@@ -130,7 +132,6 @@ void Observer::delivered(int host, const Frame& frame, Instant now) {
     if (me.sure > sure_before && sure_before <= me.ack_sent) me.unacked_since = now;
     me.full = std::max(me.full, static_cast<uint32_t>(view->payload_len));
     if (view->has(kFin)) me.peer_fin = at + view->seq_len() - 1;
-    data_bytes_ += view->payload_len;
   }
   const bool scale = side.flow->scaled() && !view->has(kSyn);
   const int64_t window = int64_t{view->window} << (scale ? *peer.wscale : 0);

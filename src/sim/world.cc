@@ -228,11 +228,21 @@ bool World::allowed_error(const Session& s) const {
   if (c.kind == ConnKind::kAbort || s.unreachable()) return true;
   if (c.kind == ConnKind::kSimultaneous) return s.sent() == 0 && s.received() == 0;
   if (s.role() != 0) return false;
+  if (never_answered(c)) return true;
   // The server's tables may have been full: it gave the half-open entry up, or could not make it a connection.
   const Host& server = *hosts_[static_cast<size_t>(1 - s.host())];
   const uint64_t refused = server.counter("tcp.half_open_evicted") + server.counter("tcp.drop.backlog_full") +
                            server.counter("tcp.drop.table_full");
   return refused > 0 && s.received() == 0 && never_accepted(c);
+}
+
+// Whether the wire lost every SYN, or every answer to one, although the client tried as often as it is set to.
+bool World::never_answered(const ConnPlan& c) const {
+  const Flow* flow = observer_.by_port(c.port);
+  if (flow == nullptr || flow->loose) return false;
+  const Half& client = flow->half[flow->ends[0].port == c.port ? 1 : 0];
+  const auto tries = static_cast<uint64_t>(plan_.host[static_cast<size_t>(c.client)].tcp.syn_retries);
+  return !client.peer_syn && client.retransmitted >= tries;
 }
 
 // Whether as many connections to the port of `c` were never accepted as failed without an answer.

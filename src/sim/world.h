@@ -64,6 +64,7 @@ class World {
   void settle();
   std::string check_sessions() const;
   bool allowed_error(const Session& s) const;
+  [[nodiscard]] bool never_answered(const ConnPlan& c) const;
   bool never_accepted(const ConnPlan& c) const;
   bool released_early(const Session& s, uint64_t end) const;
   Instant pass_time(Duration by);

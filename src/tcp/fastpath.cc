@@ -43,7 +43,7 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   const bool ts = (c.options & kOptTimestamps) != 0;
   const bool usual = c.state == State::kEstablished && (s.flags & ~kPsh) == kAck && s.seq == c.rcv_nxt && s.plain &&
                      s.has_ts == ts && c.reasm == 0 && c.recovery == Recovery::kOpen &&
-                     (c.options & (kOptOrphan | kOptUrgent)) == 0 && (c.rx_flags & kRxEcn) == 0;
+                     (c.options & (kOptOrphan | kOptUrgent)) == 0 && (c.rx_flags & kRxEcn) == 0 && !scarce_;
   if (!usual) return false;
   if (ts && static_cast<int32_t>(s.ts_val - c.ts_recent) < 0) return false;
   if (s.length > static_cast<uint32_t>(c.rcv_adv - c.rcv_nxt)) return false;

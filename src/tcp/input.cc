@@ -355,6 +355,10 @@ void Tcp::process_text(uint32_t index, Segment& s, Instant now) {
     store_out_of_order(index, s);
     return;
   }
+  if (scarce_ && s.length > 0 && c.rcv_unread > 0) [[unlikely]] {
+    drop(s, Counter::kDropScarce);  // as if the wire had lost it
+    return;
+  }
   bool fin = s.has(kFin);
   const uint32_t length = s.length;
   pkt::Packet* data = s.packet;

@@ -132,8 +132,7 @@ void Tcp::store_out_of_order(uint32_t index, Segment& s) {
     return;
   }
   const uint32_t charge = charge_of(s.packet);
-  const bool scarce = packets_.frames_available() < frames_.capacity() / 8;
-  if (s.length == 0 || scarce || c.rcv_charge + charge > 2 * uint64_t{c.rcv_limit} + 4'096) {
+  if (s.length == 0 || scarce_ || c.rcv_charge + charge > 2 * uint64_t{c.rcv_limit} + 4'096) {
     drop(s, Counter::kDropReassembly);
     return;
   }
@@ -275,7 +274,8 @@ uint32_t Tcp::receive_window(const Conn& c) const {
   const uint32_t space = std::min(window_space(c) & ~(unit - 1), 65'535u << c.rcv_wscale);
   const uint32_t useful = std::min<uint32_t>(c.rcv_limit / 2, std::max<uint32_t>(c.rcv_mss, unit));
   if (MR_PLANTED(window_edge_shrinks)) return space;
-  if (space >= held + useful) return space;
+  const bool may_grow = !scarce_ || c.rcv_unread == 0;
+  if (may_grow && space >= held + useful) return space;
   return std::min((held + unit - 1) & ~(unit - 1), 65'535u << c.rcv_wscale);
 }
 

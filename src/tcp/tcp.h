@@ -443,6 +443,7 @@ class Tcp {
   uint32_t within_record(const Conn& c, uint32_t length, bool& ends) const;
   // timers.cc
   base::TimerNode& timer_node(uint32_t id);
+  void watch_frames(Instant now);
   void fire(uint32_t id, Instant now);
   void conn_timer(uint32_t index, Instant now);
   MR_INLINE void set_rto(uint32_t index, Instant now);
@@ -576,6 +577,9 @@ class Tcp {
   };
   std::vector<DirtyList> dirty_;  // by interface
   base::Counters<Counter> counters_;
+  static constexpr Duration kFramesLook = microseconds(100);
+  int64_t look_ns_ = 0;  ///< when to count the free frames again
+  bool scarce_ = false;  ///< so few are free that no connection gets a second unread segment, or one out of order
   uint32_t challenge_second_ = UINT32_MAX;
   uint32_t challenge_left_ = 0;
   uint32_t port_counter_ = 0;

@@ -22,6 +22,15 @@ base::TimerNode& Tcp::timer_node(uint32_t id) {
 
 void Tcp::advance(Instant now) {
   wheel_.advance(now, [this, now](uint32_t id) { fire(id, now); });
+  if (now.ns() >= look_ns_) [[unlikely]]
+    watch_frames(now);
+}
+
+// What programs leave unread must not take the frames that everything else needs. Counting them costs a device's pool
+// some hundred cycles, hence not with every segment.
+void Tcp::watch_frames(Instant now) {
+  look_ns_ = (now + kFramesLook).ns();
+  scarce_ = packets_.frames_available() < frames_.capacity() / 8;
 }
 
 void Tcp::fire(uint32_t id, Instant now) {

@@ -292,6 +292,46 @@ TEST_P(Rare, ExhaustedBlocksRefuseTheWriteAndComeBack) {
   s.expect(ACK, seq(written + 1), len(1'000));
 }
 
+// 600 frames, of which a slow reader must leave the others an eighth.
+TEST_P(Rare, UnreadDataLeavesFramesForEverythingElse) {
+  Script s(GetParam());
+  SocketOptions o;
+  o.receive_buffer = 1 << 20;
+  const Handle slow = s.server(o);
+  uint32_t sent = 0;
+  for (; s.counter("tcp.drop.frames_scarce") == 0 && sent < 700'000 && !s.failed(); sent += 1'000) {
+    s.in(ACK, seq(1 + sent), len(1'000));
+    s.advance(1);
+    s.skip();
+  }
+  const uint32_t kept = sent - 1'000;
+  EXPECT_EQ(s.info().receive_queue, kept);
+  EXPECT_GT(kept, 500'000u);
+  EXPECT_LT(kept, 540'000u);
+  // A second connection is made, hears and answers; what is out of order is not held.
+  s.peer_port(40'001);
+  s.in(SYN, seq(0), s.offer());
+  s.skip();
+  s.in(ACK);
+  const Handle other = s.accept(s.listener());
+  s.in(ACK, len(100));
+  EXPECT_EQ(s.read(other), 100u);
+  s.skip();
+  s.write(other, 5'000);
+  EXPECT_EQ(s.expect_data(1, 5'001), (5'000 + s.full() - 1) / s.full());
+  s.in(ACK, seq(1'000), len(100));
+  EXPECT_EQ(s.counter("tcp.drop.reassembly_full"), 1u);
+  s.skip();
+  // Once it has read, the slow one takes again what was dropped.
+  s.peer_port(40'000);
+  EXPECT_EQ(s.read(slow), kept);
+  s.advance(1);
+  s.in(ACK, seq(1 + kept), len(1'000));
+  EXPECT_EQ(s.read(slow), 1'000u);
+  EXPECT_EQ(s.counter("tcp.drop.frames_scarce"), 1u);
+  s.skip();
+}
+
 // Fills the pool of blocks through `hog` until a write is refused.
 void exhaust_blocks(Script& s, Handle hog) {
   for (int i = 0; i < 1'000; ++i) {
