@@ -39,8 +39,8 @@ class ControllerName {
 struct SocketOptions {
   bool no_delay = true;           ///< RFC 9293 3.7.4: true turns Nagle's algorithm off
   bool keepalive = false;         ///< probe idle connections (RFC 9293 3.8.4)
-  uint32_t send_buffer = 0;       ///< bytes
-  uint32_t receive_buffer = 0;    ///< bytes
+  uint32_t send_buffer = 0;       ///< bytes; a size given here holds, while the setting's grows with the flow
+  uint32_t receive_buffer = 0;    ///< likewise
   uint16_t mss = 0;               ///< largest segment to offer and to send
   Duration keepalive_idle{};
   Duration keepalive_interval{};

@@ -19,7 +19,10 @@ void move_data(Block& block, int32_t bytes) {
 }  // namespace
 
 BlockPool::BlockPool(base::MemorySource& memory, size_t limit_bytes)
-    : memory_(memory), left_(limit_bytes), kept_(std::max(limit_bytes / kLargestShare, kRegionBytes)) {}
+    : memory_(memory),
+      limit_(limit_bytes),
+      left_(limit_bytes),
+      kept_(std::max(limit_bytes / kLargestShare, kRegionBytes)) {}
 
 Block* BlockPool::allocate(uint32_t bytes) {
   size_t which = 0;

@@ -78,6 +78,7 @@ class BlockPool {
 
   [[nodiscard]] uint64_t in_use() const { return in_use_; }
   [[nodiscard]] uint64_t in_use_bytes() const { return in_use_bytes_; }
+  [[nodiscard]] uint64_t limit_bytes() const { return limit_; }
 
   /// Blocks with a cookie that came back since the caller last emptied this list.
   [[nodiscard]] std::vector<ReleasedBlock>& released() { return released_; }
@@ -101,6 +102,7 @@ class BlockPool {
     uint64_t io_offset = 0;  // iova minus address, in that region
   };
   base::MemorySource& memory_;
+  size_t limit_;
   size_t left_;
   size_t kept_;  // of left_, for the largest class alone
   std::array<Class, kClassBytes.size()> classes_;

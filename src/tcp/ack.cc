@@ -86,7 +86,7 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, AckNews& news) {
   } else {
     stop_timer(c);
   }
-  tell_space(c);
+  tell_space(index);
   ip_.confirm(c.hop, now);
 }
 
@@ -111,11 +111,14 @@ void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, bool echo
                                          .limited = limited});
 }
 
-void Tcp::tell_space(Conn& c) {
+void Tcp::tell_space(uint32_t index) {
+  Conn& c = conns_[index];
   if (((c.tx_flags & kTxWantSpace) | (c.rx_flags & kRxHold)) == 0) return;
   // What waits for more to follow waits no longer than for an acknowledgment, except under a cork.
   if ((c.rx_flags & kRxCorked) == 0) c.rx_flags &= static_cast<uint8_t>(~kRxHold);
-  if ((c.tx_flags & kTxWantSpace) == 0 || c.snd_queued * 2 > c.snd_limit) return;
+  if ((c.tx_flags & kTxWantSpace) == 0) return;
+  grow_send_buffer(index);
+  if (c.snd_queued > c.snd_limit / 2) return;
   c.tx_flags &= static_cast<uint8_t>(~kTxWantSpace);
   notify(c, kWritable);
 }

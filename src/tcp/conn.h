@@ -169,6 +169,20 @@ struct RareOptions {
   uint32_t syn_retries = 0;
 };
 
+/// How the buffers of a connection follow what it carries (room.cc), in an array of its own: connections that neither
+/// move much data nor have buffers of a fixed size never touch it.
+struct RoomState {
+  uint32_t gen = 0;                ///< the connection's, if this is its state and not a predecessor's
+  bool fixed_receive = false;      ///< SocketOptions::receive_buffer was given
+  bool fixed_send = false;         ///< SocketOptions::send_buffer was
+  bool measuring = false;          ///< `from` and `since` hold
+  Seq32 from;                      ///< what the program had read when the round trip under measurement began
+  uint32_t since = 0;              ///< when that was, Tcp::stamp()
+  uint32_t most = 0;               ///< most bytes read in one round trip so far
+  uint32_t rtt_us = 0;             ///< by the timestamps that the peer echoes; 0: none of use
+  uint32_t least_us = UINT32_MAX;  ///< of those in this round trip
+};
+
 /// What ECN has under way (RFC 3168 6.1), in an array of its own that only connections with ECN touch.
 struct EcnState {
   uint32_t gen = 0;      ///< the connection's, if this is its state and not a predecessor's

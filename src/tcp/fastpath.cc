@@ -33,7 +33,7 @@ bool Tcp::ack_all(uint32_t index, Seq32 ack, Instant now) {
   take_rtt_sample(c, rtt_ns);
   grow_window(index, acked, acked, false, rtt_ns, now);
   stop_timer(c);  // RFC 6298 5.2
-  tell_space(c);
+  tell_space(index);
   ip_.confirm(c.hop, now);
   return true;
 }
@@ -78,7 +78,7 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
   if (s.length > 0) {
     const uint32_t segment = segment_size(*packet, s.length);
     deliver(index, packet, s.length);
-    schedule_ack(index, segment);
+    schedule_ack(index, segment, s, now);
   } else {
     packets_.free(packet);
   }

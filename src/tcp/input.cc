@@ -367,7 +367,7 @@ void Tcp::process_text(uint32_t index, Segment& s, Instant now) {
   if (length > 0) {
     const uint32_t segment = segment_size(*data, length);
     deliver(index, data, length);
-    schedule_ack(index, segment);
+    schedule_ack(index, segment, s, now);
   } else {
     packets_.free(data);
   }

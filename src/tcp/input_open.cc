@@ -109,8 +109,10 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
   if (options.sack_permitted && settings_.sack != 0) h.flags |= kMiniSack;
   if (options.has_wscale && settings_.window_scaling != 0) {
     h.flags |= kMiniWindowScale;
-    h.wscale = options.wscale;
+    h.wscale = options.wscale & 0xf;
+    h.own_wscale = shift_for(listener.options) & 0xf;
   }
+  h.own_window = static_cast<uint16_t>(std::min(buffer_of(listener), 65'535u));  // RFC 7323 2.2: never scaled in a SYN
   if (grants_ecn(s, listener.options)) h.flags |= kMiniEcn;
   ++listener.half_open;
   done(s);
@@ -118,9 +120,9 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
   wheel_.arm(ref.raw, now + microseconds(settings_.rto_initial_us));
 }
 
-// The receive buffer that the connection will have.
-uint32_t Tcp::buffer_of(const HalfOpen& h) const {
-  const uint32_t wanted = listeners_[h.listener].options.receive_buffer;
+// The receive buffer that a connection of the listener begins with.
+uint32_t Tcp::buffer_of(const Listener& listener) const {
+  const uint32_t wanted = listener.options.receive_buffer;
   return wanted != 0 ? wanted : static_cast<uint32_t>(settings_.receive_buffer);
 }
 
@@ -142,8 +144,7 @@ void Tcp::send_syn_ack(Ref ref, Instant now) {
   b.options.has_mss = true;
   b.syn = true;
   b.user_mss = listener.options.mss;
-  const uint32_t limit = buffer_of(h);
-  b.window = static_cast<uint16_t>(limit < 65'535 ? limit : 65'535);  // RFC 7323 2.2: never scaled in a SYN
+  b.window = h.own_window;
   b.options.sack_permitted = (h.flags & kMiniSack) != 0;
   if ((h.flags & kMiniTimestamps) != 0) {
     b.options.has_timestamps = true;
@@ -152,7 +153,7 @@ void Tcp::send_syn_ack(Ref ref, Instant now) {
   }
   if ((h.flags & kMiniWindowScale) != 0) {
     b.options.has_wscale = true;
-    b.options.wscale = shift_for(listener.options);
+    b.options.wscale = h.own_wscale;
   }
   counters_.add(Counter::kSynAcksOut);
   send_bare(b, now);
@@ -175,16 +176,14 @@ void Tcp::drop_half_open(Ref ref) {
 void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
   HalfOpen& h = half(ref);
   const Seq32 next = h.irs + 1;
-  const Seq32 edge = next + std::min(buffer_of(h), 65'535u);
+  const Seq32 edge = next + h.own_window;
   const auto acknowledge = [&] {
     Bare b;
     b.tuple = tuple_of(ref);
     b.seq = h.iss + 1;
     b.ack = next;
     b.flags = kAck;
-    const uint32_t limit = buffer_of(h);
-    const uint8_t shift = (h.flags & kMiniWindowScale) != 0 ? shift_for(listeners_[h.listener].options) : 0;
-    b.window = static_cast<uint16_t>(((limit < 65'535 ? limit : 65'535) + (1u << shift) - 1) >> shift);
+    b.window = static_cast<uint16_t>((h.own_window + (1u << h.own_wscale) - 1) >> h.own_wscale);
     if ((h.flags & kMiniTimestamps) != 0) {
       b.options.has_timestamps = true;
       b.options.ts_val = milliseconds_of(now) + timestamp_offset(b.tuple);
@@ -288,14 +287,14 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   if ((h.flags & kMiniWindowScale) != 0) {
     c.options |= kOptWindowScale;
     c.snd_wscale = h.wscale;
-    c.rcv_wscale = shift_for(listener.options);
+    c.rcv_wscale = h.own_wscale;
   }
   // The window of the handshake's last segment counts from here on, scaled.
   c.snd_wnd = MR_PLANTED(syn_window_scaled) ? static_cast<uint32_t>(h.window) << c.snd_wscale : h.window;
   c.max_snd_wnd = c.snd_wnd;
   c.snd_wl1 = h.irs;
   c.snd_wl2 = c.snd_una;
-  c.rcv_adv = c.rcv_nxt + (c.rcv_limit < 65'535 ? c.rcv_limit : 65'535);
+  c.rcv_adv = c.rcv_nxt + h.own_window;
   if (h.retries > 0) c.rto_us = kRtoAfterLostSyn;
   init_conn(index, *route);
   if (h.retries == 0 && (h.flags & kMiniSynAgain) == 0) {  // RFC 6298 2.2 and 3: one SYN-ACK, and its answer

@@ -31,10 +31,12 @@ struct HalfOpen {
   uint32_t listener = 0;
   uint16_t window = 0;  ///< of the SYN, unscaled
   uint16_t mss = 0;
-  uint8_t wscale = 0;
+  uint8_t wscale : 4 = 0;
+  uint8_t own_wscale : 4 = 0;  ///< what our SYN-ACK offered; settings may change meanwhile
   uint8_t flags = 0;
   uint8_t retries = 0;
   uint8_t interface = 0;
+  uint16_t own_window = 0;  ///< of our SYN-ACK, unscaled
 };
 static_assert(sizeof(HalfOpen) <= 56);
 

@@ -74,7 +74,7 @@ void Tcp::deliver(uint32_t index, pkt::Packet* data, uint32_t length) {
 
 // RFC 5681 4.2, RFC 9293 3.8.6.3: at least every second full segment, and never later than the delay.
 // `segment` is the payload of one segment as the peer sent it, before a device merged any.
-void Tcp::schedule_ack(uint32_t index, uint32_t segment) {
+void Tcp::schedule_ack(uint32_t index, uint32_t segment, const Segment& s, Instant now) {
   Conn& c = conns_[index];
   const uint32_t full = std::min<uint32_t>(segment, c.mss);
   if (full > c.rcv_mss) c.rcv_mss = static_cast<uint16_t>(full);
@@ -84,6 +84,7 @@ void Tcp::schedule_ack(uint32_t index, uint32_t segment) {
     c.rx_flags |= kRxAckNow;
   } else if (static_cast<uint32_t>(c.rcv_nxt - c.last_ack_sent) >= 2u * c.rcv_mss) {
     c.rx_flags |= kRxAckNow;
+    measure_room(index, s, now);
   }
   mark_dirty(index);
 }

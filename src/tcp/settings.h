@@ -8,10 +8,12 @@ namespace millrace::tcp {
 
 /// name, default, least, greatest, text
 #define MILLRACE_TCP_SETTINGS(X)                                                                                   \
-  X(send_buffer, 4'194'304, 2'048, 1'073'741'824, "send buffer of a new socket, bytes")                            \
-  X(receive_buffer, 1'048'576, 2'048, 1'073'741'824, "receive buffer of a new socket, bytes")                      \
-  X(receive_buffer_max, 0, 0, 1'073'741'824,                                                                       \
-    "receive buffer that the window scale must allow for; 0 = receive_buffer")                                     \
+  X(send_buffer, 1'048'576, 2'048, 1'073'741'824, "send buffer of a new socket, bytes")                            \
+  X(send_buffer_max, 16'777'216, 0, 1'073'741'824,                                                                 \
+    "what the send buffer may grow to with the congestion window; 0 = it does not grow")                           \
+  X(receive_buffer, 262'144, 2'048, 1'073'741'824, "receive buffer of a new socket, bytes")                        \
+  X(receive_buffer_max, 16'777'216, 0, 1'073'741'824,                                                              \
+    "what the receive buffer may grow to with what is read in a round trip; 0 = it does not grow")                 \
   X(window_scaling, 1, 0, 1, "offer window scaling (RFC 7323)")                                                    \
   X(timestamps, 1, 0, 1, "offer timestamps (RFC 7323)")                                                            \
   X(timestamps_strict, 1, 0, 1, "drop segments without the timestamps that were agreed on (RFC 7323 3.2)")         \

@@ -55,13 +55,15 @@ Tcp::Tcp(const TcpConfig& config)
           config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(LossState)).base)),
       rare_(reinterpret_cast<RareOptions*>(
           config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(RareOptions)).base)),
+      room_(reinterpret_cast<RoomState*>(
+          config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(RoomState)).base)),
       wheel_(Resolver{this}, config.start),
       shards_(config.shards),
       shard_(config.shard) {
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
   MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && ecn_ != nullptr && loss_ != nullptr &&
-            rare_ != nullptr);
+            rare_ != nullptr && room_ != nullptr);
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
   port_counter_ = static_cast<uint32_t>(rng_.next());

@@ -1,7 +1,7 @@
 // Tcp: all connections of one worker. The files of this folder are its parts, by concept:
 //   input.cc (RFC 9293 3.10.7 in its order), input_open.cc (LISTEN, SYN-SENT, half-open, TIME-WAIT), fastpath.cc,
 //   ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, undo.cc,
-//   receive.cc (delivery, reassembly, windows), output.cc,
+//   receive.cc (delivery, reassembly, windows), room.cc (sizes of buffers), output.cc,
 //   emit.cc, timers.cc, ecn.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion
 //   controllers).
 //
@@ -34,6 +34,7 @@
 #include "tcp/info.h"
 #include "tcp/loss.h"
 #include "tcp/mini.h"
+#include "tcp/segment.h"
 #include "tcp/settings.h"
 
 namespace millrace::tcp {
@@ -53,40 +54,6 @@ class Owner {
   virtual ~Owner() = default;
   /// A socket for `conn`, waiting in the accept queue of `listener_sock`; 0 if there is none left.
   virtual uint32_t accepted(uint32_t listener_sock, uint32_t conn) = 0;
-};
-
-/// A parsed segment on its way through input. Owns `packet` until something takes it.
-struct Segment {
-  pkt::Packet* packet = nullptr;  ///< data() at the TCP header, after parse() at the payload
-  const std::byte* options = nullptr;
-  IpAddr local;
-  IpAddr remote;
-  uint16_t local_port = 0;
-  uint16_t remote_port = 0;
-  Seq32 seq;
-  Seq32 ack;
-  uint32_t length = 0;   ///< payload bytes
-  uint32_t ts_val = 0;
-  uint32_t ts_ecr = 0;
-  uint16_t window = 0;   ///< unscaled
-  uint8_t flags = 0;
-  uint8_t option_bytes = 0;
-  bool has_ts = false;
-  bool marked = false;   ///< a router on its way met congestion (CE, RFC 3168 5)
-  bool plain = false;    ///< no options but (perhaps) timestamps
-  IfIndex interface = IfIndex::kNone;
-  uint64_t hash = 0;
-  Ref hint;              ///< where prefetch_place() expects it to belong; not yet verified
-
-  /// After parse(). A marked segment is not for the fast path.
-  void set_marked(bool ce) {
-    marked = ce;
-    if (__builtin_expect(ce, 0)) plain = false;
-  }
-  [[nodiscard]] bool has(uint8_t f) const { return (flags & f) != 0; }
-  /// Sequence space it occupies (RFC 9293 3.4).
-  [[nodiscard]] uint32_t span() const { return length + (has(kSyn) ? 1 : 0) + (has(kFin) ? 1 : 0); }
-  [[nodiscard]] Seq32 end() const { return seq + span(); }
 };
 
 struct TcpConfig {
@@ -180,7 +147,10 @@ class Tcp {
   /// The last byte queued ends a record: no segment will hold it together with what is queued later.
   void end_record(uint32_t conn);
   /// A write was refused or cut short: send a kWritable effect when space comes.
-  void want_space(uint32_t conn) { conns_[conn].tx_flags |= kTxWantSpace; }
+  void want_space(uint32_t conn) {
+    conns_[conn].tx_flags |= kTxWantSpace;
+    grow_send_buffer(conn);
+  }
   /// The program consumed `bytes` whose true size was `charge`.
   void consumed(uint32_t conn, uint32_t bytes, uint32_t charge, Instant now);
   /// Held data shrank in true size without being consumed (copied into smaller buffers).
@@ -262,7 +232,7 @@ class Tcp {
     return best;
   }
   void send_syn_ack(Ref ref, Instant now);
-  [[nodiscard]] uint32_t buffer_of(const HalfOpen& h) const;
+  [[nodiscard]] uint32_t buffer_of(const Listener& listener) const;
   [[nodiscard]] uint8_t shift_for(const SocketOptions& options) const;
   void drop_half_open(Ref ref);
   void enter_time_wait(uint32_t index, Instant now);
@@ -272,7 +242,7 @@ class Tcp {
   static bool measures(const Conn& c, const TxRecord& r);
   void release_from(const Conn& c, LossState& l, uint32_t record, Seq32 ack, AckNews& news);
   MR_INLINE void grow_window(uint32_t index, uint32_t acked, uint32_t flying, bool echo, int64_t rtt_ns, Instant now);
-  MR_INLINE void tell_space(Conn& c);
+  MR_INLINE void tell_space(uint32_t index);
   void update_send_window(uint32_t index, const Segment& s);
   MR_INLINE void take_rtt_sample(Conn& c, int64_t rtt_ns);
   void take_echo_sample(uint32_t index, uint32_t ts_ecr, Instant now);
@@ -392,7 +362,7 @@ class Tcp {
   void free_piece(Conn& c, uint32_t piece);
   void duplicate_seen(uint32_t index, Seq32 left, Seq32 right);
   void free_reassembly(Conn& c);
-  MR_INLINE void schedule_ack(uint32_t index, uint32_t segment);
+  MR_INLINE void schedule_ack(uint32_t index, uint32_t segment, const Segment& s, Instant now);
   [[nodiscard]] static uint32_t segment_size(const pkt::Packet& head, uint32_t length) {
     const bool merged = (head.flags & pkt::kRxMerged) != 0 && head.seg_size() != 0;
     return merged ? std::min(length, head.seg_size()) : length;
@@ -401,6 +371,15 @@ class Tcp {
   void trim_tail(Segment& s, uint32_t bytes);
   [[nodiscard]] MR_INLINE uint32_t window_space(const Conn& c) const;
   [[nodiscard]] MR_INLINE uint32_t receive_window(const Conn& c) const;
+  // room.cc
+  [[nodiscard]] RoomState& room(uint32_t index) {
+    if (room_[index].gen != conns_[index].gen) room_[index] = {.gen = conns_[index].gen};
+    return room_[index];
+  }
+  void fix_room(uint32_t index, const SocketOptions& options);
+  [[gnu::noinline, gnu::cold]] void measure_room(uint32_t index, const Segment& s, Instant now);
+  void grow_receive_buffer(Conn& c, uint64_t bytes);
+  void grow_send_buffer(uint32_t index);
   // output.cc, emit.cc
   MR_INLINE void mark_dirty(uint32_t index);
   bool output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
@@ -561,6 +540,7 @@ class Tcp {
   EcnState* ecn_;    // parallel to conns_ too, of connections with ECN
   LossState* loss_;  // likewise; valid where `gen` is the connection's
   RareOptions* rare_;  // likewise
+  RoomState* room_;    // likewise
   base::TimerWheel<Resolver> wheel_;
   std::vector<Listener> listeners_;
   std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;

@@ -141,6 +141,7 @@ void Tcp::apply_options(Conn& c, ConnCold& k, const SocketOptions& o) {
 }
 
 void Tcp::apply_rare_options(uint32_t index, const SocketOptions& o) {
+  fix_room(index, o);
   const uint32_t gen = conns_[index].gen;
   const bool any = o.user_timeout.ns() > 0 || o.fin_wait_2.ns() > 0 || o.syn_retries != 0;
   if (!any && rare_[index].gen != gen) return;
@@ -151,10 +152,12 @@ void Tcp::apply_rare_options(uint32_t index, const SocketOptions& o) {
 Result<void> Tcp::set_options(uint32_t index, const SocketOptions& o, Instant now) {
   if (no_such_controller(o)) return fail(Error::kNotFound);
   Conn& c = conns_[index];
-  const uint32_t limit = c.rcv_limit;
+  const uint32_t receive_limit = c.rcv_limit;
+  const uint32_t send_limit = c.snd_limit;
   apply_options(c, cold(index), o);
   apply_rare_options(index, o);
-  if (o.receive_buffer == 0) c.rcv_limit = limit;
+  if (o.receive_buffer == 0) c.rcv_limit = receive_limit;
+  if (o.send_buffer == 0) c.snd_limit = send_limit;
   c.last_rx_ms = std::max(c.last_rx_ms, milliseconds_of(now));
   if ((c.options & kOptKeepalive) != 0) arm(index, keepalive_deadline(index, now));
   if (o.quick_ack) c.quick_acks = *o.quick_ack ? kQuickAcks : 0;
@@ -180,10 +183,7 @@ Result<void> Tcp::set_listener_options(uint32_t sock, const SocketOptions& o) {
   if (no_such_controller(o)) return fail(Error::kNotFound);
   const auto found = listener_of_sock_.find(sock);
   if (found == listener_of_sock_.end()) return fail(Error::kBadHandle);
-  Listener& l = listeners_[found->second];
-  const uint32_t offered = l.options.receive_buffer;  // the window scale of handshakes in progress was made for it
-  l.options = o;
-  if (l.half_open > 0) l.options.receive_buffer = offered;
+  listeners_[found->second].options = o;
   return {};
 }
 

@@ -27,7 +27,7 @@ size_t ClosablePool::allocate(std::span<pkt::Packet*> out) { return closed ? 0 :
 Script::Script(const Variant& variant, const Options& options)
     : variant_(variant),
       options_(options),
-      frames_(std::make_unique<ClosablePool>(600, pkt::kFrameRoom)),
+      frames_(std::make_unique<ClosablePool>(options.frames, pkt::kFrameRoom)),
       references_(std::make_unique<ClosablePool>(600, 0)),
       now_(options.start),
       mark_(options.start) {

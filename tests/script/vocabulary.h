@@ -64,6 +64,7 @@ struct Options {
   uint32_t max_half_open = 64;
   uint32_t max_time_wait = 64;
   size_t block_bytes = size_t{64} << 20;
+  size_t frames = 600;
   Instant start{1'000'000'000'000};
 };
 

@@ -75,7 +75,6 @@ class Bottleneck {
         sink_(controller),
         observer_({.loses_inside = {true, true}}, [](const std::string& what) { ADD_FAILURE() << what; }) {
     HostPlan plan;
-    plan.tcp.send_buffer = plan.tcp.receive_buffer = 16 << 20;
     plan.block_bytes = size_t{256} << 20;
     plan.frames = plan.references = 32'768;
     plan.nic.tx_ring = 256;

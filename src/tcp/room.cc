@@ -1,0 +1,85 @@
+// Sizes of buffers. A program that gives none (SocketOptions) gets buffers that begin small and follow what the
+// connection carries: the receive buffer what the program reads in a round trip, the send buffer the congestion window.
+//
+// Invariants: a buffer shrinks only while packets are scarce, and never makes the advertised edge go back
+// (receive_window()); it never grows beyond the setting, the scale that the handshake announced, or its share of the
+// memory. All of this happens where full segments flow or a writer waits: a connection of requests and answers neither
+// has nor touches a RoomState.
+#include <algorithm>
+
+#include "tcp/tcp.h"
+
+namespace millrace::tcp {
+namespace {
+
+// The data waiting in one connection, either way, may take a quarter of the memory that there is for it, in true size.
+constexpr uint64_t kShare = 4;
+constexpr uint32_t kNoSampleUs = 200'000;  // taken for the round trip before any was measured
+
+}  // namespace
+
+// A size that the program gives holds.
+void Tcp::fix_room(uint32_t index, const SocketOptions& o) {
+  if (o.receive_buffer == 0 && o.send_buffer == 0) return;
+  RoomState& r = room(index);
+  r.fixed_receive = r.fixed_receive || o.receive_buffer != 0;
+  r.fixed_send = r.fixed_send || o.send_buffer != 0;
+}
+
+// The receive buffer becomes `bytes` if it is smaller, within its bounds.
+void Tcp::grow_receive_buffer(Conn& c, uint64_t bytes) {
+  const uint64_t packets = uint64_t{packets_.frames_capacity()} * pkt::kFrameRoom;
+  // What is held is charged with twice the limit at most (window_space()).
+  const uint64_t most = std::min(
+      {static_cast<uint64_t>(settings_.receive_buffer_max), packets / (2 * kShare), uint64_t{65'535} << c.rcv_wscale});
+  c.rcv_limit = static_cast<uint32_t>(std::max<uint64_t>(c.rcv_limit, std::min(bytes, most)));
+}
+
+// Called for about every second full segment, after it was delivered. What a program reads in a round trip, the sender
+// could send in one: twice that leaves room for what it sends in the next, and twice as much again while the sender
+// still doubles its window.
+void Tcp::measure_room(uint32_t index, const Segment& s, Instant now) {
+  Conn& c = conns_[index];
+  RoomState& r = room(index);
+  if (r.fixed_receive) return;
+  const Seq32 read = c.rcv_nxt - c.rcv_unread;
+  if (s.has_ts && (c.options & kOptTimestamps) != 0) {  // RFC 7323 4: the sender echoes what let it send
+    const auto ms = static_cast<int32_t>(milliseconds_of(now) + c.ts_offset - s.ts_ecr);
+    // A tick or two says nothing.
+    if (ms > 2 && ms < 60'000) r.least_us = std::min(r.least_us, static_cast<uint32_t>(ms) * 1'000);
+  }
+  const int64_t elapsed_ns = age_ns(r.since, now);
+  const uint32_t known_us = r.rtt_us != 0 ? r.rtt_us : c.srtt_us;
+  const int64_t round_ns = int64_t{known_us != 0 ? known_us : kNoSampleUs} * 1'000;
+  if (r.measuring && elapsed_ns < round_ns) return;
+  // A pause is no round trip.
+  const bool whole = r.measuring && elapsed_ns < 4 * round_ns + 10'000'000;
+  const uint32_t copied = whole ? static_cast<uint32_t>(read - r.from) : 0;
+  r.measuring = true;
+  r.from = read;
+  r.since = stamp(now);
+  r.rtt_us = r.least_us != UINT32_MAX ? r.least_us : 0;
+  r.least_us = UINT32_MAX;
+  const size_t free = packets_.frames_available();
+  if (free < packets_.frames_capacity() / 8) {  // scarce: everybody goes back to where all began
+    c.rcv_limit = std::min(c.rcv_limit, static_cast<uint32_t>(settings_.receive_buffer));
+    r.most = 0;
+    return;
+  }
+  if (copied <= r.most || free < packets_.frames_capacity() / 2) return;
+  const bool doubling = copied - r.most >= r.most / 2;
+  r.most = copied;
+  grow_receive_buffer(c, (doubling ? 4 : 2) * uint64_t{copied} + 16 * uint64_t{c.mss});
+}
+
+// Called when a writer found no room or waits for some: it needs what is in flight, as much again to go on with when
+// that is acknowledged, and half of it so that it is told in time (tell_space()).
+void Tcp::grow_send_buffer(uint32_t index) {
+  Conn& c = conns_[index];
+  const uint64_t wanted = std::min(
+      {3 * uint64_t{c.cwnd}, static_cast<uint64_t>(settings_.send_buffer_max), blocks_.limit_bytes() / kShare});
+  if (wanted <= c.snd_limit || blocks_.in_use_bytes() > blocks_.limit_bytes() / 2 || room(index).fixed_send) return;
+  c.snd_limit = static_cast<uint32_t>(wanted);
+}
+
+}  // namespace millrace::tcp
