@@ -24,4 +24,10 @@ struct Tcp::Bare {
   return shift;
 }
 
+/// The MSS that a SYN's options stand for (RFC 9293 3.7.1 MUST-15).
+[[nodiscard]] inline uint16_t peer_mss(const wire::TcpOptions& options, bool v4) {
+  const uint16_t mss = options.has_mss ? options.mss : (v4 ? kDefaultMss4 : kDefaultMss6);
+  return mss < kMinMss ? kMinMss : mss;
+}
+
 }  // namespace millrace::tcp

@@ -83,6 +83,7 @@ class ConnTable {
     }
   }
 
+  [[nodiscard]] bool full() const { return size_ >= limit_; }
   /// False if the table is at its limit. The tuple must not be present.
   [[nodiscard]] bool insert(uint64_t hash, Ref ref) {
     if (size_ >= limit_) return false;

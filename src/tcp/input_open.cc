@@ -7,16 +7,6 @@
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
-namespace {
-
-uint16_t peer_mss(const wire::TcpOptions& options, bool v4) {
-  // RFC 9293 3.7.1 MUST-15
-  const uint16_t mss = options.has_mss ? options.mss : (v4 ? kDefaultMss4 : kDefaultMss6);
-  return mss < kMinMss ? kMinMss : mss;
-}
-
-}  // namespace
-
 HalfOpen& Tcp::half(Ref ref) {
   if (ref.place() == Place::kHalf4) return half4_[ref.index()];
   return half6_[ref.index()];
@@ -45,6 +35,7 @@ void Tcp::input_none(Segment& s, Instant now) {
     drop(s, Counter::kDropNoConnection);
     return;
   }
+  if (listener != nullptr && s.has(kAck) && cookies_.outstanding(now) && input_cookie(*listener, slot, s, now)) return;
   if (listener == nullptr || s.has(kAck)) {
     send_reset_for(s, now);
     drop(s, Counter::kDropNoConnection);
@@ -77,6 +68,10 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
     return;
   }
   const bool v4 = s.local.is_v4();
+  if (uses_cookie(listener, v4)) {
+    answer_with_cookie(listener, s, now);
+    return;
+  }
   make_room_for_half_open(v4);
   const uint32_t index = v4 ? half4_.allocate() : half6_.allocate();
   MR_ASSERT(index != 0);
@@ -241,24 +236,24 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
   input_conn(find(s).index(), s, now);
 }
 
-// The handshake is complete: the half-open entry becomes a connection. False if it could not; the segment is dropped.
-bool Tcp::promote(Ref ref, Segment& s, Instant now) {
-  const HalfOpen h = half(ref);
+// A connection of what a handshake agreed on, with a socket in the listener's queue; `old` is the half-open entry that
+// it replaces, if there is one. 0 if there is no room for it; the segment is dropped then.
+uint32_t Tcp::new_passive_conn(const HalfOpen& h, const Tuple& t, Ref old, Segment& s) {
   Listener& listener = listeners_[h.listener];
   if (listener.sock == 0 || listener.waiting >= listener.backlog) {
     drop(s, Counter::kDropBacklog);  // the SYN-ACK is sent again later; the peer's data too
-    return false;
+    return 0;
   }
-  const Tuple t = tuple_of(ref);
+  const bool room = old || !table_.full();
   const auto route = ip_.route(t.remote, t.local, 0);
-  const uint32_t index = route ? conns_.allocate() : 0;
+  const uint32_t index = route && room ? conns_.allocate() : 0;
   const uint32_t sock = index != 0 ? owner_.accepted(listener.sock, index) : 0;
   if (sock == 0) {
     if (index != 0) conns_.release(index);
     drop(s, Counter::kDropTableFull);
-    return false;
+    return 0;
   }
-  drop_half_open(ref);
+  if (old) drop_half_open(old);
   const bool inserted = table_.insert(s.hash, Ref(Place::kConn, index));
   MR_ASSERT(inserted);
   Conn& c = conns_[index];
@@ -280,7 +275,6 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   c.rcv_nxt = h.irs + 1;
   c.last_ack_sent = c.rcv_nxt;
   c.ts_recent = h.ts_recent;
-  c.last_rx_ms = milliseconds_of(now);
   if ((h.flags & kMiniTimestamps) != 0) c.options |= kOptTimestamps;
   if ((h.flags & kMiniSack) != 0) c.options |= kOptSack;
   if ((h.flags & kMiniEcn) != 0) c.rx_flags |= kRxEcn;
@@ -297,6 +291,26 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   c.rcv_adv = c.rcv_nxt + h.own_window;
   if (h.retries > 0) c.rto_us = kRtoAfterLostSyn;
   init_conn(index, *route);
+  return index;
+}
+
+// The connection waits to be accepted.
+void Tcp::announce_passive_conn(uint32_t index, Listener& listener, Instant now) {
+  Conn& c = conns_[index];
+  c.last_rx_ms = milliseconds_of(now);
+  counters_.add(Counter::kPassiveOpens);
+  ++listener.waiting;
+  effects_.push_back({listener.sock, kAcceptable});
+  if ((c.options & kOptKeepalive) != 0) arm(index, keepalive_deadline(index, now));
+}
+
+// The handshake is complete: the half-open entry becomes a connection. False if it could not; the segment is dropped.
+bool Tcp::promote(Ref ref, Segment& s, Instant now) {
+  const HalfOpen h = half(ref);
+  const uint32_t index = new_passive_conn(h, tuple_of(ref), ref, s);
+  if (index == 0) return false;
+  Listener& listener = listeners_[h.listener];
+  Conn& c = conns_[index];
   if (h.retries == 0 && (h.flags & kMiniSynAgain) == 0) {  // RFC 6298 2.2 and 3: one SYN-ACK, and its answer
     const int64_t rtt_ns = now.ns() - (h.timer.deadline_ns - settings_.rto_initial_us * 1'000);
     if (rtt_ns > 0) take_rtt_sample(c, rtt_ns);
@@ -304,10 +318,7 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   start_controller(index, controller_row(listener.options), now);
   if (h.retries > 0 || (h.flags & kMiniSynAgain) != 0) c.cwnd = c.mss;  // RFC 5681 3.1: SYN or SYN-ACK was lost
   set_state(index, State::kEstablished);
-  counters_.add(Counter::kPassiveOpens);
-  ++listener.waiting;
-  effects_.push_back({listener.sock, kAcceptable});
-  if ((c.options & kOptKeepalive) != 0) arm(index, keepalive_deadline(index, now));
+  announce_passive_conn(index, listener, now);
   return true;
 }
 

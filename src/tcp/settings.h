@@ -38,6 +38,8 @@ namespace millrace::tcp {
   X(mss, 0, 0, 65'495, "largest segment to offer; 0 = from the MTU")                                               \
   X(slow_start_after_idle, 1, 0, 1, "start slowly again after nothing was sent for a timeout (RFC 5681 4.1)")      \
   X(ecn, 2, 0, 2, "explicit congestion notification (RFC 3168): 0 = off, 1 = ask for it, 2 = where the peer asks") \
+  X(syncookies, 1, 0, 2,                                                                                           \
+    "SYN cookies (RFC 4987 3.6): 0 = never, 1 = where half-open entries have run out, 2 = always")                 \
   X(congestion_control, 0, 0, cc::kControllers - 1, "congestion controller of a new socket")
 
 MILLRACE_SETTINGS(MILLRACE_TCP_SETTINGS)

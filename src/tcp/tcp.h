@@ -1,6 +1,6 @@
 // Tcp: all connections of one worker. The files of this folder are its parts, by concept:
-//   input.cc (RFC 9293 3.10.7 in its order), input_open.cc (LISTEN, SYN-SENT, half-open, TIME-WAIT), fastpath.cc,
-//   ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, undo.cc,
+//   input.cc (RFC 9293 3.10.7 in its order), input_open.cc (LISTEN, SYN-SENT, half-open, TIME-WAIT), syn_cookies.cc,
+//   fastpath.cc, ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, undo.cc,
 //   receive.cc (delivery, reassembly, windows), room.cc (sizes of buffers), output.cc,
 //   emit.cc, timers.cc, ecn.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion
 //   controllers).
@@ -27,7 +27,6 @@
 #include "millrace/request.h"
 #include "pkt/block.h"
 #include "pkt/pool.h"
-#include "steer/shard_map.h"
 #include "tcp/conn.h"
 #include "tcp/conn_table.h"
 #include "tcp/counters.h"
@@ -36,52 +35,10 @@
 #include "tcp/mini.h"
 #include "tcp/segment.h"
 #include "tcp/settings.h"
+#include "tcp/syn_cookie.h"
+#include "tcp/values.h"
 
 namespace millrace::tcp {
-
-/// Something that a socket must learn. `data` is owned by the effect.
-struct Effect {
-  uint32_t sock = 0;
-  uint32_t mask = 0;             ///< EventMask bits
-  pkt::Packet* data = nullptr;   ///< in-order data to append (a chain), its `total` says how much
-  Error error = Error::kIo;      ///< with kError
-  bool detached = false;         ///< the connection is gone; the socket must forget it
-};
-
-/// The sockets' side, for the one thing that cannot wait for the flush: a new connection needs its socket.
-class Owner {
- public:
-  virtual ~Owner() = default;
-  /// A socket for `conn`, waiting in the accept queue of `listener_sock`; 0 if there is none left.
-  virtual uint32_t accepted(uint32_t listener_sock, uint32_t conn) = 0;
-};
-
-struct TcpConfig {
-  ip::Ip* ip = nullptr;
-  pkt::PacketCache* packets = nullptr;
-  pkt::PacketPool* frames = nullptr;  ///< for its capacity
-  pkt::BlockPool* blocks = nullptr;
-  base::MemorySource* memory = nullptr;
-  base::TraceRing* trace = nullptr;
-  Owner* owner = nullptr;
-  uint64_t seed = 0;
-  uint32_t max_connections = 0;
-  uint32_t max_half_open = 0;
-  uint32_t max_time_wait = 0;
-  Settings settings{};
-  Instant start{};
-  const steer::ShardMap* shards = nullptr;  ///< null: every answer comes to this worker
-  uint32_t shard = 0;
-};
-
-struct Listener {
-  Endpoint local;
-  uint32_t sock = 0;      ///< 0 = slot free
-  uint32_t backlog = 0;
-  uint32_t waiting = 0;   ///< established, not accepted
-  uint32_t half_open = 0;
-  SocketOptions options{};
-};
 
 class Tcp {
  public:
@@ -218,6 +175,12 @@ class Tcp {
   void input_syn_sent(uint32_t index, Segment& s, Instant now);
   void input_time_wait(Ref ref, Segment& s, Instant now);
   bool promote(Ref ref, Segment& s, Instant now);
+  uint32_t new_passive_conn(const HalfOpen& h, const Tuple& t, Ref old, Segment& s);
+  void announce_passive_conn(uint32_t index, Listener& listener, Instant now);
+  // syn_cookies.cc
+  [[nodiscard]] bool uses_cookie(const Listener& listener, bool v4) const;
+  void answer_with_cookie(const Listener& listener, Segment& s, Instant now);
+  bool input_cookie(Listener& listener, uint32_t slot, Segment& s, Instant now);
   void make_room_for_half_open(bool v4);
   void make_room_for_time_wait(bool v4);
   /// The oldest of up to eight neighbours in a full slab; age(object) grows from old to young.
@@ -523,6 +486,7 @@ class Tcp {
   base::SipKey isn_key_;
   base::SipKey ts_key_;
   base::SipKey port_key_;
+  SynCookies cookies_;
   TupleHash hash_;
   ConnTable table_;
   base::Slab<Conn> conns_;

@@ -134,6 +134,7 @@ TEST_P(Rare, IcmpErrorWithAForeignSequenceNumberIsIgnored) {  // RFC 5927 4.1
 TEST_P(Rare, FullHalfOpenTableRecyclesItsOldestEntry) {  // RFC 4987 3.4
   Options o;
   o.max_half_open = 2;
+  o.tcp.syncookies = 0;
   Script s(GetParam(), o);
   s.listen();
   for (const uint16_t port : {40'000, 40'001, 40'002}) {
@@ -157,6 +158,7 @@ TEST_P(Rare, FullHalfOpenTableRecyclesItsOldestEntry) {  // RFC 4987 3.4
 TEST_P(Rare, EntryWhoseSynAckWasSentAgainCountsAsOldAsItIs) {
   Options o;
   o.max_half_open = 2;
+  o.tcp.syncookies = 0;
   Script s(GetParam(), o);
   s.listen();
   s.in(SYN, seq(0), s.offer());
@@ -175,6 +177,7 @@ TEST_P(Rare, EntryWhoseSynAckWasSentAgainCountsAsOldAsItIs) {
 TEST_P(Rare, FloodOfForgedSynsKeepsNeitherOldNorNewClientsOut) {  // RFC 4987 3.4
   Options o;
   o.max_half_open = 8;
+  o.tcp.syncookies = 0;
   Script s(GetParam(), o);
   const Handle old = s.server();
   const auto flood = [&](uint16_t from, uint16_t count) {

@@ -1,0 +1,63 @@
+// What goes into Tcp and comes out of it: effects on sockets, its configuration, its listeners.
+#pragma once
+
+#include <cstdint>
+
+#include "base/memory.h"
+#include "base/trace.h"
+#include "ip/ip.h"
+#include "millrace/event.h"
+#include "millrace/request.h"
+#include "pkt/block.h"
+#include "pkt/pool.h"
+#include "steer/shard_map.h"
+#include "tcp/settings.h"
+#include "tcp/types.h"
+
+namespace millrace::tcp {
+
+/// Something that a socket must learn. `data` is owned by the effect.
+struct Effect {
+  uint32_t sock = 0;
+  uint32_t mask = 0;            ///< EventMask bits
+  pkt::Packet* data = nullptr;  ///< in-order data to append (a chain), its `total` says how much
+  Error error = Error::kIo;     ///< with kError
+  bool detached = false;        ///< the connection is gone; the socket must forget it
+};
+
+/// The sockets' side, for the one thing that cannot wait for the flush: a new connection needs its socket.
+class Owner {
+ public:
+  virtual ~Owner() = default;
+  /// A socket for `conn`, waiting in the accept queue of `listener_sock`; 0 if there is none left.
+  virtual uint32_t accepted(uint32_t listener_sock, uint32_t conn) = 0;
+};
+
+struct TcpConfig {
+  ip::Ip* ip = nullptr;
+  pkt::PacketCache* packets = nullptr;
+  pkt::PacketPool* frames = nullptr;  ///< for its capacity
+  pkt::BlockPool* blocks = nullptr;
+  base::MemorySource* memory = nullptr;
+  base::TraceRing* trace = nullptr;
+  Owner* owner = nullptr;
+  uint64_t seed = 0;
+  uint32_t max_connections = 0;
+  uint32_t max_half_open = 0;
+  uint32_t max_time_wait = 0;
+  Settings settings{};
+  Instant start{};
+  const steer::ShardMap* shards = nullptr;  ///< null: every answer comes to this worker
+  uint32_t shard = 0;
+};
+
+struct Listener {
+  Endpoint local;
+  uint32_t sock = 0;  ///< 0 = slot free
+  uint32_t backlog = 0;
+  uint32_t waiting = 0;  ///< established, not accepted
+  uint32_t half_open = 0;
+  SocketOptions options{};
+};
+
+}  // namespace millrace::tcp
