@@ -48,6 +48,8 @@ class IpAddr {
   }
   [[nodiscard]] bool is_unspecified() const { return is_v4() ? v4_value() == 0 : *this == IpAddr(); }
   [[nodiscard]] bool is_multicast() const { return is_v4() ? (bytes_[12] & 0xf0) == 0xe0 : bytes_[0] == 0xff; }
+  /// A group whose datagrams do not leave the host: the node's scope and the reserved one of IPv6 (RFC 4291 2.7).
+  [[nodiscard]] bool is_node_local_group() const { return is_v6() && bytes_[0] == 0xff && (bytes_[1] & 0xf) <= 1; }
   [[nodiscard]] bool is_limited_broadcast() const { return is_v4() && v4_value() == 0xffffffffU; }
   [[nodiscard]] bool is_loopback() const {
     if (is_v4()) return bytes_[12] == 127;

@@ -1,6 +1,6 @@
 // Groups and broadcasts: which the interfaces are members of, how frames to them are addressed, where datagrams to them
-// go. RFC 1112 6, RFC 2464 7, RFC 919. Memberships are those of this worker's sockets, on the
-// control worker those of all.
+// go. RFC 1112 6, RFC 2464 7, RFC 919. Memberships are those of this worker's sockets, on the control worker those of
+// all.
 #include <algorithm>
 
 #include "ip/state.h"

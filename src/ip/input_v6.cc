@@ -55,9 +55,8 @@ bool Ip::State::accept_addresses_v6(Arrival& a) {
     const uint32_t low24 = uint32_t{b[13]} << 16 | uint32_t{b[14]} << 8 | b[15];
     const bool joined = a.destination == kAllNodes || is_member(a.nif.index, a.destination) ||
                         (is_solicited_node(a.destination) && hears_solicited(a.nif, low24));
-    // RFC 4291 2.7: the node's scope and the reserved one end at the host that sends.
-    const bool stays = (b[1] & 0xf) <= 1 && !from_here;
-    if (!joined || stays) return refuse(IpCounter::kIpMulticast);
+    const bool astray = a.destination.is_node_local_group() && !from_here;
+    if (!joined || astray) return refuse(IpCounter::kIpMulticast);
   } else {
     const bool ours = addresses.find(a.destination) != nullptr;
     if (!ours || !is_reached_through(a.destination, a.nif)) return refuse(IpCounter::kIpNotForUs);

@@ -34,9 +34,9 @@ struct TableMessage {
     // To the control worker.
     kWanted,     ///< packets wait for `addr`, or are sent to it while it is stale
     kConfirmed,  ///< progress through `addr`
-    kMember,  ///< whether sockets of this worker want the group `addr` at `interface` is `up`; `exclude` and `sources`
-              ///< are their filter's, whose sources follow
-    kSource,  ///< `addr`, of the member before
+    kMember,     ///< whether sockets of this worker want the group `addr` at `interface` is `up`; `exclude` and
+                 ///< `sources` are their filter's, whose sources follow
+    kSource,     ///< `addr`, of the member before
   };
   Kind kind = Kind::kDoubt;
   neigh::State state = neigh::State::kFailed;

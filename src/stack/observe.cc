@@ -3,32 +3,42 @@
 
 namespace millrace::stack {
 
+namespace {
+
+void fill_listener(SocketInfo& info, const Endpoint& local) {
+  info.local = local;
+  info.state = tcp::name(tcp::State::kListen);
+  info.tcp.state = tcp::State::kListen;
+}
+
+void fill_connection(SocketInfo& info, const tcp::Info& t) {
+  info.local = {t.tuple.local, t.tuple.local_port};
+  info.remote = {t.tuple.remote, t.tuple.remote_port};
+  info.state = tcp::name(t.state);
+  info.send_queue = t.send_queue;
+  info.tcp = t;
+}
+
+}  // namespace
+
 std::vector<SocketInfo> Impl::sockets() {
   std::vector<SocketInfo> out;
   sockets_.each([&](uint32_t index, const sock::Socket& s) {
     if (s.kind != sock::Kind::kListener) return;
-    SocketInfo info;
+    SocketInfo& info = out.emplace_back();
     info.handle = sockets_.handle_of(index);
-    info.local = sockets_.listener_endpoint(index);
-    info.state = tcp::name(tcp::State::kListen);
     info.receive_queue = s.queued;
-    out.push_back(info);
+    fill_listener(info, sockets_.listener_endpoint(index));
   });
   for (const tcp::Info& t : tcp.list()) {
-    SocketInfo info;
-    info.local = {t.tuple.local, t.tuple.local_port};
-    info.remote = {t.tuple.remote, t.tuple.remote_port};
-    info.state = tcp::name(t.state);
-    info.send_queue = t.send_queue;
-    info.tcp = t;
-    if (t.sock != 0) {
-      info.handle = sockets_.handle_of(t.sock);
-      info.receive_queue = sockets_.at(t.sock).queued;
-    }
-    out.push_back(info);
+    SocketInfo& info = out.emplace_back();
+    fill_connection(info, t);
+    if (t.sock == 0) continue;
+    info.handle = sockets_.handle_of(t.sock);
+    info.receive_queue = sockets_.at(t.sock).queued;
   }
   udp.each([&](uint32_t, const udp::Dgram& d) {
-    SocketInfo info;
+    SocketInfo& info = out.emplace_back();
     info.handle = sockets_.handle_of(d.sock);
     info.local = {d.local, d.local_port};
     info.remote = {d.remote, d.remote_port};
@@ -36,7 +46,6 @@ std::vector<SocketInfo> Impl::sockets() {
     info.state = d.remote.is_unspecified() ? "" : "ESTABLISHED";
     info.receive_queue = d.charge;
     info.drops = d.drops;
-    out.push_back(info);
   });
   return out;
 }
@@ -48,23 +57,18 @@ std::optional<SocketInfo> Impl::socket(Handle handle) {
   info.handle = handle;
   info.receive_queue = s->queued;
   if (s->kind == sock::Kind::kListener) {
-    info.local = sockets_.listener_endpoint(handle.index);
-    info.state = tcp::name(tcp::State::kListen);
-    info.tcp.state = tcp::State::kListen;
+    fill_listener(info, sockets_.listener_endpoint(handle.index));
     return info;
   }
   info.alive = s->conn != 0;
   info.connecting = (s->flags & sock::kConnecting) != 0;
   info.ended = (s->flags & sock::kEnd) != 0;
   info.error = s->error;
+  info.state = tcp::name(tcp::State::kClosed);
   if (info.alive) {
-    info.tcp = tcp.info(s->conn);
+    fill_connection(info, tcp.info(s->conn));
     info.tcp.urgent_unread = tcp.urgent_left(s->conn) != 0;
-    info.local = {info.tcp.tuple.local, info.tcp.tuple.local_port};
-    info.remote = {info.tcp.tuple.remote, info.tcp.tuple.remote_port};
-    info.send_queue = info.tcp.send_queue;
   }
-  info.state = tcp::name(info.tcp.state);
   return info;
 }
 

@@ -44,14 +44,14 @@ enum RxFlag : uint8_t {
 
 /// Conn::tx_flags
 enum TxFlag : uint8_t {
-  kTxFinQueued = 1 << 0,  ///< the program closed its direction
-  kTxFinSent = 1 << 1,
-  kTxDirty = 1 << 2,         ///< on the dirty list of its interface
-  kTxWantSpace = 1 << 3,     ///< a write was cut short: tell when there is room
-  kTxMore = 1 << 4,          ///< the program said that more follows: what is queued does not end with PSH
-  kTxCwndLimited = 1 << 5,   ///< the last output stopped at the congestion window
-  kTxSynQueued = 1 << 6,     ///< SYN (or SYN-ACK of a simultaneous open) to be sent
-  kTxHeadless = 1 << 7,      ///< the queue is one headless block; snd_queued says how much it holds
+  kTxFinQueued = 1 << 0,    ///< the program closed its direction
+  kTxFinSent = 1 << 1,      ///< and the peer was told
+  kTxDirty = 1 << 2,        ///< on the dirty list of its interface
+  kTxWantSpace = 1 << 3,    ///< a write was cut short: tell when there is room
+  kTxMore = 1 << 4,         ///< the program said that more follows: what is queued does not end with PSH
+  kTxCwndLimited = 1 << 5,  ///< the last output stopped at the congestion window
+  kTxSynQueued = 1 << 6,    ///< SYN (or SYN-ACK of a simultaneous open) to be sent
+  kTxHeadless = 1 << 7,     ///< the queue is one headless block; snd_queued says how much it holds
 };
 
 /// What Conn::rto_deadline means.
@@ -160,8 +160,7 @@ struct alignas(64) ConnCold {
 static_assert(sizeof(ConnCold) == 128, "cold state is two cache lines");
 static_assert(cc::kControllers <= 16, "ConnCold::controller has four bits");
 
-/// Options that few programs set, in an array of their own that others never touch. They hold while `gen` is the
-/// connection's.
+/// Options that few programs set, in a SideTable.
 struct RareOptions {
   uint32_t gen = 0;
   uint32_t user_timeout_ms = 0;  ///< 0: as the settings say
@@ -169,10 +168,10 @@ struct RareOptions {
   uint32_t syn_retries = 0;
 };
 
-/// How the buffers of a connection follow what it carries (room.cc), in an array of its own: connections that neither
-/// move much data nor have buffers of a fixed size never touch it.
+/// How the buffers of a connection follow what it carries (room.cc), in a SideTable: connections that neither move much
+/// data nor have buffers of a fixed size never touch it.
 struct RoomState {
-  uint32_t gen = 0;                ///< the connection's, if this is its state and not a predecessor's
+  uint32_t gen = 0;
   bool fixed_receive = false;      ///< SocketOptions::receive_buffer was given
   bool fixed_send = false;         ///< SocketOptions::send_buffer was
   bool measuring = false;          ///< `from` and `since` hold
@@ -183,9 +182,9 @@ struct RoomState {
   uint32_t least_us = UINT32_MAX;  ///< of those in this round trip
 };
 
-/// What ECN has under way (RFC 3168 6.1), in an array of its own that only connections with ECN touch.
+/// What ECN has under way (RFC 3168 6.1), in a SideTable.
 struct EcnState {
-  uint32_t gen = 0;      ///< the connection's, if this is its state and not a predecessor's
+  uint32_t gen = 0;
   Seq32 end;             ///< the window was reduced for a mark: not again until this is acknowledged
   bool reduced = false;  ///< `end` holds
   bool echo = false;     ///< segments that we send carry ECE

@@ -16,8 +16,9 @@ bool Tcp::ack_all(uint32_t index, Seq32 ack, Instant now) {
   c.snd_una = ack;
   c.retries = 0;
   pkt::Block* block = c.queue_head;
-  const bool headless = (c.tx_flags & kTxHeadless) != 0 && acked == c.snd_queued;
-  if (headless || ((c.tx_flags & kTxHeadless) == 0 && block->next == nullptr && c.head_offset + acked == block->len)) {
+  const bool headless = (c.tx_flags & kTxHeadless) != 0;
+  // Whether the block goes with it: all of it was sent, and it is the only one.
+  if (headless ? acked == c.snd_queued : block->next == nullptr && c.head_offset + acked == block->len) {
     c.queue_head = c.queue_tail = c.cursor = nullptr;
     c.head_offset = c.cursor_offset = 0;
     c.snd_queued = 0;

@@ -142,12 +142,12 @@ void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
   process_text(index, s, now);
 }
 
-// RFC 9293 3.10.7.4 first, with PAWS (RFC 7323 5.3) in front. On true the segment lies within the window.
 // RFC 5961 5.2: an ACK may be old by at most the largest window ever offered to us.
 bool Tcp::ack_in_range(const Conn& c, const Segment& s) {
   return s.ack <= c.snd_nxt && s.ack >= c.snd_una - c.max_snd_wnd;
 }
 
+// RFC 9293 3.10.7.4 first, with PAWS (RFC 7323 5.3) in front. On true the segment lies within the window.
 bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
   Conn& c = conns_[index];
   if ((c.options & kOptTimestamps) != 0 && !s.has(kRst)) {

@@ -1,6 +1,6 @@
 // LossState: what loss detection and recovery remember of a connection while something is odd (Conn::recovery is not
-// kOpen). It lies in a region parallel to the connections whose pages nobody touches until losses come, so that a
-// connection without trouble neither has nor reads one. Read first: RFC 8985 5 and 6, RFC 6675, RFC 9937.
+// kOpen). It lies in a SideTable: a connection without trouble neither has nor reads one. Read first: RFC 8985 5 and 6,
+// RFC 6675, RFC 9937.
 //
 // Invariants (Tcp::check): every record that is not selectively acknowledged is in exactly one of the three lists.
 #pragma once
@@ -34,7 +34,7 @@ struct SackRun {
 };
 
 struct alignas(64) LossState {
-  uint32_t gen = 0;  ///< the connection's, if this is its state and not a predecessor's
+  uint32_t gen = 0;
   // In the network, in order of sending: what was sent once and what was sent again, each list sorted by time.
   RecordList fresh;
   RecordList again;
@@ -78,6 +78,13 @@ struct alignas(64) LossState {
   uint32_t undo_ts = 0;     ///< timestamp of the first retransmission
   uint32_t undo_cwnd = 0;
   uint32_t undo_ssthresh = 0;
+
+  /// Empties the lists, and forgets what SACK said.
+  void forget_records() {
+    fresh = again = lost = {};
+    for (SackRun& run : runs) run = {};
+    sacked_records = 0;
+  }
 };
 static_assert(sizeof(LossState) == 192);
 

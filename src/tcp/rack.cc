@@ -13,8 +13,6 @@ namespace {
 constexpr uint8_t kPersist = 16;                    // RFC 8985 6.2 step 4: recoveries without D-SACK
 constexpr uint32_t kMinRttWindowMs = 5 * 60'000;    // RFC 8985 6.2 step 1: the minimum of recent round trips
 
-int64_t ns_of(uint32_t stamps) { return int64_t{stamps} << 8; }
-
 }  // namespace
 
 bool Tcp::uses_rack(const Conn& c) const { return (c.options & kOptSack) != 0 && settings_.rack != 0; }
@@ -120,9 +118,9 @@ void Tcp::reordering_timeout(uint32_t index, Instant now) {
 void Tcp::restore_rto(uint32_t index, Instant now) {
   Conn& c = conns_[index];
   if (c.record_head == 0) return stop_timer(c);
-  const int64_t age_ns = ns_of(stamp(now) - records_[c.record_head].sent);
   const int64_t rto_ns = int64_t{backed_off(c, c.backoff)} * 1'000;
-  set_timer(index, TimerKind::kRetransmit, Instant(now.ns() + std::max<int64_t>(rto_ns - age_ns, 1'000'000)));
+  const int64_t left = rto_ns - age_ns(records_[c.record_head].sent, now);
+  set_timer(index, TimerKind::kRetransmit, Instant(now.ns() + std::max<int64_t>(left, 1'000'000)));
 }
 
 }  // namespace millrace::tcp

@@ -23,15 +23,6 @@ void Tcp::write_lone_record(Conn& c) {
   --lone_;
 }
 
-// The connection's loss state, begun anew if it has had none.
-LossState& Tcp::loss(uint32_t index) {
-  LossState& l = loss_[index];
-  if (l.gen == conns_[index].gen) return l;
-  l = {};
-  l.gen = conns_[index].gen;
-  return l;
-}
-
 void Tcp::append(RecordList& list, uint32_t record) {
   TxRecord& r = records_[record];
   r.older = list.last;
@@ -72,10 +63,8 @@ LossState& Tcp::disorder(uint32_t index, Instant now) {
   l.delivered = false;
   l.probe = Probe::kNone;
   l.measured = true;
-  l.sacked_records = 0;
+  l.forget_records();
   l.splits = 0;
-  l.fresh = l.again = l.lost = {};
-  std::fill(std::begin(l.runs), std::end(l.runs), SackRun{});
   for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
     append(list_of(l, records_[at]), at);
     if ((records_[at].flags & kRecSplit) != 0) ++l.splits;

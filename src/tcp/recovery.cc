@@ -150,14 +150,12 @@ void Tcp::mark_timed_out(uint32_t index, Instant now) {
   LossState& l = disorder(index, now);
   c.recovery = Recovery::kLoss;
   l.probe = Probe::kNone;
-  const int64_t rtt_ns = l.delivered ? int64_t{l.rtt} << kStampShift : int64_t{c.srtt_us} * 1'000;
+  const int64_t rtt_ns = l.delivered ? ns_of(l.rtt) : int64_t{c.srtt_us} * 1'000;
   const int64_t patience = uses_rack(c) ? rtt_ns + int64_t{reordering_window(c, l)} * 1'000 : 0;
   c.dup_acks = 0;
   c.sacked_bytes = 0;
   c.lost_bytes = 0;
-  l.sacked_records = 0;
-  l.fresh = l.again = l.lost = {};
-  std::fill(std::begin(l.runs), std::end(l.runs), SackRun{});
+  l.forget_records();
   for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
     TxRecord& r = records_[at];
     if ((r.flags & kRecSacked) != 0) r.flags = static_cast<uint8_t>((r.flags & ~kRecSacked) | kRecWasSacked);

@@ -52,21 +52,17 @@ Tcp::Tcp(const TcpConfig& config)
       pieces_(*config.memory, scaled(config.max_connections, 2, 16'384)),
       cold_(reinterpret_cast<ConnCold*>(
           config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(ConnCold)).base)),
-      ecn_(reinterpret_cast<EcnState*>(
-          config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(EcnState)).base)),
-      loss_(reinterpret_cast<LossState*>(
-          config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(LossState)).base)),
-      rare_(reinterpret_cast<RareOptions*>(
-          config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(RareOptions)).base)),
-      room_(reinterpret_cast<RoomState*>(
-          config.memory->allocate((size_t{config.max_connections} + 1) * sizeof(RoomState)).base)),
+      ecn_(*config.memory, conns_, config.max_connections),
+      loss_(*config.memory, conns_, config.max_connections),
+      rare_(*config.memory, conns_, config.max_connections),
+      room_(*config.memory, conns_, config.max_connections),
       wheel_(Resolver{this}, config.start),
       shards_(config.shards),
       shard_(config.shard) {
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
-  MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && ecn_ != nullptr && loss_ != nullptr &&
-            rare_ != nullptr && room_ != nullptr);
+  MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && ecn_.ok() && loss_.ok() &&
+            rare_.ok() && room_.ok());
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
   port_counter_ = static_cast<uint32_t>(rng_.next());
@@ -203,8 +199,9 @@ std::string Tcp::check_lists(uint32_t index) const {
   if (c.recovery == Recovery::kOpen) {
     return (c.sacked_bytes | c.lost_bytes | c.dup_acks) == 0 ? "" : "losses that nobody mends";
   }
-  const LossState& l = loss_[index];
-  if (l.gen != c.gen) return "the loss state is another connection's";
+  const LossState* const state = loss_.find(index);
+  if (state == nullptr) return "the loss state is another connection's";
+  const LossState& l = *state;
   uint32_t listed = 0;
   for (const RecordList* list : {&l.fresh, &l.again, &l.lost}) {
     uint32_t older = 0;

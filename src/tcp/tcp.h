@@ -35,6 +35,7 @@
 #include "tcp/mini.h"
 #include "tcp/segment.h"
 #include "tcp/settings.h"
+#include "tcp/side_table.h"
 #include "tcp/syn_cookie.h"
 #include "tcp/values.h"
 
@@ -116,9 +117,10 @@ class Tcp {
   /// The socket is gone; `unread` says that received data was thrown away with it.
   void close(uint32_t conn, bool unread, Instant now);
   void abort(uint32_t conn, Instant now);
-  /// kNotFound if there is no congestion controller of that name; nothing is changed then.
-  /// For connections that a listener accepts from now on.
+  /// For connections that a listener accepts from now on. kNotFound if there is no congestion controller of that name;
+  /// nothing is changed then.
   Result<void> set_listener_options(uint32_t sock, const SocketOptions& options);
+  /// The same for a connection, at once.
   Result<void> set_options(uint32_t conn, const SocketOptions& options, Instant now);
 
   [[nodiscard]] std::vector<Effect>& effects() { return effects_; }
@@ -217,7 +219,7 @@ class Tcp {
   void note_received(uint32_t index, Seq32 left, Seq32 right);
   // records.cc
   uint32_t split_record(uint32_t index, uint32_t record, Seq32 at);
-  [[nodiscard]] LossState& loss(uint32_t index);
+  [[nodiscard]] LossState& loss(uint32_t index) { return loss_.of(index); }
   LossState& disorder(uint32_t index, Instant now);
   void settle(uint32_t index);
   void append(RecordList& list, uint32_t record);
@@ -232,7 +234,8 @@ class Tcp {
   [[nodiscard]] static bool is_lone(const Conn& c) { return c.record_count != 0 && c.record_head == 0; }
   /// Time of sending in records: only differences mean anything.
   [[nodiscard]] static uint32_t stamp(Instant now) { return static_cast<uint32_t>(now.ns() >> kStampShift); }
-  [[nodiscard]] static int64_t age_ns(uint32_t sent, Instant now) { return int64_t{stamp(now) - sent} << kStampShift; }
+  [[nodiscard]] static int64_t ns_of(uint32_t stamps) { return int64_t{stamps} << kStampShift; }
+  [[nodiscard]] static int64_t age_ns(uint32_t sent, Instant now) { return ns_of(stamp(now) - sent); }
   [[nodiscard]] bool has_record_room() const { return records_.used() + lone_ < records_.limit(); }
   /// 0 if there is no room.
   uint32_t take_record() { return has_record_room() ? records_.allocate() : 0; }
@@ -274,10 +277,7 @@ class Tcp {
   uint8_t ecn_flags(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, uint8_t& traffic_class);
   void take_marks(uint32_t index, const Segment& s, Instant now);
   void take_echo(uint32_t index, Instant now);
-  [[nodiscard]] EcnState& ecn(uint32_t index) {
-    if (ecn_[index].gen != conns_[index].gen) ecn_[index] = {.gen = conns_[index].gen};
-    return ecn_[index];
-  }
+  [[nodiscard]] EcnState& ecn(uint32_t index) { return ecn_.of(index); }
   [[nodiscard]] bool reduced_already(uint32_t index) {
     return (conns_[index].rx_flags & kRxEcn) != 0 && ecn(index).reduced && conns_[index].snd_una < ecn(index).end;
   }
@@ -289,6 +289,7 @@ class Tcp {
   void mark_sack_losses(Conn& c, LossState& l);
   void on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now);
   void mark_first_lost(uint32_t index, LossState& l);
+  void mark_timed_out(uint32_t index, Instant now);
   // rack.cc
   [[nodiscard]] bool uses_rack(const Conn& c) const;
   void begin_min_rtt(const Conn& c, LossState& l, Instant now);
@@ -299,7 +300,6 @@ class Tcp {
   void rack_detect(uint32_t index, Instant now);
   void reordering_timeout(uint32_t index, Instant now);
   void restore_rto(uint32_t index, Instant now);
-  void mark_timed_out(uint32_t index, Instant now);
   // tlp.cc
   [[nodiscard]] bool may_probe(const Conn& c) const;
   [[nodiscard]] static bool flies_alone(const Conn& c);
@@ -335,10 +335,7 @@ class Tcp {
   [[nodiscard]] MR_INLINE uint32_t window_space(const Conn& c) const;
   [[nodiscard]] MR_INLINE uint32_t receive_window(const Conn& c) const;
   // room.cc
-  [[nodiscard]] RoomState& room(uint32_t index) {
-    if (room_[index].gen != conns_[index].gen) room_[index] = {.gen = conns_[index].gen};
-    return room_[index];
-  }
+  [[nodiscard]] RoomState& room(uint32_t index) { return room_.of(index); }
   void fix_room(uint32_t index, const SocketOptions& options);
   [[gnu::noinline, gnu::cold]] void measure_room(uint32_t index, const Segment& s, Instant now);
   void grow_receive_buffer(Conn& c, uint64_t bytes);
@@ -501,10 +498,10 @@ class Tcp {
   uint32_t lone_ = 0;  ///< segments in flight without a record
   base::Slab<ReasmPiece> pieces_;
   ConnCold* cold_;   // parallel to conns_
-  EcnState* ecn_;    // parallel to conns_ too, of connections with ECN
-  LossState* loss_;  // likewise; valid where `gen` is the connection's
-  RareOptions* rare_;  // likewise
-  RoomState* room_;    // likewise
+  SideTable<EcnState> ecn_;
+  SideTable<LossState> loss_;
+  SideTable<RareOptions> rare_;
+  SideTable<RoomState> room_;
   base::TimerWheel<Resolver> wheel_;
   std::vector<Listener> listeners_;
   std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;
@@ -532,7 +529,8 @@ class Tcp {
 
   /// The connection's rare options, all 0 if it has none.
   [[nodiscard]] RareOptions rare(uint32_t index) const {
-    return rare_[index].gen == conns_[index].gen ? rare_[index] : RareOptions{};
+    const RareOptions* const own = rare_.find(index);
+    return own != nullptr ? *own : RareOptions{};
   }
   [[nodiscard]] ConnCold& cold(uint32_t index) { return cold_[index]; }
   [[nodiscard]] const ConnCold& cold(uint32_t index) const { return cold_[index]; }

@@ -142,11 +142,13 @@ void Tcp::apply_options(Conn& c, ConnCold& k, const SocketOptions& o) {
 
 void Tcp::apply_rare_options(uint32_t index, const SocketOptions& o) {
   fix_room(index, o);
-  const uint32_t gen = conns_[index].gen;
   const bool any = o.user_timeout.ns() > 0 || o.fin_wait_2.ns() > 0 || o.syn_retries != 0;
-  if (!any && rare_[index].gen != gen) return;
+  if (!any && rare_.find(index) == nullptr) return;
   const auto ms = [](Duration d) { return static_cast<uint32_t>(std::clamp<int64_t>(d.ms(), 0, UINT32_MAX)); };
-  rare_[index] = {gen, ms(o.user_timeout), ms(o.fin_wait_2), o.syn_retries};
+  RareOptions& own = rare_.of(index);
+  own.user_timeout_ms = ms(o.user_timeout);
+  own.fin_wait_2_ms = ms(o.fin_wait_2);
+  own.syn_retries = o.syn_retries;
 }
 
 Result<void> Tcp::set_options(uint32_t index, const SocketOptions& o, Instant now) {

@@ -11,11 +11,6 @@
 #include "wire/udp.h"
 
 namespace millrace::udp {
-namespace {
-
-constexpr uint8_t kNodeScope = 1;
-
-}  // namespace
 
 bool Udp::Membership::takes(const IpAddr& source) const {
   return (std::ranges::find(sources, source) != sources.end()) != exclude;
@@ -160,8 +155,7 @@ Result<void> Udp::prepare_group(Dgram& d, const Message& m, Outgoing& out) {
   if (!multicast && out.ttl == 0) out.ttl = ip_.default_hop_limit(route->interface, true);
   if (!multicast) return {};
   out.looped = (d.flags & kLoop) != 0 && (share_ != nullptr || ip_.is_member(route->interface, out.destination));
-  // RFC 1112 6.1: a TTL of 0 is for this host only. RFC 4291 2.7: so are the node's scope and the reserved one.
-  out.stays = out.ttl == 0 || (out.destination.is_v6() && (out.destination.bytes()[1] & 0xf) <= kNodeScope);
+  out.stays = out.ttl == 0 || out.destination.is_node_local_group();  // RFC 1112 6.1, RFC 4291 2.7
   return {};
 }
 

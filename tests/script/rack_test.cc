@@ -1,43 +1,16 @@
 // RACK: RFC 8985 6. Losses are found by the time of sending, whatever was sent again or came out of order.
-#include "vocabulary.h"
+#include "flight.h"
 
 namespace millrace::script {
 namespace {
 
-std::vector<Variant> sack_variants() {
-  std::vector<Variant> out;
-  for (const Variant& v : all_variants()) {
-    if (v.sack) out.push_back(v);
-  }
-  return out;
-}
-
 SCRIPTS(Rack, sack_variants());
 
-/// A server with a measured round trip of 100 ms and ten full segments in flight, from edge(0) on.
-struct Flight {
-  Script& s;
-  Handle c;
-  explicit Flight(Script& script, uint32_t more = 0) : s(script), c(script.server()) {
-    s.write(c, 2 * s.full());
-    s.expect_data(1, edge(0));
-    s.advance(100);
-    s.in(ACK);
-    s.write(c, (10 + more) * s.full());
-    s.expect_data(edge(0), edge(10));
-    s.expect_nothing();
-    s.advance(100);
-  }
-  [[nodiscard]] uint32_t edge(uint32_t n) const { return (2 + n) * s.full() + 1; }
-  /// The peer holds segments [from, to) beyond the hole at `hole`.
-  void sacked(uint32_t hole, uint32_t from, uint32_t to) {
-    s.in(ACK, ack(edge(hole)), sack({{edge(from), edge(to)}}));
-  }
-};
+constexpr int64_t kRtt = 100;  // ms
 
 TEST_P(Rack, OneSackedSegmentStartsTheReorderingTimer) {  // RFC 8985 6.2 steps 4 and 5, 6.3
   Script s(GetParam());
-  Flight f(s);
+  Flight f(s, kRtt);
   f.sacked(0, 1, 2);
   s.expect_nothing();
   s.mark();
@@ -52,7 +25,7 @@ TEST_P(Rack, OneSackedSegmentStartsTheReorderingTimer) {  // RFC 8985 6.2 steps 
 
 TEST_P(Rack, DeliveryWithinTheReorderingWindowIsNoLoss) {  // RFC 8985 6.2 step 4
   Script s(GetParam());
-  Flight f(s);
+  Flight f(s, kRtt);
   f.sacked(0, 1, 3);
   s.quiet(24);
   s.in(ACK, ack(f.edge(10)));
@@ -62,7 +35,7 @@ TEST_P(Rack, DeliveryWithinTheReorderingWindowIsNoLoss) {  // RFC 8985 6.2 step 
 
 TEST_P(Rack, ThreeSackedSegmentsNeedNoTimer) {  // RFC 8985 6.2 step 4
   Script s(GetParam());
-  Flight f(s);
+  Flight f(s, kRtt);
   f.sacked(0, 1, 4);
   s.expect(ACK, seq(f.edge(0)), len(s.full()));
   s.expect_nothing();
@@ -70,7 +43,7 @@ TEST_P(Rack, ThreeSackedSegmentsNeedNoTimer) {  // RFC 8985 6.2 step 4
 
 TEST_P(Rack, ReorderingOnceSeenMakesTheTimerDecide) {  // RFC 8985 6.2 steps 3 and 4
   Script s(GetParam());
-  Flight f(s);
+  Flight f(s, kRtt);
   f.sacked(0, 1, 2);
   s.in(ACK, ack(f.edge(2)));  // segment 0 was late, not lost
   f.sacked(2, 3, 7);
@@ -82,7 +55,7 @@ TEST_P(Rack, ReorderingOnceSeenMakesTheTimerDecide) {  // RFC 8985 6.2 steps 3 a
 
 TEST_P(Rack, LostRetransmissionIsSentAgainWithoutATimeout) {  // RFC 8985 3.4, 6.2 step 5
   Script s(GetParam());
-  Flight f(s, 20);
+  Flight f(s, kRtt, 20);
   f.sacked(0, 1, 4);
   s.expect(ACK, seq(f.edge(0)), len(s.full()));
   s.skip();
@@ -100,7 +73,7 @@ TEST_P(Rack, LostRetransmissionIsSentAgainWithoutATimeout) {  // RFC 8985 3.4, 6
 
 TEST_P(Rack, ReportedDuplicatesWidenTheWindowOnceARound) {  // RFC 8985 6.2 step 4
   Script s(GetParam());
-  Flight f(s);
+  Flight f(s, kRtt);
   // The peer has something twice, and says so twice within a round trip.
   s.in(ACK, ack(f.edge(9)), sack({{f.edge(0), f.edge(1)}}));
   s.in(ACK, ack(f.edge(9)), sack({{f.edge(1), f.edge(2)}}));
@@ -118,7 +91,7 @@ TEST_P(Rack, SettingBringsBackCountingSegments) {  // RFC 6675 4
   Options o;
   o.tcp.rack = 0;
   Script s(GetParam(), o);
-  Flight f(s);
+  Flight f(s, kRtt);
   f.sacked(0, 1, 3);
   s.quiet(40);
   f.sacked(0, 1, 4);

@@ -4,14 +4,6 @@
 namespace millrace::script {
 namespace {
 
-std::vector<Variant> sack_variants() {
-  std::vector<Variant> out;
-  for (const Variant& v : all_variants()) {
-    if (v.sack) out.push_back(v);
-  }
-  return out;
-}
-
 SCRIPTS(TailProbe, sack_variants());
 
 constexpr int64_t kLeastRto = 200;  // ms, over and above the round trip

@@ -1,53 +1,31 @@
 // Recoveries that were mistakes and are taken back: RFC 3522, RFC 5682, D-SACK as in RFC 3708. Proportional rate
 // reduction: RFC 9937.
-#include "vocabulary.h"
+#include "flight.h"
 
 namespace millrace::script {
 namespace {
 
-std::vector<Variant> sack_variants() {
-  std::vector<Variant> out;
-  for (const Variant& v : all_variants()) {
-    if (v.sack && !v.tso) out.push_back(v);
-  }
-  return out;
+// Every segment counts, hence no device that cuts them.
+std::vector<Variant> uncut_variants() {
+  return variants_where(sack_variants(), [](const Variant& v) { return !v.tso; });
 }
 
-SCRIPTS(Undo, sack_variants());
+SCRIPTS(Undo, uncut_variants());
+/// With timestamps, whose echo tells which transmission arrived.
+SCRIPTS(UndoByEcho, variants_where(uncut_variants(), [](const Variant& v) { return v.ts; }));
+/// Without, so that only what new data does can tell (F-RTO).
+SCRIPTS(UndoByNewData, variants_where(uncut_variants(), [](const Variant& v) { return !v.ts; }));
 
-/// A server with a measured round trip of 64 ms and ten full segments in flight, from edge(0) on.
-struct Flight {
-  Script& s;
-  Handle c;
-  explicit Flight(Script& script, uint32_t more = 0) : s(script), c(script.server()) {
-    s.write(c, 2 * s.full());
-    s.expect_data(1, edge(0));
-    s.advance(64);
-    s.in(ACK);
-    s.write(c, 10 * s.full());
-    s.expect_data(edge(0), edge(10));
-    if (more > 0) s.write(c, more * s.full());
-    s.skip();
-  }
-  [[nodiscard]] uint32_t edge(uint32_t n) const { return (2 + n) * s.full() + 1; }
-};
+constexpr int64_t kRtt = 64;  // ms
 
 // Segments 1 to 3 overtake segment 0 by more than RACK grants.
-uint32_t enter_recovery(Script& s, const Flight& f) {
-  s.advance(64);
-  s.in(ACK, ack(f.edge(0)), sack({{f.edge(1), f.edge(4)}}));
+uint32_t enter_recovery(Script& s, Flight& f) {
+  f.sacked(0, 1, 4);
   s.expect(ACK, seq(f.edge(0)), len(s.full()));
   return s.info().tcp.ssthresh;
 }
 
-TEST_P(Undo, DuplicateOfAllThatWasSentAgainRestoresTheWindow) {  // RFC 2883, RFC 3708 3
-  Script s(GetParam());
-  Flight f(s);
-  const uint32_t cwnd = s.info().tcp.cwnd;
-  EXPECT_LT(enter_recovery(s, f), cwnd);
-  s.advance(10);
-  s.in(ACK, ack(f.edge(4)), ecr(s.last_ts_val()));
-  s.in(ACK, ack(f.edge(4)), sack({{f.edge(0), f.edge(1)}}));
+void expect_undone(Script& s, const Flight& f, uint32_t cwnd) {
   EXPECT_GE(s.info().tcp.cwnd, cwnd);
   EXPECT_EQ(s.info().tcp.ssthresh, UINT32_MAX);
   EXPECT_EQ(s.counter("tcp.recoveries_undone"), 1u);
@@ -55,10 +33,20 @@ TEST_P(Undo, DuplicateOfAllThatWasSentAgainRestoresTheWindow) {  // RFC 2883, RF
   s.quiet(5'000);
 }
 
+TEST_P(Undo, DuplicateOfAllThatWasSentAgainRestoresTheWindow) {  // RFC 2883, RFC 3708 3
+  Script s(GetParam());
+  Flight f(s, kRtt);
+  const uint32_t cwnd = s.info().tcp.cwnd;
+  EXPECT_LT(enter_recovery(s, f), cwnd);
+  s.advance(10);
+  s.in(ACK, ack(f.edge(4)), ecr(s.last_ts_val()));
+  s.in(ACK, ack(f.edge(4)), sack({{f.edge(0), f.edge(1)}}));
+  expect_undone(s, f, cwnd);
+}
+
 TEST_P(Undo, DuplicateOfAPartRestoresNothing) {  // RFC 3708 3
   Script s(GetParam());
-  Flight f(s);
-  s.advance(64);
+  Flight f(s, kRtt);
   s.in(ACK, ack(f.edge(0)), sack({{f.edge(2), f.edge(6)}}));  // 0 and 1 are missing
   s.expect(ACK, seq(f.edge(0)), len(s.full()));
   s.skip();
@@ -69,26 +57,20 @@ TEST_P(Undo, DuplicateOfAPartRestoresNothing) {  // RFC 3708 3
   EXPECT_EQ(s.counter("tcp.recoveries_undone"), 0u);
 }
 
-TEST_P(Undo, EchoFromBeforeTheRetransmissionRestoresTheWindow) {  // RFC 3522 3.2
+TEST_P(UndoByEcho, EchoFromBeforeTheRetransmissionRestoresTheWindow) {  // RFC 3522 3.2
   Script s(GetParam());
-  if (!s.variant().ts) return;
-  Flight f(s);
+  Flight f(s, kRtt);
   const uint32_t cwnd = s.info().tcp.cwnd;
   const uint32_t original = s.last_ts_val();
   enter_recovery(s, f);
   s.advance(10);
   s.in(ACK, ack(f.edge(4)), ecr(original));
-  EXPECT_GE(s.info().tcp.cwnd, cwnd);
-  EXPECT_EQ(s.info().tcp.ssthresh, UINT32_MAX);
-  EXPECT_EQ(s.counter("tcp.recoveries_undone"), 1u);
-  s.in(ACK, ack(f.edge(10)));
-  s.quiet(5'000);
+  expect_undone(s, f, cwnd);
 }
 
-TEST_P(Undo, EchoOfTheRetransmissionRestoresNothing) {  // RFC 3522 3.2
+TEST_P(UndoByEcho, EchoOfTheRetransmissionRestoresNothing) {  // RFC 3522 3.2
   Script s(GetParam());
-  if (!s.variant().ts) return;
-  Flight f(s);
+  Flight f(s, kRtt);
   const uint32_t ssthresh = enter_recovery(s, f);
   s.advance(64);
   s.in(ACK, ack(f.edge(10)), ecr(s.last_ts_val()));
@@ -98,23 +80,20 @@ TEST_P(Undo, EchoOfTheRetransmissionRestoresNothing) {  // RFC 3522 3.2
 }
 
 // The path stalls: the probe and the timeout go out, then everything comes through.
-void time_out(Script& s, const Flight& f) {
+void time_out(Script& s) {
   while (s.counter("tcp.rtos") == 0 && !s.failed()) s.advance(1);
   s.skip();
   EXPECT_EQ(s.info().tcp.cwnd, s.full());
   EXPECT_EQ(s.info().tcp.recovery, std::string("loss"));
-  (void)f;
 }
 
-TEST_P(Undo, NewDataAfterASpuriousTimeoutShowsThatTheOriginalsArrived) {  // RFC 5682 3.1 steps 2b and 3b
-  Variant v = GetParam();
-  v.ts = false;
-  Script s(v);
-  Flight f(s);
+TEST_P(UndoByNewData, NewDataAfterASpuriousTimeoutShowsThatTheOriginalsArrived) {  // RFC 5682 3.1 steps 2b and 3b
+  Script s(GetParam());
+  Flight f(s, kRtt);
   s.write(f.c, 10 * s.full());
   s.skip();
   const uint32_t cwnd = s.info().tcp.cwnd;
-  time_out(s, f);
+  time_out(s);
   const uint64_t retransmits = s.counter("tcp.retransmits");
   s.in(ACK, ack(f.edge(1)));
   EXPECT_EQ(s.counter("tcp.retransmits"), retransmits);
@@ -126,14 +105,12 @@ TEST_P(Undo, NewDataAfterASpuriousTimeoutShowsThatTheOriginalsArrived) {  // RFC
   s.skip();
 }
 
-TEST_P(Undo, SelectiveAcknowledgmentOfNewDataMeansThatTheTimeoutWasRight) {  // RFC 5682 3.1 step 3a
-  Variant v = GetParam();
-  v.ts = false;
-  Script s(v);
-  Flight f(s);
+TEST_P(UndoByNewData, SelectiveAcknowledgmentOfNewDataMeansThatTheTimeoutWasRight) {  // RFC 5682 3.1 step 3a
+  Script s(GetParam());
+  Flight f(s, kRtt);
   s.write(f.c, 10 * s.full());
   s.skip();
-  time_out(s, f);
+  time_out(s);
   s.in(ACK, ack(f.edge(1)));
   const uint32_t fresh = s.sent().empty() ? 0 : s.sent().front().seq.value_or(0);
   s.skip();
@@ -143,15 +120,13 @@ TEST_P(Undo, SelectiveAcknowledgmentOfNewDataMeansThatTheTimeoutWasRight) {  // 
   s.skip();
 }
 
-TEST_P(Undo, SegmentsSackedBeforeTheTimeoutProveNothing) {  // RFC 5682 3.1, RFC 2018 8
-  Variant v = GetParam();
-  v.ts = false;
+TEST_P(UndoByNewData, SegmentsSackedBeforeTheTimeoutProveNothing) {  // RFC 5682 3.1, RFC 2018 8
   Options o;
   o.tcp.rack = 0;
-  Script s(v, o);
-  Flight f(s, 10);
+  Script s(GetParam(), o);
+  Flight f(s, kRtt, 10);
   s.in(ACK, ack(f.edge(0)), sack({{f.edge(1), f.edge(3)}}));
-  time_out(s, f);
+  time_out(s);
   s.in(ACK, ack(f.edge(1)));
   s.skip();
   s.in(ACK, ack(f.edge(3)));
@@ -161,8 +136,7 @@ TEST_P(Undo, SegmentsSackedBeforeTheTimeoutProveNothing) {  // RFC 5682 3.1, RFC
 
 TEST_P(Undo, RateFollowsDeliveriesDuringRecovery) {  // RFC 9937 6
   Script s(GetParam());
-  Flight f(s, 100);
-  s.advance(64);
+  Flight f(s, kRtt, 100);
   const uint32_t flight = s.info().tcp.flight / s.full();
   s.in(ACK, ack(f.edge(0)), sack({{f.edge(1), f.edge(4)}}));
   const uint32_t target = s.info().tcp.ssthresh;

@@ -42,6 +42,20 @@ std::vector<Variant> all_variants();
 /// v4/v6 x timestamps, where the others make no difference.
 std::vector<Variant> plain_variants();
 
+/// Those of `list` that fit.
+template <class Fits>
+std::vector<Variant> variants_where(std::vector<Variant> list, Fits fits) {
+  std::erase_if(list, [&](const Variant& v) { return !fits(v); });
+  return list;
+}
+/// All with SACK, and all without.
+inline std::vector<Variant> sack_variants() {
+  return variants_where(all_variants(), [](const Variant& v) { return v.sack; });
+}
+inline std::vector<Variant> no_sack_variants() {
+  return variants_where(all_variants(), [](const Variant& v) { return !v.sack; });
+}
+
 /// A suite of scripts that run over a list of variants: SCRIPTS(Handshake, plain_variants());
 #define SCRIPTS(Suite, list)                                                        \
   /* NOLINTNEXTLINE(bugprone-macro-parentheses): a name */                          \

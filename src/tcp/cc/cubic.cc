@@ -9,6 +9,7 @@
 #include "base/planted.h"
 #include "tcp/cc/cubic_math.h"
 #include "tcp/cc/hystart.h"
+#include "tcp/cc/reno.h"
 
 namespace millrace::tcp::cc {
 namespace cubic_rules {
@@ -118,9 +119,8 @@ void on_timeout(Control c, const LossEvent& e) {
 }
 
 void on_undo(Control c, const UndoEvent& e) {
+  reno::on_undo(c, e);
   State& s = c.as<State>();
-  c.cwnd = std::max(c.cwnd, e.cwnd);
-  c.ssthresh = std::max(c.ssthresh, e.ssthresh);
   const Curve before = s.before;
   if (c.ssthresh == UINT32_MAX) {
     s = {};
@@ -129,10 +129,9 @@ void on_undo(Control c, const UndoEvent& e) {
   }
 }
 
-// RFC 5681 4.1. The curve begins anew where slow start ends.
+// The curve begins anew where slow start ends.
 void on_restart(Control c, const RestartEvent& e) {
-  c.ssthresh = std::max(c.ssthresh, c.cwnd / 4 * 3);  // RFC 2861 3.1
-  c.cwnd = std::min(c.cwnd, std::max(e.initial_window, c.mss));
+  reno::on_restart(c, e);
   State& s = c.as<State>();
   if (c.ssthresh == UINT32_MAX) {
     s.hystart = {};
@@ -140,8 +139,6 @@ void on_restart(Control c, const RestartEvent& e) {
     s.curve.epoch_ns = 0;
   }
 }
-
-void on_recovered(Control c, const RecoveredEvent&) { c.cwnd = std::max(c.ssthresh, 2 * c.mss); }
 
 }  // namespace
 }  // namespace cubic_rules
@@ -155,7 +152,7 @@ constexpr Operations cubic{
     .congested = cubic_rules::on_loss,  // RFC 9438 4.6
     .undo = cubic_rules::on_undo,
     .restart = cubic_rules::on_restart,
-    .recovered = cubic_rules::on_recovered,
+    .recovered = reno::on_recovered,
 };
 
 }  // namespace millrace::tcp::cc

@@ -2,7 +2,7 @@
 // the last windows. Only for paths whose routers mark at a shallow queue, and with receivers that echo each mark once.
 #include <algorithm>
 
-#include "tcp/cc/controller.h"
+#include "tcp/cc/reno.h"
 
 namespace millrace::tcp::cc {
 namespace dctcp_rules {
@@ -45,9 +45,6 @@ void on_congested(Control c, const LossEvent&) {
 
 void on_loss(Control c, const LossEvent& e) { newreno.loss(c, e); }  // RFC 8257 3.5
 void on_timeout(Control c, const LossEvent& e) { newreno.timeout(c, e); }
-void on_undo(Control c, const UndoEvent& e) { newreno.undo(c, e); }
-void on_restart(Control c, const RestartEvent& e) { newreno.restart(c, e); }
-void on_recovered(Control c, const RecoveredEvent& e) { newreno.recovered(c, e); }
 
 }  // namespace
 }  // namespace dctcp_rules
@@ -59,9 +56,9 @@ constexpr Operations dctcp{
     .loss = dctcp_rules::on_loss,
     .timeout = dctcp_rules::on_timeout,
     .congested = dctcp_rules::on_congested,
-    .undo = dctcp_rules::on_undo,
-    .restart = dctcp_rules::on_restart,
-    .recovered = dctcp_rules::on_recovered,
+    .undo = reno::on_undo,
+    .restart = reno::on_restart,
+    .recovered = reno::on_recovered,
     .wants = kWantsEveryAck | kWantsEcn | kWantsExactEcho,
 };
 
