@@ -68,11 +68,8 @@ void apply_tcp(Flags& flags, std::string_view key, std::string_view value) {
   }
   if (key == "tcp_wmem") s.send_buffer = word(value, 1).value_or(s.send_buffer);
   if (key == "tcp_notsent_lowat") flags.unsent_low_water = static_cast<uint32_t>(number(value).value_or(UINT32_MAX));
-  // Linux counts milliseconds between two answers to one connection; here it is so many a second, and 0 is no limit.
-  if (key == "tcp_invalid_ratelimit") {
-    const int64_t ms = number(value).value_or(0);
-    s.challenge_acks_per_second = ms <= 0 ? 0 : std::max<int64_t>(1, 1'000 / ms);
-  }
+  if (key == "tcp_invalid_ratelimit")
+    s.challenge_interval_us = std::max<int64_t>(number(value).value_or(500), 0) * 1'000;
 }
 
 void apply(Flags& flags, std::string_view key, std::string_view value) {

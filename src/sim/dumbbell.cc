@@ -50,6 +50,7 @@ class Dumbbell::Source final : public Program {
   }
   void event(Net& net, const Event& event) override {
     if ((event.mask & kError) != 0) {
+      world_.results_[event.user].failed = true;
       net.close(event.handle);
       return;
     }
@@ -134,6 +135,9 @@ class Dumbbell::Sink final : public Program {
         return;
       }
       result.bytes += *n;
+      if (world_.attacked_)
+        result.foreign += *n - static_cast<uint64_t>(std::count(
+                                   buffer_.begin(), buffer_.begin() + static_cast<ptrdiff_t>(*n), std::byte{}));
       if (result.bytes == world_.flows_[flow].bytes) {
         result.ended = net.now();
         world_.ended(flow);
@@ -189,6 +193,13 @@ void Dumbbell::to_receiver(Frame* frame) {
 
 void Dumbbell::to_sender(Frame* frame) {
   heap_.at(heap_.now() + one_way(*frame, kDestinationPortAt), [this, frame] { stations_[0]->receive(frame); });
+}
+
+void Dumbbell::inject(int host, Bytes bytes) {
+  attacked_ = true;
+  Frame* const frame = frames_.make(std::move(bytes));
+  frame->injected = true;
+  stations_[static_cast<size_t>(host)]->receive(frame);
 }
 
 void Dumbbell::ended(size_t flow) {

@@ -25,6 +25,8 @@ struct FlowResult {
   Instant began = kNever;  ///< when the connection was asked for
   Instant ended = kNever;  ///< when the last byte reached the receiver's program
   uint64_t bytes = 0;      ///< that did
+  uint64_t foreign = 0;    ///< of those, not the sender's, which are all 0; looked at once a frame was injected
+  bool failed = false;     ///< the sender's connection ended in an error
 };
 
 struct DumbbellConfig {
@@ -48,6 +50,8 @@ class Dumbbell {
   [[nodiscard]] const impair::PathStats& bottleneck() const { return path_.stats(); }
   /// Of the sender's worker.
   [[nodiscard]] uint64_t counter(std::string_view name) const { return stations_[0]->counter(name); }
+  /// A forged frame reaches a host (0 the sender), now.
+  void inject(int host, Bytes frame);
   /// Every frame that leaves a host (0 the sender) is shown to this; for captures.
   std::function<void(int host, const Frame& frame, Instant now)> tap;
 
@@ -65,6 +69,7 @@ class Dumbbell {
   std::vector<FlowPlan> flows_;
   std::vector<FlowResult> results_;
   size_t unended_ = 0;
+  bool attacked_ = false;
   std::unique_ptr<Source> source_;
   std::unique_ptr<Sink> sink_;
   std::array<std::unique_ptr<Station>, 2> stations_;

@@ -168,6 +168,12 @@ struct RareOptions {
   uint32_t syn_retries = 0;
 };
 
+/// When a connection last answered a segment that cannot be its peer's (reset.cc), in a SideTable.
+struct AnswerState {
+  uint32_t gen = 0;
+  uint32_t last_ms = 0;
+};
+
 /// How the buffers of a connection follow what it carries (room.cc), in a SideTable: connections that neither move much
 /// data nor have buffers of a fixed size never touch it.
 struct RoomState {
@@ -180,6 +186,9 @@ struct RoomState {
   uint32_t most = 0;               ///< most bytes read in one round trip so far
   uint32_t rtt_us = 0;             ///< by the timestamps that the peer echoes; 0: none of use
   uint32_t least_us = UINT32_MAX;  ///< of those in this round trip
+  uint32_t runs = 0;               ///< out-of-order runs held
+  uint32_t last_run = 0;           ///< the one that grew last, if its generation is still `last_gen`
+  uint32_t last_gen = 0;
 };
 
 /// What ECN has under way (RFC 3168 6.1), in a SideTable.

@@ -159,8 +159,7 @@ bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
     const bool older = s.has_ts && static_cast<int32_t>(s.ts_val - c.ts_recent) < 0;
     constexpr uint32_t kPawsExpiryMs = 24u * 86'400'000u;  // RFC 7323 5.5
     if (older && milliseconds_of(now) - c.last_rx_ms < kPawsExpiryMs && !MR_PLANTED(paws_ignored)) {
-      c.rx_flags |= kRxAckNow;
-      mark_dirty(index);
+      answer_stray(index, s, now);
       drop(s, Counter::kDropPaws);
       return false;
     }
@@ -196,10 +195,7 @@ bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
   }
   if (!acceptable) {
     if (!s.has(kRst)) {
-      // A duplicate: acknowledge at once (RFC 9293 3.10.7.4) and say what it was (RFC 2883 4.1.1).
-      if (s.length > 0 && s.end() <= c.rcv_nxt) duplicate_seen(index, s.seq, s.seq + s.length);
-      c.rx_flags |= kRxAckNow;
-      mark_dirty(index);
+      answer_stray(index, s, now);
     }
     drop(s, s.end() <= c.rcv_nxt ? Counter::kDropDuplicate : Counter::kDropWindow);
     return false;
@@ -377,7 +373,7 @@ void Tcp::process_text(uint32_t index, Segment& s, Instant now) {
 
 void Tcp::process_fin(uint32_t index, Instant now) {
   Conn& c = conns_[index];
-  free_reassembly(c);
+  free_reassembly(index);
   c.rcv_nxt += 1;
   if (c.rcv_adv < c.rcv_nxt) c.rcv_adv = c.rcv_nxt;
   c.rx_flags |= kRxFinSeen | kRxAckNow;

@@ -89,17 +89,23 @@ void Tcp::schedule_ack(uint32_t index, uint32_t segment, const Segment& s, Insta
   mark_dirty(index);
 }
 
-void Tcp::free_piece(Conn& c, uint32_t piece) {
-  ReasmPiece& p = pieces_[piece];
-  c.rcv_charge -= p.charge;
-  packets_.free(p.first);
+void Tcp::release_piece(uint32_t index, uint32_t piece) {
   pieces_.release(piece);
+  --room(index).runs;
 }
 
-void Tcp::free_reassembly(Conn& c) {
+void Tcp::free_piece(uint32_t index, uint32_t piece) {
+  ReasmPiece& p = pieces_[piece];
+  conns_[index].rcv_charge -= p.charge;
+  packets_.free(p.first);
+  release_piece(index, piece);
+}
+
+void Tcp::free_reassembly(uint32_t index) {
+  Conn& c = conns_[index];
   while (c.reasm != 0) {
     const uint32_t next = pieces_[c.reasm].link;
-    free_piece(c, c.reasm);
+    free_piece(index, c.reasm);
     c.reasm = next;
   }
 }
@@ -118,6 +124,14 @@ bool Tcp::hold_fin(const Conn& c, Seq32 seq) {
     if (pieces_[at].end == seq) return pieces_[at].fin = true;
   }
   return false;
+}
+
+// A run from which the walk to `seq` may begin: the one that grew last, where most segments belong, unless it lies too
+// far on; 0 stands for the first.
+uint32_t Tcp::run_before(uint32_t index, Seq32 seq) {
+  const RoomState& r = room(index);
+  const ReasmPiece* piece = pieces_.find(r.last_run, r.last_gen);
+  return piece != nullptr && piece->start <= seq ? r.last_run : 0;
 }
 
 // A segment beyond rcv_nxt: kept until the gap is filled, within the buffer's true size. Takes the packet.
@@ -139,7 +153,8 @@ void Tcp::store_out_of_order(uint32_t index, Segment& s) {
   }
   // The first run that ends at or behind the segment's start.
   uint32_t before = 0;
-  uint32_t at = c.reasm;
+  uint32_t at = run_before(index, s.seq);
+  if (at == 0) at = c.reasm;
   while (at != 0 && pieces_[at].end < s.seq) {
     before = at;
     at = pieces_[at].link;
@@ -167,11 +182,13 @@ void Tcp::store_out_of_order(uint32_t index, Segment& s) {
       s.packet = strip_empty(s.packet);
     }
   } else {
-    const uint32_t fresh = pieces_.allocate();
+    RoomState& r = room(index);
+    const uint32_t fresh = r.runs < kMostRuns ? pieces_.allocate() : 0;
     if (fresh == 0) {
       drop(s, Counter::kDropReassembly);
       return;
     }
+    ++r.runs;
     ReasmPiece& piece = pieces_[fresh];
     piece.start = piece.end = s.seq;
     piece.link = at;
@@ -186,7 +203,7 @@ void Tcp::store_out_of_order(uint32_t index, Segment& s) {
     if (n.end <= s.seq + s.length) {
       const uint32_t after = n.link;
       fin = fin || (n.fin && n.end == s.seq + s.length);
-      free_piece(c, next);
+      free_piece(index, next);
       next = after;
       continue;
     }
@@ -220,9 +237,11 @@ void Tcp::store_out_of_order(uint32_t index, Segment& s) {
     piece.end = n.end;
     piece.charge += n.charge;
     piece.fin = n.fin;
-    pieces_.release(joined);
+    release_piece(index, joined);
   }
   piece.link = next;
+  room(index).last_run = at;
+  room(index).last_gen = piece.gen;
   counters_.add(Counter::kOutOfOrder);
   if ((c.options & kOptSack) != 0) note_received(index, piece.start, piece.end);
 }
@@ -232,7 +251,7 @@ void Tcp::pull_reassembled(uint32_t index, bool& fin) {
   Conn& c = conns_[index];
   while (c.reasm != 0 && pieces_[c.reasm].start <= c.rcv_nxt) {
     ReasmPiece piece = pieces_[c.reasm];
-    pieces_.release(c.reasm);
+    release_piece(index, c.reasm);
     c.reasm = piece.link;
     c.rcv_charge -= piece.charge;
     if (piece.end <= c.rcv_nxt) {

@@ -1,4 +1,6 @@
 // Resets (RFC 9293 3.5.2) and challenge ACKs (RFC 5961).
+#include <algorithm>
+
 #include "tcp/bare.h"
 #include "tcp/tcp.h"
 
@@ -39,7 +41,7 @@ void Tcp::send_reset(uint32_t index, Instant now) {
   send_bare(b, now);
 }
 
-// RFC 5961 7: a budget for the whole worker, so that nobody can make us a reflector.
+// RFC 5961 7: a budget for the whole worker beside that of each connection, so that nobody can make us a reflector.
 bool Tcp::challenge_allowed(Instant now) {
   if (settings_.challenge_acks_per_second == 0) return true;
   const auto second = static_cast<uint32_t>(now.ns() / 1'000'000'000);
@@ -54,8 +56,32 @@ bool Tcp::challenge_allowed(Instant now) {
   return true;
 }
 
+// What a connection answers to segments that cannot be its peer's is limited by time, apart from all others: whoever
+// forges them against one connection neither floods its peer, nor keeps a loop of answers alive between two ends that
+// disagree, nor sees in another connection's answers that these were spent (the side channel of CVE-2016-5696).
+bool Tcp::answer_allowed(uint32_t index, Instant now) {
+  const uint32_t now_ms = milliseconds_of(now);
+  const auto least_ms = static_cast<uint32_t>(settings_.challenge_interval_us / 1'000);
+  const AnswerState* last = answered_.find(index);
+  if (last != nullptr && now_ms - last->last_ms < least_ms) return false;
+  answered_.of(index).last_ms = now_ms;
+  return true;
+}
+
+// RFC 9293 3.10.7.4 first: what is not acceptable is acknowledged at once. Data just below the window is most likely a
+// retransmission of the peer's, whose report (RFC 2883 4.1.1) it needs; everything else counts as stray.
+void Tcp::answer_stray(uint32_t index, const Segment& s, Instant now) {
+  Conn& c = conns_[index];
+  const uint32_t reach = std::max(c.rcv_limit, 65'535u);
+  const bool again = s.length > 0 && !s.has(kSyn) && s.seq < c.rcv_nxt && s.seq >= c.rcv_nxt - reach;
+  if (!again && !answer_allowed(index, now)) return;
+  if (again && s.end() <= c.rcv_nxt) duplicate_seen(index, s.seq, s.seq + s.length);
+  c.rx_flags |= kRxAckNow;
+  mark_dirty(index);
+}
+
 void Tcp::challenge_ack(uint32_t index, Instant now) {
-  if (!challenge_allowed(now)) return;
+  if (!answer_allowed(index, now) || !challenge_allowed(now)) return;
   counters_.add(Counter::kChallengeAcks);
   conns_[index].rx_flags |= kRxAckNow;
   mark_dirty(index);

@@ -61,7 +61,7 @@ void Tcp::measure_room(uint32_t index, const Segment& s, Instant now) {
   r.rtt_us = r.least_us != UINT32_MAX ? r.least_us : 0;
   r.least_us = UINT32_MAX;
   const size_t free = packets_.frames_available();
-  if (free < packets_.frames_capacity() / 8) {  // scarce: everybody goes back to where all began
+  if (scarce_) {  // everybody goes back to where all began
     c.rcv_limit = std::min(c.rcv_limit, static_cast<uint32_t>(settings_.receive_buffer));
     r.most = 0;
     return;

@@ -32,7 +32,9 @@ namespace millrace::tcp {
   X(keepalive_idle_us, 7'200'000'000, 1'000'000, 32'767'000'000, "idle time before the first probe")               \
   X(keepalive_interval_us, 75'000'000, 100'000, 32'767'000'000, "time between probes")                             \
   X(keepalive_probes, 9, 1, 127, "unanswered probes before the connection fails")                                  \
-  X(challenge_acks_per_second, 100, 0, 1'000'000, "challenge ACKs of one worker (RFC 5961); 0 = no limit")         \
+  X(challenge_acks_per_second, 1'000, 0, 1'000'000, "challenge ACKs of one worker (RFC 5961); 0 = no limit")       \
+  X(challenge_interval_us, 500'000, 0, 60'000'000,                                                                 \
+    "least time between two answers of a connection to what cannot be its peer's (RFC 5961); 0 = none")            \
   X(port_low, 32'768, 1, 65'535, "lowest port for outgoing connections (RFC 6056)")                                \
   X(port_high, 60'999, 1, 65'535, "highest port for outgoing connections")                                         \
   X(mss, 0, 0, 65'495, "largest segment to offer; 0 = from the MTU")                                               \

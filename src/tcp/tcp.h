@@ -322,9 +322,11 @@ class Tcp {
   bool hold_fin(const Conn& c, Seq32 seq);
   void pull_reassembled(uint32_t index, bool& fin);
   void append_to_piece(ReasmPiece& piece, pkt::Packet* data, uint32_t length);
-  void free_piece(Conn& c, uint32_t piece);
+  void free_piece(uint32_t index, uint32_t piece);
+  void release_piece(uint32_t index, uint32_t piece);
+  [[nodiscard]] uint32_t run_before(uint32_t index, Seq32 seq);
   void duplicate_seen(uint32_t index, Seq32 left, Seq32 right);
-  void free_reassembly(Conn& c);
+  void free_reassembly(uint32_t index);
   MR_INLINE void schedule_ack(uint32_t index, uint32_t segment, const Segment& s, Instant now);
   [[nodiscard]] static uint32_t segment_size(const pkt::Packet& head, uint32_t length) {
     const bool merged = (head.flags & pkt::kRxMerged) != 0 && head.seg_size() != 0;
@@ -395,6 +397,7 @@ class Tcp {
   MR_INLINE void arm(uint32_t index, int64_t deadline_ns);
   void retransmission_timeout(uint32_t index, Instant now);
   void persist_timeout(uint32_t index, Instant now);
+  [[nodiscard]] bool stuck(const Conn& c) const;
   void send_probe(uint32_t index, Instant now);
   int64_t keepalive_deadline(uint32_t index, Instant now) const;
   bool keepalive_timeout(uint32_t index, Instant now);
@@ -446,6 +449,8 @@ class Tcp {
   void send_reset(uint32_t index, Instant now);
   void challenge_ack(uint32_t index, Instant now);
   bool challenge_allowed(Instant now);
+  bool answer_allowed(uint32_t index, Instant now);
+  void answer_stray(uint32_t index, const Segment& s, Instant now);
   struct Bare;
   void send_bare(const Bare& b, Instant now);
 
@@ -491,6 +496,8 @@ class Tcp {
   base::Slab<Mini6<HalfOpen>> half6_;
   base::Slab<Mini4<TimeWait>> wait4_;
   base::Slab<Mini6<TimeWait>> wait6_;
+  static constexpr uint8_t kPatientProbes = 8;    ///< of a shut window, before it may count as a trick
+  static constexpr uint32_t kMostRuns = 1'024;    ///< out of order, of a connection: what a walk passes at most
   static constexpr uint32_t kMostUrgent = 1'024;  ///< connections with urgent data at a time
   static constexpr int kStampShift = 8;  // 256 ns; wraps after 18 minutes, far beyond any retransmission timeout
   base::Slab<TxRecord> records_;
@@ -502,6 +509,7 @@ class Tcp {
   SideTable<LossState> loss_;
   SideTable<RareOptions> rare_;
   SideTable<RoomState> room_;
+  SideTable<AnswerState> answered_;
   base::TimerWheel<Resolver> wheel_;
   std::vector<Listener> listeners_;
   std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;

@@ -147,7 +147,7 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
   counters_.add(Counter::kRtos);
   // A peer that shut its window on data in flight, and says so each time, is probed by these retransmissions (RFC 9293
   // 3.8.6 SHLD-17, MUST-35).
-  const bool shut = !opening && c.snd_wnd == 0 && !unanswered(c, now);
+  const bool shut = !opening && c.snd_wnd == 0 && !unanswered(c, now) && (c.retries < kPatientProbes || !stuck(c));
   const RareOptions own = rare(index);
   const int64_t opening_most = own.syn_retries != 0 ? own.syn_retries : settings_.syn_retries;
   bool hopeless = c.retries >= (opening ? opening_most : settings_.retries) && !shut;              // RFC 9293 3.8.3 R2
@@ -184,6 +184,11 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
   mark_dirty(index);
 }
 
+// RFC 6429 3: a shut window may hold what it holds for as long as somebody waits for it and there is enough for others.
+bool Tcp::stuck(const Conn& c) const {
+  return (c.options & kOptOrphan) != 0 || blocks_.in_use_bytes() > blocks_.limit_bytes() / 4 * 3;
+}
+
 // RFC 9293 3.8.6.1: a shut window is probed for as long as the peer answers. The probe is a segment just below the
 // window, which obliges the peer to acknowledge and so to state its window.
 void Tcp::persist_timeout(uint32_t index, Instant now) {
@@ -200,7 +205,8 @@ void Tcp::persist_timeout(uint32_t index, Instant now) {
     return;
   }
   const uint64_t own_us = uint64_t{rare(index).user_timeout_ms} * 1'000;
-  if (own_us != 0 ? trying_us(c) >= own_us : c.retries >= settings_.retries && unanswered(c, now)) {
+  const bool hopeless = own_us != 0 ? trying_us(c) >= own_us : c.retries >= settings_.retries && unanswered(c, now);
+  if (hopeless || (c.retries >= kPatientProbes && stuck(c))) {
     counters_.add(Counter::kTimedOut);
     fail_conn(index, Error::kTimedOut);
     return;

@@ -412,7 +412,7 @@ void Tcp::destroy(uint32_t index) {
   const Tuple t{c.local, c.remote, c.local_port, c.remote_port};
   table_.erase(hash_(t), Ref(Place::kConn, index));
   wheel_.cancel(Ref(Place::kConn, index).raw);
-  free_reassembly(c);
+  free_reassembly(index);
   forget_urgent(c);
   if (is_lone(c)) --lone_;
   while (c.record_head != 0) {

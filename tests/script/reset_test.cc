@@ -23,6 +23,7 @@ TEST_P(Reset, ResetInTheWindowIsChallenged) {  // RFC 5961 3.2 (2)
   s.server();
   s.in(RST, seq(2));
   s.expect(ACK, seq(1), ack(1), len(0));
+  s.advance(500);
   s.in(RST, seq(30'000));
   s.expect(ACK, seq(1), ack(1), len(0));
   EXPECT_EQ(s.state(), "ESTABLISHED");
@@ -63,6 +64,7 @@ TEST_P(Reset, SynWithoutTimestampsIsChallengedToo) {  // RFC 9293 3.10.7.4 fourt
   s.server();
   s.in(SYN, seq(500'000), ts(false), mss(1'460));
   s.expect(ACK, seq(1), ack(1), ts(s.variant().ts));
+  s.advance(500);
   s.in(SYN, seq(10), ts(false), mss(1'460));
   s.expect(ACK, seq(1), ack(1), ts(s.variant().ts));
   EXPECT_EQ(s.state(), "ESTABLISHED");
@@ -73,8 +75,10 @@ TEST_P(Reset, SynOnAConnectionIsChallenged) {  // RFC 5961 4.2, RFC 9293 3.10.7.
   s.server();
   s.in(SYN, seq(5), s.offer());
   s.expect(ACK, seq(1), ack(1), len(0));
+  s.advance(500);
   s.in(SYN, seq(0), s.offer());
   s.expect(ACK, seq(1), ack(1), len(0));
+  s.advance(500);
   s.in(SYN, seq(1u << 30), s.offer());
   s.expect(ACK, seq(1), ack(1), len(0));
   EXPECT_EQ(s.state(), "ESTABLISHED");
@@ -91,6 +95,7 @@ TEST_P(Reset, SynAckOnAConnectionIsChallenged) {  // RFC 5961 4.2
 TEST_P(Reset, ChallengesAreLimitedPerSecond) {  // RFC 5961 7
   Options o;
   o.tcp.challenge_acks_per_second = 10;
+  o.tcp.challenge_interval_us = 0;
   Script s(GetParam(), o);
   s.server();
   for (int i = 0; i < 100; ++i) s.in(RST, seq(2));
