@@ -54,7 +54,7 @@ DumbbellConfig world(const Options& o, const Cell& cell, uint64_t seed) {
   DumbbellConfig config;
   PathConfig& path = config.bottleneck;
   path.bits_per_second = static_cast<uint64_t>(o.rate_mbps * 1e6);
-  path.queue_bytes = static_cast<uint64_t>(o.rate_mbps * 1e6 / 8 * cell.rtt_ms / 1e3 * cell.queue);
+  path.queue_bytes = millrace::impair::queue_bytes_of(path.bits_per_second, ms(cell.rtt_ms), cell.queue);
   path.loss = static_cast<uint32_t>(cell.loss / 100 * millrace::impair::kBillion);
   config.tcp.send_buffer = 32 << 20;
   config.tcp.receive_buffer = 32 << 20;

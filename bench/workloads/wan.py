@@ -10,6 +10,7 @@ connection's first packet; short ones are 64 KB each on a connection of its own,
            [--rate BITS] [--short N] [--json FILE]
 """
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -25,14 +26,18 @@ KERNEL, STACK, FAR = "198.19.7.1", "198.19.7.3", "198.19.7.2"
 # The name of each of Linux's controllers with us.
 NAMES = {"cubic": "cubic", "reno": "newreno", "bbr": "bbr", "dctcp": "dctcp"}
 
-# A server on the kernel's sockets: GET /bytes/N. Its first argument is the controller.
+# A server on the kernel's sockets: GET /bytes/N. Its first argument is the controller, which the listener has before it
+# listens: a connection that began under BBR, the default here, stays paced whatever is set later.
 SERVER = """
 import re, socket, sys, threading
-server = socket.create_server(("", 80), backlog=64)
+server = socket.socket()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, sys.argv[1].encode())
+server.bind(("", 80))
+server.listen(64)
 block = memoryview(bytes(1 << 20))
 def serve(s):
     with s:
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, sys.argv[1].encode())
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         left = int(re.search(rb"/bytes/([0-9]+)", s.recv(4096))[1])
         try:
@@ -139,6 +144,15 @@ def measure(w, kind, cell, seed, options):
     return {"mbps": result["bytes"] * 8 / result["seconds"] / 1e6, "short": result["short"], "link": seen["forward"]}
 
 
+def measure_in_time(w, kind, cell, seed, options):
+    """measure(), again if the emulator was kept from its work: late frames are a burst that no link would make."""
+    for _ in range(3):
+        result = measure(w, kind, cell, seed, options)
+        if result["link"]["late_us"]["p99"] <= options.late_us:
+            break
+    return result
+
+
 def p99(times):
     ordered = sorted(times)
     return ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
@@ -151,7 +165,7 @@ def run_cell(w, cell, options):
         for kind in ("millrace", "linux") if i % 2 == 0 else ("linux", "millrace"):
             if kind == "linux" and options.only_ours:
                 continue
-            sides[kind].append(measure(w, kind, cell, options.seed + i, options))
+            sides[kind].append(measure_in_time(w, kind, cell, options.seed + i, options))
     out = dict(cell)
     for kind, runs in sides.items():
         short = [t for r in runs for t in r["short"]]
@@ -195,6 +209,7 @@ def options_of():
     parser.add_argument("--short", type=int, default=0, help="transfers of 64 KB in each run")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--nap-us", type=int, default=0, help="of the emulator")
+    parser.add_argument("--late-us", type=float, default=500, help="repeat a run in which 1 %% of frames came later")
     parser.add_argument("--only-ours", action="store_true")
     parser.add_argument("--json", help="write all results to this file")
     return parser.parse_args()
@@ -209,6 +224,8 @@ def controllers(options):
 def main():
     options = options_of()
     world.enter()
+    with contextlib.suppress(OSError):  # what else runs here should disturb as little as possible
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
     pairs.emit(f"\n### Long transfers over an emulated link\n\nBottleneck {options.rate}, drop-tail queue of "
                f"{options.queue:g} BDP; {options.pairs} pairs of {options.seconds:g} s; {pairs.machine()}\n")
     pairs.emit(HEADER)

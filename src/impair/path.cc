@@ -16,6 +16,14 @@ void PathConfig::set_bursts(uint32_t rate, double length) {
   burst_enter = static_cast<uint32_t>(std::min(enter, static_cast<double>(kBillion)));
 }
 
+uint64_t queue_bytes_of(uint64_t bits_per_second, Duration round_trip, double products) {
+  constexpr uint64_t kLeast = 2 * (1'514 + kWireOverhead);
+  constexpr double kMost = 1e10;
+  const double seconds = static_cast<double>(round_trip.ns()) / 1e9;
+  const double bytes = static_cast<double>(bits_per_second) / 8 * seconds * products;
+  return std::max(kLeast, static_cast<uint64_t>(std::min(bytes, kMost)));
+}
+
 uint64_t Path::backlog(Instant now) const {
   if (busy_until_ <= now) return 0;
   const auto ns = static_cast<unsigned __int128>((busy_until_ - now).ns());

@@ -39,6 +39,10 @@ struct PathConfig {
   void set_bursts(uint32_t rate, double length);
 };
 
+/// Bytes of a queue of so many bandwidth-delay products, but never less than two full frames: with less, every second
+/// frame of a pair sent back to back is lost, whoever sends it.
+[[nodiscard]] uint64_t queue_bytes_of(uint64_t bits_per_second, Duration round_trip, double products);
+
 enum class Fate : uint8_t { kDelivered, kLostInQueue, kLost, kLostInBurst };
 
 struct Verdict {

@@ -123,11 +123,10 @@ tl::expected<void, std::string> parse_path(std::string_view text, PathText& into
 }
 
 void resolve_queues(PathText& one, PathText& other) {
-  const double round_trip = static_cast<double>((one.config.delay + other.config.delay).ns()) / 1e9;
+  const Duration round_trip = one.config.delay + other.config.delay;
   for (PathText* path : {&one, &other}) {
     if (path->queue_bdp == 0) continue;
-    const double product = static_cast<double>(path->config.bits_per_second) / 8 * round_trip;
-    path->config.queue_bytes = static_cast<uint64_t>(std::min(product * path->queue_bdp, kMostBytes));
+    path->config.queue_bytes = queue_bytes_of(path->config.bits_per_second, round_trip, path->queue_bdp);
   }
 }
 

@@ -44,6 +44,10 @@ TEST(PathText, QueuesInProductsOfRateAndRoundTrip) {
   resolve_queues(there, back);
   EXPECT_EQ(there.config.queue_bytes, 625'000u);  // half of 100 Mb/s times 100 ms
   EXPECT_EQ(back.config.queue_bytes, 9'000u);
+  there = read("rate=100M,delay=1ms,queue=0.01bdp");
+  back = read("");
+  resolve_queues(there, back);
+  EXPECT_EQ(there.config.queue_bytes, 3'076u) << "two full frames, whatever the product";
 }
 
 TEST(PathText, SaysWhatIsWrong) {
