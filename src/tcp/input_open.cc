@@ -35,7 +35,8 @@ void Tcp::input_none(Segment& s, Instant now) {
     drop(s, Counter::kDropNoConnection);
     return;
   }
-  if (listener != nullptr && s.has(kAck) && cookies_.outstanding(now) && input_cookie(*listener, slot, s, now)) return;
+  if (listener != nullptr && s.has(kAck) && cookies_.outstanding(now) && input_cookie(*listener, slot, Ref(), s, now))
+    return;
   if (listener == nullptr || s.has(kAck)) {
     send_reset_for(s, now);
     drop(s, Counter::kDropNoConnection);
@@ -228,6 +229,8 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     return;
   }
   if (s.ack != h.iss + 1) {
+    // A late copy of the SYN made this entry, after a first one was answered with a cookie.
+    if (cookies_.outstanding(now) && input_cookie(listeners_[h.listener], h.listener, ref, s, now)) return;
     send_reset_for(s, now);
     drop(s, Counter::kDropAck);
     return;

@@ -47,8 +47,9 @@ void Tcp::answer_with_cookie(const Listener& listener, Segment& s, Instant now) 
   send_bare(b, now);
 }
 
-// An ACK for no connection: the end of a handshake by cookie, perhaps. Takes the segment if so.
-bool Tcp::input_cookie(Listener& listener, uint32_t slot, Segment& s, Instant now) {
+// An ACK for no connection, or for the half-open entry `old`, which did not ask for it: the end of a handshake by
+// cookie, perhaps. Takes the segment if so.
+bool Tcp::input_cookie(Listener& listener, uint32_t slot, Ref old, Segment& s, Instant now) {
   if (s.has(kSyn)) return false;
   const Tuple t{s.local, s.remote, s.local_port, s.remote_port};
   const auto mss = cookies_.check(t, s.seq - 1, s.ack - 1, now);
@@ -75,7 +76,7 @@ bool Tcp::input_cookie(Listener& listener, uint32_t slot, Segment& s, Instant no
       h.own_wscale = shift_for(listener.options) & 0xf;
     }
   }
-  const uint32_t index = new_passive_conn(h, t, Ref(), s);
+  const uint32_t index = new_passive_conn(h, t, old, s);
   if (index == 0) return true;
   start_controller(index, controller_row(listener.options), now);
   set_state(index, State::kEstablished);

@@ -182,7 +182,7 @@ class Tcp {
   // syn_cookies.cc
   [[nodiscard]] bool uses_cookie(const Listener& listener, bool v4) const;
   void answer_with_cookie(const Listener& listener, Segment& s, Instant now);
-  bool input_cookie(Listener& listener, uint32_t slot, Segment& s, Instant now);
+  bool input_cookie(Listener& listener, uint32_t slot, Ref old, Segment& s, Instant now);
   void make_room_for_half_open(bool v4);
   void make_room_for_time_wait(bool v4);
   /// The oldest of up to eight neighbours in a full slab; age(object) grows from old to young.

@@ -144,6 +144,32 @@ TEST_P(Cookie, TakesOverWhereHalfOpenEntriesOfAListenerRunOut) {  // RFC 4987 3.
   EXPECT_EQ(s.counter("tcp.syncookies_accepted"), 1u);
 }
 
+// A copy of the SYN came late and found room for an entry: the client knows of the first answer only.
+TEST_P(Cookie, ItsAnswerReplacesAnEntryThatALateCopyOfTheSynMade) {
+  Script s(GetParam());
+  const Handle l = s.listen({}, 2);
+  for (const uint16_t port : {40'000, 40'001, 40'002}) {
+    s.peer_port(port);
+    s.in(SYN, seq(0), s.offer());
+    s.expect(SYN | ACK, seq(0));
+  }
+  const uint32_t cookie = s.raw_iss();
+  for (const uint16_t port : {40'000, 40'001}) {
+    s.peer_port(port);
+    s.in(ACK);
+    (void)s.accept(l);
+  }
+  s.peer_port(40'002);
+  s.in(SYN, seq(0), s.offer());
+  s.skip();
+  EXPECT_EQ(s.state(), "SYN-RECEIVED");
+  s.in(ACK, seq(1), ack(cookie + 1 - s.raw_iss()));
+  s.expect_nothing();
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+  EXPECT_EQ(s.counter("tcp.syncookies_accepted"), 1u);
+  EXPECT_EQ(s.worker().sockets().size(), 4u);
+}
+
 // A forged SYN takes no entry, no connection, no buffer and no timer, however many come.
 TEST_P(Cookie, FloodOfForgedSynsHoldsNothing) {
   Options o;
