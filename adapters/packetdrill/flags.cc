@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "tcp/cc/controller.h"
+#include "tcp/fast_open.h"
 
 namespace millrace::packetdrill {
 namespace {
@@ -36,8 +37,25 @@ std::optional<int64_t> word(std::string_view text, size_t n) {
   }
 }
 
+// "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4", each word standing for four bytes from the least significant on. A second key,
+// the one before, is split off by a colon, since a comma ends a flag.
+std::array<uint64_t, 2> fast_open_key(std::string_view text) {
+  std::array<uint64_t, 2> key{};
+  for (size_t i = 0; i < 4 && !text.empty(); ++i) {
+    const std::string_view one = text.substr(0, text.find('-'));
+    text.remove_prefix(std::min(one.size() + 1, text.size()));
+    uint32_t part = 0;
+    (void)std::from_chars(one.data(), one.data() + one.size(), part, 16);
+    key[i / 2] |= uint64_t{part} << (32 * (i % 2));
+  }
+  return key;
+}
+
 tcp::Settings assumed() {
   tcp::Settings s;
+  s.ecn = 0;
+  s.slow_start_after_idle = 0;
+  s.fastopen = tcp::kFastOpenClient | tcp::kFastOpenServer | tcp::kFastOpenAllListeners;
   s.send_buffer = 256 * 1'024;
   s.receive_buffer = 540'000;
   s.receive_buffer_max = 15 * 1'024 * 1'024;
@@ -66,6 +84,16 @@ void apply_tcp(Flags& flags, std::string_view key, std::string_view value) {
   if (key == "tcp_congestion_control") {
     if (const uint8_t row = tcp::cc::find_controller(value); row != tcp::cc::kNoController) s.congestion_control = row;
   }
+  if (key == "tcp_fastopen") s.fastopen = number(value).value_or(s.fastopen) & 0x607;
+  if (key == "tcp_fastopen_key") {
+    flags.fast_open_key = fast_open_key(value.substr(0, value.find(':')));
+    const size_t colon = value.find(':');
+    flags.fast_open_old_key =
+        colon != std::string_view::npos ? fast_open_key(value.substr(colon + 1)) : flags.fast_open_key;
+  }
+  if (key == "tcp_ecn") s.ecn = std::clamp<int64_t>(number(value).value_or(s.ecn), 0, 2);
+  if (key == "tcp_slow_start_after_idle") apply_switch(s.slow_start_after_idle, value);
+  if (key == "tcp_syncookies") s.syncookies = std::clamp<int64_t>(number(value).value_or(1), 0, 2);
   if (key == "tcp_wmem") s.send_buffer = word(value, 1).value_or(s.send_buffer);
   if (key == "tcp_notsent_lowat") flags.unsent_low_water = static_cast<uint32_t>(number(value).value_or(UINT32_MAX));
   if (key == "tcp_invalid_ratelimit")
@@ -104,6 +132,7 @@ Flags read_flags(std::string_view text, std::string_view more) {
   Flags flags;
   flags.local_v6 = *IpAddr::parse("fd3d:0a0b:17d6::1");
   flags.tcp = assumed();
+  flags.fast_open_key = flags.fast_open_old_key = fast_open_key("a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4");
   read_into(flags, text);
   read_into(flags, more);
   return flags;

@@ -2,6 +2,7 @@
 // pairs; unknown keys are ignored, so that one set of flags serves several stacks.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,6 +24,8 @@ struct Flags {
   Duration rx_limit = seconds(90);  ///< of stack time, for netdev_receive and for a blocking call that nothing ends
   bool port_mode = false;           ///< mode=port or clock=real were asked for
   uint32_t unsent_low_water = UINT32_MAX;  ///< tcp_notsent_lowat
+  std::array<uint64_t, 2> fast_open_key{};  ///< tcp_fastopen_key, of every socket that names no other
+  std::array<uint64_t, 2> fast_open_old_key{};
   tcp::Settings tcp{};
 };
 

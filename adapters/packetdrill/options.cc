@@ -102,6 +102,13 @@ Outcome Calls::set_tcp_option(Descriptor& d, int name, const void* value, sockle
     o.congestion_control = ControllerName(asked);
     return apply_options(d);
   }
+  if (name == TCP_FASTOPEN_KEY) {  // one key, or two: the second is the one before
+    constexpr socklen_t kKey = 16;
+    if (length != kKey && length != 2 * kKey) return failed(EINVAL);
+    std::memcpy(o.fast_open_key.data(), value, kKey);
+    std::memcpy(o.fast_open_old_key.data(), static_cast<const std::byte*>(value) + length - kKey, kKey);
+    return apply_options(d);
+  }
   const auto number = read_int(value, length);
   if (!number) return failed(EINVAL);
   const int n = *number;
@@ -120,6 +127,10 @@ Outcome Calls::set_tcp_option(Descriptor& d, int name, const void* value, sockle
     case TCP_SYNCNT:
       if (n < 1 || n > 127) return failed(EINVAL);
       o.syn_retries = static_cast<uint8_t>(n);
+      break;
+    case TCP_FASTOPEN:
+      if (n < 0 || (d.handle.valid() && d.kind != Descriptor::Kind::kListener)) return failed(EINVAL);
+      o.fast_open_queue = static_cast<uint32_t>(n);
       break;
     case TCP_LINGER2: o.fin_wait_2 = n > 0 ? seconds(std::min(n, 120)) : Duration(); break;
     case TCP_NOTSENT_LOWAT: d.unsent_low_water = static_cast<uint32_t>(n); return 0;
@@ -239,6 +250,11 @@ Outcome Calls::get_option(int fd, int level, int name, void* value, socklen_t* l
     case TCP_USER_TIMEOUT: return write_int(static_cast<int>(o.user_timeout.ms()), value, length);
     case TCP_SYNCNT:
       return write_int(o.syn_retries != 0 ? o.syn_retries : static_cast<int>(flags_.tcp.syn_retries), value, length);
+    case TCP_FASTOPEN: return write_int(static_cast<int>(o.fast_open_queue), value, length);
+    case TCP_FASTOPEN_KEY: {
+      if (*length < sizeof o.fast_open_key) return failed(EINVAL);
+      return write_bytes(std::as_bytes(std::span(o.fast_open_key)), value, length);
+    }
     case TCP_LINGER2: return write_int(seconds_of(o.fin_wait_2, 60), value, length);
     case TCP_CORK: return write_int(o.cork ? 1 : 0, value, length);
     case TCP_NOTSENT_LOWAT: return write_int(static_cast<int>(d->unsent_low_water), value, length);

@@ -65,6 +65,8 @@ Outcome Calls::socket(int domain, int type, int protocol) {
   d->family = domain;
   d->nonblocking = (type & SOCK_NONBLOCK) != 0;
   d->options.no_delay = false;
+  d->options.fast_open_key = flags_.fast_open_key;
+  d->options.fast_open_old_key = flags_.fast_open_old_key;
   return d->fd;
 }
 

@@ -2,6 +2,7 @@
 // frames and time they are the only inputs of a worker, so a recording of the three replays bit for bit.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -51,6 +52,10 @@ struct SocketOptions {
   Duration user_timeout{};  ///< how long data may stay unacknowledged before the connection is given up (RFC 5482)
   Duration fin_wait_2{};    ///< life of FIN-WAIT-2 once the socket is closed
   std::optional<bool> quick_ack{};  ///< once, on a living connection: acknowledge the next segments at once, or late
+  uint32_t fast_open_queue = 0;  ///< of a listener: connections that data on a SYN may open before the handshake ends
+                                 ///< (RFC 7413 5.1); 0: none, unless tcp.fastopen says so. tcp.fastopen must allow it
+  std::array<uint64_t, 2> fast_open_key{};      ///< of a listener's cookies; zeros: the worker's, which change
+  std::array<uint64_t, 2> fast_open_old_key{};  ///< with it: the one before, still good
   bool cork = false;        ///< hold back partial segments, for at most about one retransmission timeout
 };
 

@@ -1,6 +1,7 @@
 #include "sim/request_codec.h"
 
 #include "sim/hash.h"
+#include "sim/options_codec.h"
 
 namespace millrace::sim {
 namespace {
@@ -36,41 +37,6 @@ Prefix get_prefix(Reader& in) {
 void put(Writer& out, IfIndex i) { out.u64(static_cast<uint16_t>(i)); }
 IfIndex get_if(Reader& in) { return static_cast<IfIndex>(in.u64()); }
 uint32_t get32(Reader& in) { return static_cast<uint32_t>(in.u64()); }
-
-void put(Writer& out, const SocketOptions& o) {
-  out.u8(o.no_delay);
-  out.u8(o.keepalive);
-  out.u64(o.send_buffer);
-  out.u64(o.receive_buffer);
-  out.u64(o.mss);
-  out.fixed(static_cast<uint64_t>(o.keepalive_idle.ns()));
-  out.fixed(static_cast<uint64_t>(o.keepalive_interval.ns()));
-  out.u8(o.keepalive_probes);
-  out.string(std::string(o.congestion_control.view()));
-  out.u8(o.syn_retries);
-  out.fixed(static_cast<uint64_t>(o.user_timeout.ns()));
-  out.fixed(static_cast<uint64_t>(o.fin_wait_2.ns()));
-  out.u8(static_cast<uint8_t>(o.cork | o.quick_ack.has_value() << 1 | o.quick_ack.value_or(false) << 2));
-}
-SocketOptions get_options(Reader& in) {
-  SocketOptions o;
-  o.no_delay = in.u8() != 0;
-  o.keepalive = in.u8() != 0;
-  o.send_buffer = get32(in);
-  o.receive_buffer = get32(in);
-  o.mss = static_cast<uint16_t>(in.u64());
-  o.keepalive_idle = Duration(static_cast<int64_t>(in.fixed()));
-  o.keepalive_interval = Duration(static_cast<int64_t>(in.fixed()));
-  o.keepalive_probes = in.u8();
-  o.congestion_control = ControllerName(in.string());
-  o.syn_retries = in.u8();
-  o.user_timeout = Duration(static_cast<int64_t>(in.fixed()));
-  o.fin_wait_2 = Duration(static_cast<int64_t>(in.fixed()));
-  const uint8_t bits = in.u8();
-  o.cork = (bits & 1) != 0;
-  if ((bits & 2) != 0) o.quick_ack = (bits & 4) != 0;
-  return o;
-}
 
 // Tokens of datagrams are the same in every run; those of stream data are not.
 bool is_message(uint64_t token) { return token >> 63 != 0; }

@@ -160,12 +160,14 @@ struct alignas(64) ConnCold {
 static_assert(sizeof(ConnCold) == 128, "cold state is two cache lines");
 static_assert(cc::kControllers <= 16, "ConnCold::controller has four bits");
 
-/// Options that few programs set, in a SideTable.
+/// Options that few programs set, and what fast open has under way, in a SideTable.
 struct RareOptions {
   uint32_t gen = 0;
   uint32_t user_timeout_ms = 0;  ///< 0: as the settings say
   uint32_t fin_wait_2_ms = 0;
   uint32_t syn_retries = 0;
+  uint32_t fast_listener = 0;  ///< slot + 1 of the listener among whose pending ones it is
+  uint8_t fast_flags = 0;      ///< MiniFlags of its SYN
 };
 
 /// When a connection last answered a segment that cannot be its peer's (reset.cc), in a SideTable.

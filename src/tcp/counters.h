@@ -49,6 +49,9 @@ namespace millrace::tcp {
   X(kCookiesSent, "tcp.syncookies_sent", "SYN-ACKs that were SYN cookies")                                             \
   X(kCookiesAccepted, "tcp.syncookies_accepted", "connections accepted by a SYN cookie")                               \
   X(kCookiesFailed, "tcp.syncookies_failed", "ACKs for no connection that were no SYN cookie's answer")                \
+  X(kFastOpenIn, "tcp.fastopen_in", "connections that data on a SYN opened (RFC 7413)")                                \
+  X(kFastOpenRefused, "tcp.fastopen_refused", "fast open cookies that were not ours")                                  \
+  X(kFastOpenFull, "tcp.fastopen_full", "fast opens that became handshakes: their listener has too many pending")      \
   X(kNoBuffers, "tcp.no_buffers", "transmissions put off for want of a packet or block")                               \
   X(kDropHeader, "tcp.drop.bad_header", "segments with a malformed header")                                            \
   X(kDropChecksum, "tcp.drop.bad_checksum", "segments with a wrong checksum")                                          \

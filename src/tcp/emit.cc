@@ -130,6 +130,10 @@ uint32_t Tcp::write_options(uint32_t index, std::byte* at, uint8_t flags, uint32
     o.has_wscale = true;
     o.wscale = c.rcv_wscale;
   }
+  if (opened_early(index)) {
+    const RareOptions own = rare(index);
+    offer_cookie(listeners_[own.fast_listener - 1], tuple_of(Ref(Place::kConn, index)), own.fast_flags, o, now);
+  }
   return static_cast<uint32_t>(o.emit_syn({at, wire::kTcpMaxOptions}));
 }
 

@@ -107,6 +107,12 @@ void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
     input_syn_sent(index, s, now);
     return;
   }
+  if (c.state == State::kSynReceived && s.has(kSyn) && !s.has(kAck) && s.seq == c.snd_wl1 && opened_early(index)) {
+    c.tx_flags |= kTxSynQueued;  // the peer's SYN again: our SYN-ACK was lost
+    mark_dirty(index);
+    drop(s, Counter::kDropDuplicate);
+    return;
+  }
   // First and second: sequence number and RST (RFC 9293 3.10.7.4).
   if (!check_sequence(index, s, now)) return;
   if (s.has(kRst)) {
@@ -164,7 +170,7 @@ bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
       return false;
     }
   }
-  if (c.state == State::kSynReceived && s.has(kSyn) && s.has(kAck) && s.seq + 1 == c.rcv_nxt) {
+  if (c.state == State::kSynReceived && s.has(kSyn) && s.has(kAck) && s.seq + 1 == c.rcv_nxt && !opened_early(index)) {
     // RFC 9293 3.5 figure 8: the other half of a simultaneous open. Its SYN is known and cut off; what is left opens
     // the connection, and an answer opens the peer's.
     s.seq += 1;
@@ -248,7 +254,8 @@ bool Tcp::check_reset(uint32_t index, Segment& s, Instant now) {
     destroy(index);
     return false;
   }
-  fail_conn(index, c.state == State::kSynReceived ? Error::kConnectionRefused : Error::kConnectionReset);
+  const bool refused = c.state == State::kSynReceived && !opened_early(index);
+  fail_conn(index, refused ? Error::kConnectionRefused : Error::kConnectionReset);
   return false;
 }
 
@@ -256,7 +263,8 @@ bool Tcp::check_reset(uint32_t index, Segment& s, Instant now) {
 bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
   Conn& c = conns_[index];
   if (c.state == State::kSynReceived) {
-    if (s.ack <= c.snd_una || s.ack > c.snd_nxt) {
+    const bool early = opened_early(index);
+    if (s.ack < c.snd_una || (s.ack == c.snd_una && !early) || s.ack > c.snd_nxt) {
       send_reset_for(s, now);
       drop(s, Counter::kDropAck);
       return false;
@@ -268,7 +276,11 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
     c.tx_flags &= static_cast<uint8_t>(~kTxSynQueued);
     // A close in SYN-RECEIVED waited for this moment (RFC 9293 3.10.4).
     set_state(index, (c.tx_flags & kTxFinQueued) != 0 ? State::kFinWait1 : State::kEstablished);
-    notify(c, kConnected | kWritable);
+    if (early) {
+      early_acknowledged(index, now);
+    } else {
+      notify(c, kConnected | kWritable);
+    }
   }
   if (!ack_in_range(c, s)) {
     drop(s, Counter::kDropAck);
@@ -330,7 +342,8 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
 // RFC 9293 3.10.7.4 seventh and eighth. Takes the packet.
 void Tcp::process_text(uint32_t index, Segment& s, Instant now) {
   Conn& c = conns_[index];
-  const bool open = c.state == State::kEstablished || c.state == State::kFinWait1 || c.state == State::kFinWait2;
+  const bool open = c.state == State::kEstablished || c.state == State::kFinWait1 || c.state == State::kFinWait2 ||
+                    c.state == State::kSynReceived;  // by fast open: the others have left it
   if (s.length == 0 && !s.has(kFin)) {
     done(s);
     return;

@@ -73,6 +73,13 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
     answer_with_cookie(listener, s, now);
     return;
   }
+  const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
+  HalfOpen syn = read_syn(slot, s, options, now);
+  if (used != nullptr && syn.iss <= *used) syn.iss = *used + 65'536;  // RFC 1122 4.2.2.13
+  if (judge_fast_open(listener, s, options, syn, now)) {
+    open_early(slot, syn, s, now);
+    return;
+  }
   make_room_for_half_open(v4);
   const uint32_t index = v4 ? half4_.allocate() : half6_.allocate();
   MR_ASSERT(index != 0);
@@ -88,15 +95,25 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
     half6_[index].set_addresses(s.local, s.remote);
   }
   HalfOpen& h = half(ref);
-  const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
+  syn.gen = h.gen;
+  h = syn;
+  ++listener.half_open;
+  done(s);
+  send_syn_ack(ref, now);
+  wheel_.arm(ref.raw, now + microseconds(settings_.rto_initial_us));
+}
+
+// What a SYN offers, and what its SYN-ACK will.
+HalfOpen Tcp::read_syn(uint32_t slot, const Segment& s, const wire::TcpOptions& options, Instant now) const {
+  const Listener& listener = listeners_[slot];
+  HalfOpen h;
   h.local_port = s.local_port;
   h.remote_port = s.remote_port;
   h.irs = s.seq;
   h.iss = initial_sequence({s.local, s.remote, s.local_port, s.remote_port}, now);
-  if (used != nullptr && h.iss <= *used) h.iss = *used + 65'536;  // RFC 1122 4.2.2.13
   h.listener = slot;
   h.window = s.window;
-  h.mss = peer_mss(options, v4);
+  h.mss = peer_mss(options, s.local.is_v4());
   h.interface = static_cast<uint8_t>(s.interface);
   if (options.has_timestamps && settings_.timestamps != 0) {
     h.flags |= kMiniTimestamps;
@@ -110,10 +127,7 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
   }
   h.own_window = static_cast<uint16_t>(std::min(buffer_of(listener), 65'535u));  // RFC 7323 2.2: never scaled in a SYN
   if (grants_ecn(s, listener.options)) h.flags |= kMiniEcn;
-  ++listener.half_open;
-  done(s);
-  send_syn_ack(ref, now);
-  wheel_.arm(ref.raw, now + microseconds(settings_.rto_initial_us));
+  return h;
 }
 
 // The receive buffer that a connection of the listener begins with.
@@ -151,6 +165,7 @@ void Tcp::send_syn_ack(Ref ref, Instant now) {
     b.options.has_wscale = true;
     b.options.wscale = h.own_wscale;
   }
+  offer_cookie(listener, t, h.flags, b.options, now);
   counters_.add(Counter::kSynAcksOut);
   send_bare(b, now);
 }

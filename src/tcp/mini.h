@@ -14,8 +14,10 @@ enum MiniFlag : uint8_t {
   kMiniTimestamps = 1 << 0,
   kMiniSack = 1 << 1,
   kMiniWindowScale = 1 << 2,
-  kMiniSynAgain = 1 << 3,  ///< the peer sent its SYN again: ours was lost
-  kMiniEcn = 1 << 4,       ///< granted
+  kMiniSynAgain = 1 << 3,              ///< the peer sent its SYN again: ours was lost
+  kMiniEcn = 1 << 4,                   ///< granted
+  kMiniFastOpen = 1 << 5,              ///< the SYN-ACK brings a cookie
+  kMiniFastOpenExperimental = 1 << 6,  ///< in the option that asked for it
 };
 
 /// SYN-RECEIVED of a passive open.

@@ -74,9 +74,15 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   write_record(c);
   write_block_header(c);
   bool any = false;
-  if (__builtin_expect((c.tx_flags & kTxSynQueued) != 0, 0)) return send_syn(index, out, n, now);
-  if (c.state == State::kSynReceived && (c.rx_flags & kRxAckNow) != 0) return send_ack(index, out, n, now);
-  if (c.state == State::kSynSent || c.state == State::kSynReceived || c.state == State::kClosed) return true;
+  const bool early = opened_early(index);
+  if (__builtin_expect((c.tx_flags & kTxSynQueued) != 0, 0)) {
+    if (!send_syn(index, out, n, now)) return false;
+    if (!early) return true;
+  }
+  if (c.state == State::kSynReceived && !early) {
+    return (c.rx_flags & kRxAckNow) == 0 || send_ack(index, out, n, now);
+  }
+  if (c.state == State::kSynSent || c.state == State::kClosed) return true;
   // SACK blocks do not fit beside a full segment's payload, and an ACK with data is no duplicate ACK (RFC 5681 2).
   const bool report = c.reasm != 0 || (c.rx_flags & kRxDsack) != 0;
   if (__builtin_expect(report && (c.rx_flags & kRxAckNow) != 0, 0) && !send_ack(index, out, n, now)) return false;
@@ -86,12 +92,13 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   const bool fin_due = (c.tx_flags & (kTxFinQueued | kTxFinSent)) == kTxFinQueued;
   if ((more_data || fin_due) && !send_new(index, out, n, now, any)) return false;
   if (c.recovery == Recovery::kOpen) {
-    if (c.snd_nxt != sent_before) restart_probe(index, now);
+    if (c.snd_nxt != sent_before && !early) restart_probe(index, now);
   } else if (__builtin_expect(loss(index).probe == Probe::kDue, 0)) {
     if (!retransmit_tail(index, out, n, now, any)) return false;
   }
   if (any) return true;  // every segment carried the acknowledgment
-  if ((c.rx_flags & (kRxAckNow | kRxWindowUpdate)) != 0) return send_ack(index, out, n, now);
+  const uint8_t due = early ? kRxAckNow : kRxAckNow | kRxWindowUpdate;  // a larger window can wait for the handshake
+  if ((c.rx_flags & due) != 0) return send_ack(index, out, n, now);
   if (c.ack_pending != 0 && c.delack_deadline == INT64_MAX && !MR_PLANTED(delayed_ack_never_sent)) {
     c.delack_deadline = (now + microseconds(settings_.delayed_ack_us)).ns();
     arm(index, c.delack_deadline);
@@ -345,36 +352,48 @@ void Tcp::advance_cursor(Conn& c, uint32_t bytes) {
   }
 }
 
-// SYN, or SYN-ACK of a simultaneous open, for the first time or again.
+// SYN, or SYN-ACK of a simultaneous or fast open, for the first time or again.
 bool Tcp::send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now) {
   if (n == out.size()) return false;
   Conn& c = conns_[index];
+  const bool early = opened_early(index);
   const uint8_t flags = c.state == State::kSynReceived ? kSyn | kAck : kSyn;
-  if (c.record_head != 0) c.rx_flags &= static_cast<uint8_t>(~kRxEcn);  // RFC 3168 6.1.1.1: the second try is without
+  // RFC 3168 6.1.1.1: the second try is without.
+  if (early ? c.retries > 0 : c.record_head != 0) c.rx_flags &= static_cast<uint8_t>(~kRxEcn);
   pkt::Packet* p = build(index, cold(index).iss, 0, flags, nullptr, 0, now);
   if (p == nullptr) return false;
-  if (c.record_head == 0) {
-    const uint32_t record = take_record();
-    if (record == 0) {
+  if (early) {
+    counters_.add(Counter::kSynAcksOut);
+    if (c.record_head == 0) c.record_tail = stamp(now);
+  } else {
+    if (c.record_head == 0 && !record_syn(c)) {
       packets_.free(p);
-      counters_.add(Counter::kNoBuffers);
       return false;
     }
-    TxRecord& r = records_[record];
-    r.start = c.snd_una;
-    r.end = c.snd_una + 1;
-    r.flags = kRecSyn;
-    c.record_head = c.record_tail = record;
-    c.record_count = 1;
-    c.snd_nxt = r.end;
+    TxRecord& r = records_[c.record_head];
+    if (r.times < UINT8_MAX) ++r.times;
+    r.sent = stamp(now);
   }
-  TxRecord& r = records_[c.record_head];
-  if (r.times < UINT8_MAX) ++r.times;
-  r.sent = stamp(now);
   c.tx_flags &= static_cast<uint8_t>(~kTxSynQueued);
-  trace_.put(index, base::TraceEvent::kTxSegment, r.start.raw());
+  trace_.put(index, base::TraceEvent::kTxSegment, cold(index).iss.raw());
   if (!data_timer(c)) set_rto(index, now);
   commit(index, p, out, n, now);
+  return true;
+}
+
+bool Tcp::record_syn(Conn& c) {
+  const uint32_t record = take_record();
+  if (record == 0) {
+    counters_.add(Counter::kNoBuffers);
+    return false;
+  }
+  TxRecord& r = records_[record];
+  r.start = c.snd_una;
+  r.end = c.snd_una + 1;
+  r.flags = kRecSyn;
+  c.record_head = c.record_tail = record;
+  c.record_count = 1;
+  c.snd_nxt = r.end;
   return true;
 }
 

@@ -17,7 +17,8 @@ uint32_t table_entries(const TcpConfig& c) {
   return c.max_connections + c.max_half_open + c.max_time_wait;
 }
 
-constexpr uint64_t kCookiePurpose = 1;
+constexpr uint64_t kCookiePurpose = 1;  // base::derived_key
+constexpr uint64_t kFastOpenPurpose = 2;
 
 /// Records and reassembly runs exist only while something is in flight; a few per connection bound them all.
 uint32_t scaled(uint32_t connections, uint32_t factor, uint32_t least) {
@@ -40,6 +41,7 @@ Tcp::Tcp(const TcpConfig& config)
       ts_key_(key_from(rng_)),
       port_key_(key_from(rng_)),
       cookies_(base::derived_key(isn_key_, kCookiePurpose)),
+      fast_open_keys_(base::derived_key(isn_key_, kFastOpenPurpose)),
       hash_(key_from(rng_)),
       table_(*config.memory, table_entries(config)),
       conns_(*config.memory, config.max_connections),

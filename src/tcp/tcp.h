@@ -1,6 +1,6 @@
 // Tcp: all connections of one worker. The files of this folder are its parts, by concept:
 //   input.cc (RFC 9293 3.10.7 in its order), input_open.cc (LISTEN, SYN-SENT, half-open, TIME-WAIT), syn_cookies.cc,
-//   fastpath.cc, ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, undo.cc,
+//   fast_open.cc, fastpath.cc, ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, undo.cc,
 //   receive.cc (delivery, reassembly, windows), room.cc (sizes of buffers), output.cc,
 //   emit.cc, timers.cc, ecn.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion
 //   controllers).
@@ -30,6 +30,7 @@
 #include "tcp/conn.h"
 #include "tcp/conn_table.h"
 #include "tcp/counters.h"
+#include "tcp/fast_open.h"
 #include "tcp/info.h"
 #include "tcp/loss.h"
 #include "tcp/mini.h"
@@ -197,11 +198,25 @@ class Tcp {
     return best;
   }
   void send_syn_ack(Ref ref, Instant now);
+  HalfOpen read_syn(uint32_t slot, const Segment& s, const wire::TcpOptions& options, Instant now) const;
   [[nodiscard]] uint32_t buffer_of(const Listener& listener) const;
   [[nodiscard]] uint8_t shift_for(const SocketOptions& options) const;
   void drop_half_open(Ref ref);
   void enter_time_wait(uint32_t index, Instant now);
   void drop_time_wait(Ref ref);
+  // fast_open.cc
+  [[nodiscard]] uint32_t fast_open_most(const Listener& l) const;
+  base::SipKey fast_open_key(const Listener& l, bool previous, Instant now);
+  bool judge_fast_open(const Listener& l, const Segment& s, const wire::TcpOptions& o, HalfOpen& h, Instant now);
+  void offer_cookie(const Listener& l, const Tuple& t, uint8_t mini_flags, wire::TcpOptions& o, Instant now);
+  void open_early(uint32_t slot, const HalfOpen& h, Segment& s, Instant now);
+  void early_acknowledged(uint32_t index, Instant now);
+  void leave_fast_open(uint32_t index);
+  /// In SYN-RECEIVED by fast open, not by a simultaneous open.
+  [[nodiscard]] bool opened_early(uint32_t index) const {
+    const Conn& c = conns_[index];
+    return c.state == State::kSynReceived && c.snd_una != cold(index).iss;
+  }
   // ack.cc
   void ack_advance(uint32_t index, Seq32 ack, AckNews& news);
   static bool measures(const Conn& c, const TxRecord& r);
@@ -362,6 +377,7 @@ class Tcp {
   void restart_after_idle(uint32_t index, Instant now);
   bool send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
   bool send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
+  bool record_syn(Conn& c);
   pkt::Packet* build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, pkt::Block* block, uint32_t offset,
                      Instant now);
   MR_INLINE pkt::Packet* attach_payload(pkt::Packet* head, pkt::Block* block, uint32_t offset, uint32_t length);
@@ -489,6 +505,7 @@ class Tcp {
   base::SipKey ts_key_;
   base::SipKey port_key_;
   SynCookies cookies_;
+  base::RotatingKey fast_open_keys_;
   TupleHash hash_;
   ConnTable table_;
   base::Slab<Conn> conns_;

@@ -116,7 +116,7 @@ void Tcp::conn_timer(uint32_t index, Instant now) {
     switch (c.timer_kind) {
       case TimerKind::kProbe:
       case TimerKind::kRetransmit:
-        if (may_probe(c) && c.snd_wnd > 0) {
+        if (may_probe(c) && c.snd_wnd > 0 && c.state != State::kSynReceived) {
           tail_probe(index, now);
         } else {
           retransmission_timeout(index, now);
@@ -149,7 +149,8 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
   // 3.8.6 SHLD-17, MUST-35).
   const bool shut = !opening && c.snd_wnd == 0 && !unanswered(c, now) && (c.retries < kPatientProbes || !stuck(c));
   const RareOptions own = rare(index);
-  const int64_t opening_most = own.syn_retries != 0 ? own.syn_retries : settings_.syn_retries;
+  const int64_t most = opened_early(index) ? settings_.synack_retries : settings_.syn_retries;
+  const int64_t opening_most = own.syn_retries != 0 && !opened_early(index) ? own.syn_retries : most;
   bool hopeless = c.retries >= (opening ? opening_most : settings_.retries) && !shut;              // RFC 9293 3.8.3 R2
   if (own.user_timeout_ms != 0) hopeless = trying_us(c) >= uint64_t{own.user_timeout_ms} * 1'000;  // RFC 5482
   if (hopeless) {

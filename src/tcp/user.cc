@@ -95,7 +95,8 @@ Result<void> Tcp::listen(uint32_t sock, const Endpoint& local, uint32_t backlog,
     if (listeners_[it->second].local.addr == local.addr) return fail(Error::kAddressInUse);
   }
   uint32_t slot = 0;
-  while (slot < listeners_.size() && (listeners_[slot].sock != 0 || listeners_[slot].half_open != 0)) ++slot;
+  const auto taken = [](const Listener& l) { return l.sock != 0 || l.half_open != 0 || l.fast_pending != 0; };
+  while (slot < listeners_.size() && taken(listeners_[slot])) ++slot;
   if (slot == listeners_.size()) listeners_.emplace_back();
   listeners_[slot] = {local, sock, std::max(backlog, 1u), 0, 0, options};
   listeners_by_port_.emplace(local.port, slot);
@@ -270,8 +271,10 @@ void Tcp::set_state(uint32_t index, State next) {
 Result<uint32_t> Tcp::send_space(uint32_t conn) const {
   const Conn& c = conns_[conn];
   switch (c.state) {
-    case State::kSynSent:
-    case State::kSynReceived: return 0;
+    case State::kSynSent: return 0;
+    case State::kSynReceived:
+      if (!opened_early(conn)) return 0;
+      break;
     case State::kEstablished:
     case State::kCloseWait: break;
     default: return fail(Error::kBrokenPipe);
@@ -425,6 +428,7 @@ void Tcp::destroy(uint32_t index) {
     pkt::BlockPool::unref(c.queue_head);
     c.queue_head = next;
   }
+  if (opened_early(index)) leave_fast_open(index);
   if (c.state != State::kTimeWait) set_state(index, State::kClosed);
   conns_.release(index);
 }

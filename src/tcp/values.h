@@ -58,6 +58,7 @@ struct Listener {
   uint32_t waiting = 0;  ///< established, not accepted
   uint32_t half_open = 0;
   SocketOptions options{};
+  uint32_t fast_pending = 0;  ///< connections that fast open made, not acknowledged yet
 };
 
 }  // namespace millrace::tcp

@@ -6,6 +6,9 @@ namespace {
 
 using Kind = TcpOptionKind;
 
+// Bytes of the option in front of the cookie.
+size_t fast_open_head(const TcpOptions& o) { return o.fast_open_experimental ? 4 : 2; }
+
 // The body of one option whose length fits the segment. False if the length is wrong for its kind.
 bool parse_sack(Bytes body, TcpOptions& out) {
   if (body.empty() || body.size() % 8 != 0 || body.size() > 8 * kMaxSackBlocks) return false;
@@ -20,9 +23,20 @@ bool parse_sack(Bytes body, TcpOptions& out) {
 bool parse_fast_open(Bytes body, TcpOptions& out) {
   if (!body.empty() && (body.size() < 4 || body.size() > 16 || body.size() % 2 != 0)) return false;
   out.has_fast_open = true;
+  out.fast_open_experimental = false;
   out.fast_open_length = static_cast<uint8_t>(body.size());
   out.fast_open_cookie = {};
   if (!body.empty()) std::memcpy(out.fast_open_cookie.data(), body.data(), body.size());
+  return true;
+}
+
+bool parse_experiment(Bytes body, TcpOptions& out) {
+  if (body.size() < 2 || load_be16(body.data()) != kFastOpenExperiment) {
+    ++out.unknown;
+    return true;
+  }
+  if (!parse_fast_open(body.subspan(2), out)) return false;
+  out.fast_open_experimental = true;
   return true;
 }
 
@@ -51,6 +65,7 @@ bool parse_one(Kind kind, Bytes body, TcpOptions& out) {
       out.ts_ecr = load_be32(body.data() + 4);
       return true;
     case Kind::kFastOpen: return parse_fast_open(body, out);
+    case Kind::kExperiment: return parse_experiment(body, out);
     default:
       ++out.unknown;  // RFC 9293 3.1 MUST-6: ignored
       return true;
@@ -86,7 +101,7 @@ size_t TcpOptions::syn_size() const {
     size += 4;
   }
   if (has_wscale) size += 4;
-  if (has_fast_open) size += (size_t{2} + fast_open_length + 3) & ~size_t{3};
+  if (has_fast_open) size += (fast_open_head(*this) + fast_open_length + 3) & ~size_t{3};
   return size;
 }
 
@@ -113,10 +128,13 @@ size_t TcpOptions::emit_syn(MutableBytes out) const {
   }
   if (has_fast_open) {
     MR_ASSERT(fast_open_length <= fast_open_cookie.size());
-    while ((static_cast<size_t>(out.data() + size - p)) > size_t{2} + fast_open_length) store_u8(p++, 1);
-    store_u8(p, static_cast<uint8_t>(Kind::kFastOpen));
-    store_u8(p + 1, static_cast<uint8_t>(2 + fast_open_length));
-    std::memcpy(p + 2, fast_open_cookie.data(), fast_open_length);
+    const size_t head = fast_open_head(*this);
+    store_u8(p, static_cast<uint8_t>(fast_open_experimental ? Kind::kExperiment : Kind::kFastOpen));
+    store_u8(p + 1, static_cast<uint8_t>(head + fast_open_length));
+    if (fast_open_experimental) store_be16(p + 2, kFastOpenExperiment);
+    std::memcpy(p + head, fast_open_cookie.data(), fast_open_length);
+    p += head + fast_open_length;
+    while (p != out.data() + size) store_u8(p++, static_cast<uint8_t>(Kind::kNop));
   }
   return size;
 }

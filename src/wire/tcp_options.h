@@ -1,7 +1,8 @@
 // TCP options (RFC 9293 3.2, RFC 7323 timestamps and window scale, RFC 2018 SACK, RFC 7413 fast open).
 //
 // Parsing stops at the first malformed option and says so; what stood before it counts. Emitters write only whole
-// 32-bit words, padded with NOPs in front of the option that needs it, so that values stay aligned.
+// 32-bit words, padded with NOPs in front of the option that needs it, so that values stay aligned; fast open, whose
+// cookie is no value, has them behind.
 #pragma once
 
 #include <array>
@@ -22,10 +23,12 @@ enum class TcpOptionKind : uint8_t {
   kSack = 5,
   kTimestamps = 8,
   kFastOpen = 34,
+  kExperiment = 254,  ///< RFC 6994: which one, two bytes say
 };
 
 inline constexpr size_t kTcpMaxOptions = 40;
 inline constexpr size_t kTcpTimestampsSize = 12;  ///< with its two NOPs
+inline constexpr uint16_t kFastOpenExperiment = 0xf989;  ///< fast open before it had a kind of its own (RFC 7413 4.1.1)
 inline constexpr uint8_t kMaxWindowScale = 14;    // RFC 7323 2.3
 /// NOP NOP kind 8 length 10.
 inline constexpr uint32_t kAlignedTimestampWord = 0x0101080a;
@@ -43,6 +46,7 @@ struct TcpOptions {
   bool sack_permitted = false;
   bool has_timestamps = false;
   bool has_fast_open = false;
+  bool fast_open_experimental = false;  ///< it came, or is to go, as kExperiment
   bool malformed = false;  ///< a length was impossible; the rest was not read
   uint8_t wscale = 0;      ///< 0..14
   uint8_t sack_count = 0;

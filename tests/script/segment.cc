@@ -49,6 +49,7 @@ std::string Segment::to_string() const {
     for (const auto& [left, right] : *sack) blocks += " {" + relative(left) + ":" + relative(right) + "}";
     add(sack->empty() ? "no sack" : blocks);
   }
+  if (fast_open && fast_open->there) add("FO " + number(static_cast<int64_t>(fast_open->cookie.size())) + " B");
   if (has_raw_options) add("raw " + number(static_cast<int64_t>(raw_options.size())) + " B");
   if (!options.empty()) out += " <" + options + ">";
   if (ecn.value_or(0) != 0) out += " ecn " + number(*ecn);
@@ -76,6 +77,7 @@ std::string Segment::difference(const Segment& real) const {
   if (ts && *ts != real.ts.value_or(false)) out += *ts ? "the timestamp is missing; " : "there is a timestamp; ";
   compare(out, "TS val", ts_val, real.ts_val);
   compare(out, "TS ecr", ts_ecr, real.ts_ecr);
+  if (fast_open && *fast_open != real.fast_open.value_or(FastOpen{false, {}})) out += "fast open differs; ";
   if (sack && *sack != real.sack.value_or(Blocks{})) out += "SACK blocks differ; ";
   return out;
 }

@@ -19,6 +19,14 @@ inline constexpr uint8_t FIN = 0x01, SYN = 0x02, RST = 0x04, PSH = 0x08, ACK = 0
 /// [first, second), relative.
 using Blocks = std::vector<std::pair<uint32_t, uint32_t>>;
 
+/// The option of RFC 7413, or its absence.
+struct FastOpen {
+  bool there = true;
+  std::vector<uint8_t> cookie;  ///< empty: asks for one
+  bool experimental = false;
+  bool operator==(const FastOpen&) const = default;
+};
+
 struct Segment {
   uint8_t flags = 0;
   std::optional<uint32_t> seq;
@@ -32,6 +40,7 @@ struct Segment {
   std::optional<uint32_t> ts_val;
   std::optional<uint32_t> ts_ecr;
   std::optional<Blocks> sack;
+  std::optional<FastOpen> fast_open;
   std::optional<bool> psh;
   std::optional<uint8_t> ecn;           ///< the two bits of the IP header
   uint16_t urgent = 0;                  ///< the urgent pointer, with URG
@@ -63,6 +72,12 @@ inline Token tsval(uint32_t v) { return [=](Segment& s) { s.ts = true, s.ts_val 
 inline Token ecr(uint32_t v) { return [=](Segment& s) { s.ts = true, s.ts_ecr = v; }; }
 inline Token sack(const Blocks& b) { return [=](Segment& s) { s.sack = b; }; }
 inline Token no_sack() { return sack({}); }
+inline Token fo(const std::vector<uint8_t>& cookie = {}) {
+  return [=](Segment& s) { s.fast_open = FastOpen{true, cookie}; };
+}
+inline Token no_fo() {
+  return [=](Segment& s) { s.fast_open = FastOpen{false, {}}; };
+}
 inline Token psh(bool v = true) { return [=](Segment& s) { s.psh = v; }; }
 /// URG, and the urgent pointer: urgent data ends so many bytes behind seq().
 inline Token urg(uint16_t pointer = 1) {

@@ -22,6 +22,11 @@ wire::TcpOptions options_of(const Segment& s, uint32_t peer_sees_iss) {
   if (s.wscale && *s.wscale >= 0) o.has_wscale = true, o.wscale = static_cast<uint8_t>(*s.wscale);
   o.sack_permitted = s.sack_ok.value_or(false);
   if (s.ts.value_or(false)) o.has_timestamps = true, o.ts_val = *s.ts_val, o.ts_ecr = *s.ts_ecr;
+  if (s.fast_open && s.fast_open->there) {
+    tcp::FastOpenCookie cookie{{}, static_cast<uint8_t>(s.fast_open->cookie.size()), s.fast_open->experimental};
+    std::memcpy(cookie.bytes.data(), s.fast_open->cookie.data(), cookie.length);
+    cookie.put_into(o);
+  }
   if (s.sack) {
     for (const auto& [left, right] : *s.sack) {
       o.sack.at(o.sack_count++) = {base::Seq32(peer_sees_iss + left), base::Seq32(peer_sees_iss + right)};
@@ -258,6 +263,13 @@ void Script::record(std::span<const std::byte> segment) {
   s.time = now_;
   if (options.has_mss) s.mss = options.mss;
   if (options.has_wscale) s.wscale = options.wscale;
+  if (options.has_fast_open) {
+    FastOpen fast{true, {}, options.fast_open_experimental};
+    for (uint8_t i = 0; i < options.fast_open_length; ++i) {
+      fast.cookie.push_back(static_cast<uint8_t>(options.fast_open_cookie[i]));
+    }
+    s.fast_open = fast;
+  }
   if (options.sack_permitted) s.sack_ok = true;
   s.ts = options.has_timestamps;
   if (options.has_timestamps) {

@@ -156,19 +156,38 @@ TEST(TcpOptions, EmitTheFullSynInOrder) {
   EXPECT_TRUE(emitted_syn({}).empty());
 }
 
-TEST(TcpOptions, EmitFastOpenPaddedInFront) {
+TEST(TcpOptions, EmitFastOpenPaddedBehind) {
   TcpOptions o;
   o.has_fast_open = true;
-  EXPECT_EQ(emitted_syn(o), hex("01 01 22 02"));
+  EXPECT_EQ(emitted_syn(o), hex("22 02 01 01"));
   o.fast_open_length = 8;
   o.fast_open_cookie = {std::byte{9}, std::byte{8}};
-  EXPECT_EQ(emitted_syn(o), hex("01 01 22 0a 09 08 00 00 00 00 00 00"));
+  EXPECT_EQ(emitted_syn(o), hex("22 0a 09 08 00 00 00 00 00 00 01 01"));
+  o.fast_open_experimental = true;
+  EXPECT_EQ(emitted_syn(o), hex("fe 0c f9 89 09 08 00 00 00 00 00 00"));
+  o.fast_open_length = 0;
+  EXPECT_EQ(emitted_syn(o), hex("fe 04 f9 89"));
+}
+
+TEST(TcpOptions, ReadFastOpenAsTheExperimentThatItWas) {  // RFC 6994
+  const auto cookie = TcpOptions::parse(hex("fe 08 f9 89 01 02 03 04 03 03 07"));
+  EXPECT_TRUE(cookie.has_fast_open && cookie.fast_open_experimental && cookie.has_wscale);
+  EXPECT_EQ(cookie.fast_open_length, 4);
+  EXPECT_EQ(cookie.fast_open_cookie[3], std::byte{4});
+  for (const char* other : {"fe 08 f9 88 01 02 03 04 03 03 07", "fe 02 03 03 07", "fe 03 f9 03 03 07"}) {
+    const auto read = TcpOptions::parse(hex(other));
+    EXPECT_FALSE(read.has_fast_open || read.malformed) << other;
+    EXPECT_TRUE(read.has_wscale) << other;
+  }
+  EXPECT_TRUE(TcpOptions::parse(hex("fe 07 f9 89 01 02 03 03 03 07")).malformed);
 }
 
 TEST(TcpOptions, FitTheLongestSynIntoFortyBytes) {
   TcpOptions o;
   o.has_mss = o.sack_permitted = o.has_timestamps = o.has_wscale = o.has_fast_open = true;
   o.fast_open_length = 16;
+  EXPECT_EQ(emitted_syn(o).size(), 40u);
+  o.fast_open_experimental = true;
   EXPECT_EQ(emitted_syn(o).size(), 40u);
 }
 
