@@ -178,14 +178,20 @@ struct Share {
 /// What flows get in the second half of the time, once they have found each other.
 Share share(const Options& o, const Mix& mix, size_t flows, uint64_t seed) {
   std::vector<FlowPlan> plan;
+  millrace::base::Rng rng(seed);
   for (size_t i = 0; i < flows; ++i) {
     plan.push_back({.controller = mix.controllers[i % mix.controllers.size()],
                     .round_trip = ms(mix.rtt_ms[i % mix.rtt_ms.size()]),
-                    .start = milliseconds(static_cast<int64_t>(37 * i))});
+                    .start = milliseconds(static_cast<int64_t>(rng.below(100 * flows)))});
   }
   // A queue of one product of the longest round trip.
   const double longest = *std::max_element(mix.rtt_ms.begin(), mix.rtt_ms.end());
-  Dumbbell d(world(o, {"", longest, 0, 1}, seed), plan);
+  DumbbellConfig config = world(o, {"", longest, 0, 1}, seed);
+  config.tcp.send_buffer = 2 << 20;  // payload has a limit in all
+  // Without any noise flows and drop-tail queue fall into step, and one flow's packets always find the queue full.
+  config.bottleneck.jitter = millrace::microseconds(200);
+  config.bottleneck.delay = millrace::microseconds(200);
+  Dumbbell d(config, plan);
   d.run_until(after(o.seconds / 2));
   std::vector<double> got;
   for (size_t i = 0; i < flows; ++i) got.push_back(-static_cast<double>(d.flow(i).bytes));

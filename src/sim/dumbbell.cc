@@ -15,6 +15,16 @@ constexpr size_t kDestinationPortAt = 36;
 const std::array<IpAddr, 2> kAddress = {IpAddr::v4(10, 0, 0, 1), IpAddr::v4(10, 0, 0, 2)};
 constexpr std::array<MacAddr, 2> kMac = {MacAddr{{2, 0, 0, 0, 0, 1}}, MacAddr{{2, 0, 0, 0, 0, 2}}};
 
+/// Packets for a host: what fills path and queue, in small segments too, twice over, since a receiver may hold all of
+/// it while the next lot arrives.
+uint32_t packets_for(const impair::PathConfig& path, const std::vector<FlowPlan>& flows) {
+  constexpr uint64_t kBytes = 700;
+  Duration longest{};
+  for (const FlowPlan& flow : flows) longest = std::max(longest, flow.round_trip);
+  const uint64_t filled = impair::queue_bytes_of(path.bits_per_second, longest + path.delay, 1) + path.queue_bytes;
+  return static_cast<uint32_t>(std::clamp<uint64_t>(2 * filled / kBytes, 2'048, 262'144));
+}
+
 }  // namespace
 
 /// Opens flows when it is time and writes what they carry.
@@ -162,6 +172,7 @@ Dumbbell::Dumbbell(const DumbbellConfig& config, std::vector<FlowPlan> flows)
     station.peer_mac = kMac[1 - i];
     station.peer = kAddress[1 - i];
     station.tcp = config.tcp;
+    station.packets = packets_for(config.bottleneck, flows_);
     station.seed = 2 * config.seed + i;
     stations_[i] = std::make_unique<Station>(heap_, frames_, station, [this, i](Frame* frame) {
       if (tap) tap(static_cast<int>(i), *frame, heap_.now());

@@ -54,7 +54,7 @@ def the_example_of_the_help_works(w):
 
 def both_senders_of_the_wan_workload_get_through(w):
     """A smoke test: one short pair of bench/workloads/wan.py, and that each side fills a tenth of the link."""
-    sys.argv = ["wan.py", "--pairs", "1", "--seconds", "1", "--short", "1", "--rate", "20M"]
+    sys.argv = ["wan.py", "--pairs", "1", "--seconds", "1", "--short", "1", "--rate", "20M", "--late-us", "1e9"]
     wan.lay_cables(w)
     cell = wan.run_cell(w, {"rtt": 20, "loss": 0.1, "controller": "reno", "queue": 1}, wan.options_of())
     for kind in ("millrace", "linux"):
