@@ -99,9 +99,16 @@ def lay_cables(w):
             w.run("sh", "-c", f"echo {value} > /proc/sys/net/ipv4/{name}", ns=ns)
 
 
+def at_once(w, program):
+    """The words that start a program of ours ahead of whatever else wants the CPU, where that is allowed: a link is
+    never busy, and the kernel's own stack works in interrupts."""
+    allowed = w.run("chrt", "-f", "10", "true", check=False).returncode == 0
+    return ["chrt", "-f", "10", w.program(program)] if allowed else [program]
+
+
 def start_link(w, path, seed, nap_us=0):
-    link = w.start("millrace-link", "l0", "l1", "--both", path["both"], "--forward", path["forward"], "--seed",
-                   str(seed), "--nap-us", str(nap_us))
+    link = w.start(*at_once(w, "millrace-link"), "l0", "l1", "--both", path["both"], "--forward", path["forward"],
+                   "--seed", seed, "--nap-us", nap_us)
     w.wait(lambda: "are linked" in link.output(), 20, link)
     return link
 
@@ -124,8 +131,8 @@ def start_sender(w, kind, controller):
         server = w.start(sys.executable, "-c", SERVER, controller, ns="near")
         w.wait(lambda: ":80" in w.run("ss", "-Hltn", ns="near").stdout, 10, server)
         return server
-    return w.server("millrace-httpd", "--interface", "near0", "--address", f"{STACK}/24", "--port", str(PORT), "--set",
-                    f"tcp.congestion_control={NAMES[controller]}", "--set", "tcp.send_buffer=33554432", ns="near",
+    return w.server(*at_once(w, "millrace-httpd"), "--interface", "near0", "--address", f"{STACK}/24", "--port", PORT,
+                    "--set", f"tcp.congestion_control={NAMES[controller]}", "--set", "tcp.send_buffer=33554432", ns="near",
                     ready=lambda: w.answers(STACK, ns="far"))
 
 

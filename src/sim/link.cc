@@ -1,5 +1,8 @@
 #include "sim/link.h"
 
+#include <span>
+
+#include "impair/frame.h"
 #include "sim/frame_view.h"
 
 namespace millrace::sim {
@@ -63,25 +66,6 @@ void Link::corrupt(Frame& frame) {
   ++stats_.corrupted;
 }
 
-// Congestion experienced, on a frame whose sender is ready for it.
-void Link::mark(Frame& frame) {
-  if (frame.bytes.size() < 34) return;
-  const uint16_t type = load16(&frame.bytes[12]);
-  const uint16_t word = load16(&frame.bytes[14]);
-  const uint16_t ce = type == kEthIpv4 ? 0x0003 : 0x0030;
-  if ((type != kEthIpv4 && type != kEthIpv6) || (word & ce) == 0 || (word & ce) == ce) return;
-  const auto marked = static_cast<uint16_t>(word | ce);
-  store16(&frame.bytes[14], marked);
-  ++stats_.marked;
-  if (type != kEthIpv4) return;
-  // RFC 1624: the checksum follows the word.
-  uint32_t sum =
-      static_cast<uint16_t>(~load16(&frame.bytes[24])) + static_cast<uint32_t>(static_cast<uint16_t>(~word)) + marked;
-  sum = (sum & 0xffff) + (sum >> 16);
-  sum = (sum & 0xffff) + (sum >> 16);
-  store16(&frame.bytes[24], static_cast<uint16_t>(~sum));
-}
-
 void Link::deliver_at(Instant when, Frame* frame) {
   heap_.at(when, [this, frame] {
     ++stats_.delivered;
@@ -105,7 +89,9 @@ void Link::send(Frame* frame) {
     return;
   }
   busy_until_ = start + Duration(serial_ns);
-  if (queued > config_.mark_bytes) mark(*frame);
+  if (queued > config_.mark_bytes) {
+    stats_.marked += impair::mark_congestion(std::as_writable_bytes(std::span(frame->bytes))) ? 1 : 0;
+  }
   if (lose()) {
     frames_.drop(frame);
     return;

@@ -75,7 +75,6 @@ class Link {
   bool strikes(Fault fault, uint32_t per_million, uint64_t so_far);
   [[nodiscard]] static bool is_later_fragment(const Frame& frame);
   void corrupt(Frame& frame);
-  void mark(Frame& frame);
   void deliver_at(Instant when, Frame* frame);
 
   EventHeap& heap_;
