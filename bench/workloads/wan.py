@@ -23,6 +23,7 @@ import world
 
 PORT = 80
 KERNEL, STACK, FAR = "198.19.7.1", "198.19.7.3", "198.19.7.2"
+MEASURES = __name__ == "__main__"
 # The name of each of Linux's controllers with us.
 NAMES = {"cubic": "cubic", "reno": "newreno", "bbr": "bbr", "dctcp": "dctcp"}
 
@@ -99,15 +100,17 @@ def lay_cables(w):
             w.run("sh", "-c", f"echo {value} > /proc/sys/net/ipv4/{name}", ns=ns)
 
 
-def at_once(w, program):
-    """The words that start a program of ours ahead of whatever else wants the CPU, where that is allowed: a link is
-    never busy, and the kernel's own stack works in interrupts."""
-    allowed = w.run("chrt", "-f", "10", "true", check=False).returncode == 0
-    return ["chrt", "-f", "10", w.program(program)] if allowed else [program]
+def ahead(w, program):
+    """The words that start a program of ours ahead of whatever else wants the CPU, in a measurement and where that is
+    allowed: a link is never busy, and the kernel's own stack works in interrupts."""
+    if not MEASURES or w.run("chrt", "-f", "10", "true", check=False).returncode != 0:
+        return [program]
+    return ["chrt", "-f", "10", w.program(program)]
 
 
 def start_link(w, path, seed, nap_us=0):
-    link = w.start(*at_once(w, "millrace-link"), "l0", "l1", "--both", path["both"], "--forward", path["forward"],
+    words = ahead(w, "millrace-link") if nap_us else ["millrace-link"]  # one that never sleeps must not come first
+    link = w.start(*words, "l0", "l1", "--both", path["both"], "--forward", path["forward"],
                    "--seed", seed, "--nap-us", nap_us)
     w.wait(lambda: "are linked" in link.output(), 20, link)
     return link
@@ -131,9 +134,9 @@ def start_sender(w, kind, controller):
         server = w.start(sys.executable, "-c", SERVER, controller, ns="near")
         w.wait(lambda: ":80" in w.run("ss", "-Hltn", ns="near").stdout, 10, server)
         return server
-    return w.server(*at_once(w, "millrace-httpd"), "--interface", "near0", "--address", f"{STACK}/24", "--port", PORT,
-                    "--set", f"tcp.congestion_control={NAMES[controller]}", "--set", "tcp.send_buffer=33554432", ns="near",
-                    ready=lambda: w.answers(STACK, ns="far"))
+    settings = ["--set", f"tcp.congestion_control={NAMES[controller]}", "--set", "tcp.send_buffer=33554432"]
+    return w.server(*ahead(w, "millrace-httpd"), "--interface", "near0", "--address", f"{STACK}/24", "--port", PORT,
+                    *settings, ns="near", ready=lambda: w.answers(STACK, ns="far"))
 
 
 def measure(w, kind, cell, seed, options):
@@ -215,7 +218,7 @@ def options_of():
     parser.add_argument("--rate", default="50M")
     parser.add_argument("--short", type=int, default=0, help="transfers of 64 KB in each run")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--nap-us", type=int, default=0, help="of the emulator")
+    parser.add_argument("--nap-us", type=int, default=100, help="of the emulator; 0 keeps a CPU busy")
     parser.add_argument("--late-us", type=float, default=500, help="repeat a run in which 1 %% of frames came later")
     parser.add_argument("--only-ours", action="store_true")
     parser.add_argument("--json", help="write all results to this file")
