@@ -26,11 +26,8 @@ def delays_limits_and_loses_as_told(w):
     path = {"both": "delay=15ms", "forward": "rate=10M,queue=12.5k,loss=20%,duplicate=10%"}
     link = wan.start_link(w, path, 5)
     times, said = round_trips(w, "-c100", "-i0.005", "-s1184", "-W1")
-    # One of a hundred may meet a busy machine; none is early.
-    quiet = sorted(times)[len(times) // 2]
-    expect(min(times) >= 30.9 and quiet < 34, f"31 ms and a little expected, {min(times)} and {quiet} seen\n{said}")
-    got = len(times)
-    expect(65 <= got <= 110, f"about 80 answers and 8 copies expected, {got} seen\n{said}")
+    # None is early; how many are late is the machine's doing, but not all.
+    expect(times and 30.9 <= min(times) < 33, f"31 ms and a little expected, {min(times, default=0)} at best\n{said}")
     # A burst at once: ten in the queue, one on the wire.
     w.run("ping", "-c40", "-l40", "-q", "-s1184", "-W1", FAR, ns="near", check=False)
     # What no wire of this MTU carries, and the ring of the interface cuts off, is refused.
@@ -40,6 +37,9 @@ def delays_limits_and_loses_as_told(w):
         w.run("ping", "-c1", "-q", "-s", size, "-W0.1", FAR, ns="near", check=False)
     seen = wan.stop_link(link)["forward"]
     expect(seen["too_long"] == 2, f"two frames are too long: {seen}")
+    through = seen["frames"] - seen["lost_in_queue"]
+    expect(0.08 < seen["lost"] / through < 0.35, f"a fifth is to be lost: {seen}")
+    expect(seen["duplicated"] > 0, f"a tenth is to come twice: {seen}")
     expect(seen["lost_in_queue"] >= 20, f"the queue took more than it has room for: {seen}")
     expect(seen["frames"] == seen["sent"] - seen["duplicated"] + seen["lost"] + seen["lost_in_queue"],
            f"frames are missing: {seen}")
