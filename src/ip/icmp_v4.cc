@@ -71,7 +71,7 @@ void Ip::State::input_icmp_v4(Arrival& a) {
     case wire::Icmpv4Type::kTimeExceeded:
     case wire::Icmpv4Type::kParameterProblem: return error_in_v4(a, message);
     case wire::Icmpv4Type::kRedirect: return input_redirect_v4(a, message);
-    default: return drop(a.packet, IpCounter::kIcmpUnknownType);  // RFC 1122 3.2.2 MUST
+    default: return drop(a.packet, IpCounter::kIcmpUnknownType);  // RFC 1122 3.2.2 MUST, RFC 9293 MUST-55
   }
 }
 

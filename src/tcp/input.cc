@@ -119,7 +119,7 @@ void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
     check_reset(index, s, now);
     return;
   }
-  // Fourth: a SYN on a synchronized connection is answered, never obeyed (RFC 5961 4.2, RFC 9293 MUST-13).
+  // Fourth: a SYN on a synchronized connection is answered, never obeyed (RFC 5961 4.2).
   if (s.has(kSyn)) {
     drop(s, Counter::kDropSyn);
     challenge_ack(index, now);
@@ -206,9 +206,10 @@ bool Tcp::check_sequence(uint32_t index, Segment& s, Instant now) {
     drop(s, s.end() <= c.rcv_nxt ? Counter::kDropDuplicate : Counter::kDropWindow);
     return false;
   }
-  // A segment whose ACK will be refused is somebody else's guess, and its timestamp too.
-  if (s.has_ts && (c.options & kOptTimestamps) != 0 && s.seq <= c.last_ack_sent && ack_in_range(c, s) &&
-      static_cast<int32_t>(s.ts_val - c.ts_recent) >= 0) {
+  // A segment whose ACK will be refused is somebody else's guess, and its timestamp too. That of a RST says nothing
+  // (RFC 7323 5.2), nor that of a SYN, which is refused as well.
+  if (s.has_ts && (c.options & kOptTimestamps) != 0 && s.seq <= c.last_ack_sent && (s.flags & (kSyn | kRst)) == 0 &&
+      ack_in_range(c, s) && static_cast<int32_t>(s.ts_val - c.ts_recent) >= 0) {
     c.ts_recent = s.ts_val;  // RFC 7323 4.3 (2)
   }
   if (s.has_ts && MR_PLANTED(timestamp_echo_wrong)) c.ts_recent = s.ts_val;

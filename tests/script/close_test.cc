@@ -46,7 +46,7 @@ TEST_P(Close, PassiveCloseGoesThroughCloseWaitAndLastAck) {  // RFC 9293 3.6 cas
   s.quiet(5'000);
 }
 
-TEST_P(Close, WeMayGoOnReadingAfterShutdown) {  // RFC 9293 3.6 case 1, MUST-16
+TEST_P(Close, WeMayGoOnReadingAfterShutdown) {  // RFC 9293 3.6 case 1
   Script s(GetParam());
   const Handle c = s.server();
   s.shutdown(c);

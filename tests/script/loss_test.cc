@@ -173,7 +173,7 @@ TEST_P(Loss, UserTimeoutGivesASilentPeerUpEarlier) {  // RFC 5482, RFC 9293 3.8.
   EXPECT_EQ(s.try_write(c, 1).error(), Error::kTimedOut);
 }
 
-TEST_P(Loss, SilentPeerIsGivenUp) {  // RFC 9293 3.8.3 R2, MUST-20, MUST-21
+TEST_P(Loss, SilentPeerIsGivenUp) {  // RFC 9293 3.8.3 R2, MUST-20
   Options o;
   o.tcp.retries = 3;
   Script s(GetParam(), o);

@@ -82,7 +82,7 @@ TEST_P(Rare, KeepaliveMayBeSwitchedOnLater) {
 
 uint8_t port_unreachable(const Script& s) { return s.variant().v6 ? 4 : 3; }
 
-TEST_P(Rare, PortUnreachableRefusesAConnectionBeingOpened) {  // RFC 9293 3.9.2.2 MUST-56
+TEST_P(Rare, PortUnreachableRefusesAConnectionBeingOpened) {  // RFC 9293 3.9.2.2 MUST-54
   Script s(GetParam());
   const Handle c = s.connect();
   s.expect(SYN, seq(0));

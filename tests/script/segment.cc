@@ -66,6 +66,8 @@ std::string Segment::difference(const Segment& real) const {
   compare(out, "PSH", psh, pushed);
   if ((flags & PSH) != 0 && !*pushed) out += "PSH is missing; ";
   if (len != real.len) out += "length differs; ";
+  const bool of_a_syn = real.mss || real.wscale || real.sack_ok.value_or(false);
+  if ((real.flags & SYN) == 0 && of_a_syn) out += "an option of a SYN; ";  // RFC 9293 3.2 MUST-65, RFC 2018 2
   if (urgent != real.urgent) out += "the urgent pointer differs; ";
   compare(out, "ECN bits", ecn, real.ecn);
   compare(out, "seq", seq, real.seq);

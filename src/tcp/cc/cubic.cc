@@ -110,6 +110,13 @@ void on_loss(Control c, const LossEvent& e) {
   c.cwnd = c.ssthresh;
 }
 
+// RFC 9438 4.6: an echo of marks may leave one segment.
+void on_congested(Control c, const LossEvent& e) {
+  const uint32_t left = times_7_10(std::min(e.flight, c.cwnd));
+  on_loss(c, e);
+  if (!MR_PLANTED(cwnd_not_reduced)) c.cwnd = std::max(left, c.mss);
+}
+
 // RFC 9438 4.8: as Reno, with CUBIC's factor; the next curve starts flat.
 void on_timeout(Control c, const LossEvent& e) {
   if (MR_PLANTED(cwnd_not_reduced)) return;
@@ -149,7 +156,7 @@ constexpr Operations cubic{
     .ack = cubic_rules::on_ack,
     .loss = cubic_rules::on_loss,
     .timeout = cubic_rules::on_timeout,
-    .congested = cubic_rules::on_loss,  // RFC 9438 4.6
+    .congested = cubic_rules::on_congested,
     .undo = cubic_rules::on_undo,
     .restart = cubic_rules::on_restart,
     .recovered = reno::on_recovered,

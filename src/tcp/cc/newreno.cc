@@ -22,9 +22,12 @@ void on_ack(Control c, const AckEvent& e) {
 
 uint32_t half_of(const LossEvent& e, uint32_t mss) { return std::max(e.flight / 2, 2 * mss); }  // RFC 5681 (4)
 
+// What limited transmit sent beyond cwnd does not count (RFC 5681 3.2 step 2).
+LossEvent within_window(const LossEvent& e, uint32_t cwnd) { return {e.now, std::min(e.flight, cwnd)}; }
+
 void on_loss(Control c, const LossEvent& e) {
   if (MR_PLANTED(cwnd_not_reduced)) return;
-  c.ssthresh = half_of(e, c.mss);
+  c.ssthresh = half_of(within_window(e, c.cwnd), c.mss);
   c.cwnd = c.ssthresh;
   c.ack_bytes = 0;
 }

@@ -111,6 +111,14 @@ TEST_F(IcmpTest, EchoIsRateLimited) {
   EXPECT_EQ(sent().size(), 1U);
 }
 
+TEST_F(IcmpTest, SourceQuenchIsIgnored) {  // RFC 9293 3.9.2.2 MUST-55
+  wire::Icmpv4Header quench;
+  quench.type = wire::Icmpv4Type::kSourceQuench;
+  EXPECT_FALSE(receive(peer4_, our4_, wire::kProtocolIcmp, error_v4(quench, our_segment_v4())));
+  EXPECT_TRUE(ip_->errors().empty());
+  EXPECT_EQ(count("icmp.drop.unknown_type"), 1U);
+}
+
 TEST_F(IcmpTest, BadMessagesAreDropped) {
   Frame m = echo_request_v4();
   m[20] ^= std::byte{1};

@@ -147,6 +147,13 @@ TEST(Cubic, TimeWithoutDataDoesNotMoveItAlongTheCurve) {  // RFC 9438 5.8
   EXPECT_NEAR(c.cwnd, busy.cwnd, 5'000);
 }
 
+TEST(Cubic, MarksBringItDownToOneSegment) {  // RFC 9438 4.6
+  Controlled c = after_loss(4'000);
+  for (int i = 0; i < 8; ++i) c.ops.congested(c.control(), {c.now, c.cwnd});
+  EXPECT_EQ(c.cwnd, kMss);
+  EXPECT_EQ(c.ssthresh, 2 * kMss);
+}
+
 TEST(HyStart, SlowStartDoublesWhileTheDelayStaysTheSame) {  // RFC 9406 4.2
   Controlled c(cubic);
   for (int i = 0; i < 5; ++i) round_trip(c, 50, 50'000);

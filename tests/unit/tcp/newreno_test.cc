@@ -32,6 +32,12 @@ TEST(NewReno, LossHalvesTheFlightAndNeverBelowTwoSegments) {  // RFC 5681 (4)
   EXPECT_EQ(c.cwnd, 2'000u);
 }
 
+TEST(NewReno, WhatWasSentBeyondTheWindowDoesNotCount) {  // RFC 5681 3.2 step 2
+  Controlled c(newreno);
+  c.loss(12'000);
+  EXPECT_EQ(c.ssthresh, 5'000u);
+}
+
 TEST(NewReno, TimeoutLeavesOneSegmentAndHalfTheFlightAsThreshold) {  // RFC 5681 3.1
   Controlled c(newreno);
   c.timeout(8'000);
