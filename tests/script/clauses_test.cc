@@ -101,6 +101,16 @@ TEST_P(ClausesNoTimestamps, TimestampsThatWereNotAgreedOnAreIgnored) {  // RFC 7
   EXPECT_EQ(s.read(c), 20u);
 }
 
+TEST_P(ClausesNoTimestamps, FastOpenOutsideASynIsIgnored) {  // RFC 7413 4.1.1
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.in(ACK, len(10), raw({34, 2, 1, 1}));
+  s.expect(ACK, ack(11), len(0));
+  s.in(ACK, len(10), raw({34, 6, 1, 2, 3, 4, 1, 1}));
+  s.expect(ACK, ack(21), len(0));
+  EXPECT_EQ(s.read(c), 20u);
+}
+
 TEST_P(ClausesTimestamps, EchoInASynIsIgnored) {  // RFC 7323 3.2
   Script s(GetParam());
   const Handle l = s.listen();
@@ -127,6 +137,18 @@ TEST_P(ClausesTimestamps, TimestampsOfResetsAndSynsAreNotKept) {  // RFC 7323 5.
   s.in(ACK, seq(101), len(10));
   s.expect(ACK, ack(111), ecr(s.peer_clock()));
   EXPECT_EQ(s.read(c), 10u);
+}
+
+TEST_P(ClausesTimestamps, OldTimestampIsFoundBeforeAWrongSequenceNumber) {  // RFC 7323 5.3
+  Script s(GetParam());
+  s.server();
+  const uint32_t old = s.peer_clock() - 1;
+  s.in(ACK, seq(10'000'000), len(10), tsval(old));  // beyond the window
+  s.expect(ACK, seq(1), ack(1), len(0));
+  s.advance(1'000);
+  s.in(ACK, seq(101), len(10), tsval(old));  // within, and early
+  s.expect(ACK, seq(1), ack(1), len(0), no_sack());
+  EXPECT_EQ(s.counter("tcp.drop.old_timestamp"), 2u);
 }
 
 TEST_P(ClausesSack, DuplicateAckWithoutNewBlocksSendsNothing) {  // RFC 5681 3.2 step 1
