@@ -170,6 +170,18 @@ struct RareOptions {
   uint8_t fast_flags = 0;      ///< MiniFlags of its SYN
 };
 
+/// The search for the path MTU (path_mtu.cc), in a SideTable. Sizes are of IP packets.
+struct PathState {
+  uint32_t gen = 0;
+  uint16_t cap = 0;    ///< what segments keep to; 0: nothing but the route's
+  uint16_t high = 0;   ///< the largest that may yet prove to arrive
+  uint16_t route = 0;  ///< what the route says
+  uint16_t probe = 0;  ///< on its way, up to `end`; 0: none
+  Seq32 end;
+  bool missed = false;    ///< a probe was lost, so the search halves
+  uint32_t since_ms = 0;  ///< when the search ended
+};
+
 /// When a connection last answered a segment that cannot be its peer's (reset.cc), in a SideTable.
 struct AnswerState {
   uint32_t gen = 0;
@@ -222,6 +234,7 @@ enum RecordFlag : uint8_t {
   kRecSplit = 1 << 4,      ///< cut off another one because a SACK block began or ended there
   kRecWasSacked = 1 << 5,  ///< selectively acknowledged before a timeout forgot it
   kRecPush = 1 << 6,       ///< sent with PSH, and so again
+  kRecMtuProbe = 1 << 7,   ///< larger than the path MTU as known
 };
 static_assert(sizeof(TxRecord) == 32);
 

@@ -22,6 +22,9 @@ namespace millrace::tcp {
   X(kRecoveriesUndone, "tcp.recoveries_undone", "recoveries taken back: nothing was lost")                             \
   X(kSpuriousTimeouts, "tcp.spurious_timeouts", "timeouts that F-RTO found spurious (RFC 5682)")                       \
   X(kPathMtu, "tcp.path_mtu", "connections whose segments shrank to the path MTU")                                     \
+  X(kBlackHoles, "tcp.mtu_black_holes", "times that segments shrank since large ones vanished (RFC 4821)")             \
+  X(kMtuProbes, "tcp.mtu_probes", "segments larger than the path MTU as known, to learn if they arrive")               \
+  X(kMtuProbesLost, "tcp.mtu_probes_lost", "of those, lost")                                                           \
   X(kPersistProbes, "tcp.persist_probes", "zero-window probes sent")                                                   \
   X(kKeepaliveProbes, "tcp.keepalive_probes", "keepalive probes sent")                                                 \
   X(kDelayedAcks, "tcp.delayed_acks", "acknowledgments sent by the delay timer")                                       \

@@ -174,6 +174,10 @@ bool Tcp::retransmit(uint32_t index, uint32_t at, std::span<pkt::Packet*> out, s
     trace_.put(index, base::TraceEvent::kRetransmit, r.start.raw());
     commit(index, p, out, n, now);
   }
+  if (__builtin_expect((r.flags & kRecMtuProbe) != 0, 0)) {
+    r.flags &= static_cast<uint8_t>(~kRecMtuProbe);
+    mtu_probe_missed(index);
+  }
   unlink(list_of(l, r), at);
   if ((r.flags & kRecLost) != 0) {
     r.flags &= static_cast<uint8_t>(~kRecLost);
@@ -234,6 +238,10 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   const auto& limits = ip_.limits(ip_.hop_interface(c.hop));
   c.tx_flags &= static_cast<uint8_t>(~kTxCwndLimited);
   if (c.record_count == 0 && restart_due(c, now)) restart_after_idle(index, now);
+  uint32_t mtu_probe = 0;  // payload of a segment that is larger than the others
+  if (paths_.find(index) != nullptr) [[unlikely]] {
+    mtu_probe = due_mtu_probe(index, c.snd_queued - flight(c), now);  // may change the size of all segments
+  }
   // RFC 3168 6.1.2: CWR stands on one segment; a device would copy it to all that it cuts.
   const uint32_t largest = (c.rx_flags & kRxEcn) != 0 && ecn(index).cwr_due ? c.mss : tso_bytes(c, limits);
   // RFC 8985 7.3: a tail loss probe is new data if there is any, whatever the congestion window and Nagle say.
@@ -266,6 +274,7 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
       length -= length % c.mss;
       ends_record = false;
     }
+    if (mtu_probe != 0) length = mtu_probe;
     const bool last = length == queued;
     if (length < c.mss && queued > 0 && (last || !ends_record)) {
       // RFC 9293 3.8.6.2.1: a full segment, or everything with nothing in the way, or half the largest window.
@@ -296,6 +305,10 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
       offset = c.cursor_offset;
       length = std::min(length, reachable(block, offset, length, c.mss, limits));
     }
+    if (mtu_probe != 0 && length != mtu_probe) {
+      mtu_probe = 0;
+      length = std::min<uint32_t>(length, c.mss);
+    }
     if (c.record_count == UINT16_MAX) return true;
     const uint32_t record = take_record();
     if (record == 0) {
@@ -309,7 +322,10 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     const bool push = length > 0 && (length == queued ? (c.tx_flags & kTxMore) == 0 || fin_here || burst > c.mss
                                                       : ends_record || (burst > c.mss && stops));
     const auto flags = static_cast<uint8_t>(kAck | (fin_here ? kFin : 0) | (push ? kPsh : 0));
+    const uint16_t mss = c.mss;
+    if (mtu_probe != 0) c.mss = static_cast<uint16_t>(mtu_probe);  // one segment, not one to be cut
     pkt::Packet* p = build(index, c.snd_nxt, length, flags, block, offset, now);
+    c.mss = mss;
     if (p == nullptr) {
       records_.release(record);
       return false;
@@ -329,6 +345,12 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
       probe = false;
     }
     r.flags = static_cast<uint8_t>((fin_here ? kRecFin : 0) | (push ? kRecPush : 0));
+    if (mtu_probe != 0) {
+      r.flags |= kRecMtuProbe;
+      paths_.of(index).end = r.end;
+      counters_.add(Counter::kMtuProbes);
+      mtu_probe = 0;
+    }
     if (fin_here) c.tx_flags |= kTxFinSent;
     (c.record_head == 0 ? c.record_head : records_[c.record_tail].link) = record;
     c.record_tail = record;

@@ -109,7 +109,7 @@ void Tcp::reordering_timeout(uint32_t index, Instant now) {
   restore_rto(index, now);
   rack_detect(index, now);
   if (c.lost_bytes == 0) return;
-  if (c.recovery == Recovery::kDisorder) enter_fast_recovery(index, now);
+  if (c.recovery == Recovery::kDisorder && !only_mtu_probe_lost(index)) enter_fast_recovery(index, now);
   mark_dirty(index);
 }
 

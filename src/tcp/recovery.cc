@@ -39,7 +39,9 @@ void Tcp::detect_loss(uint32_t index, const AckNews& news) {
     } else if (c.recovery != Recovery::kLoss && (news.sacked || (news.advanced > 0 && c.sacked_bytes > 0))) {
       mark_sack_losses(c, loss(index));
     }
-    if (c.recovery == Recovery::kDisorder && c.lost_bytes > 0) enter_fast_recovery(index, news.now);
+    if (c.recovery == Recovery::kDisorder && c.lost_bytes > 0 && !only_mtu_probe_lost(index)) {
+      enter_fast_recovery(index, news.now);
+    }
     return;
   }
   if (c.recovery == Recovery::kLoss) return;  // everything is marked already

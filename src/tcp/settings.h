@@ -38,6 +38,7 @@ namespace millrace::tcp {
   X(port_low, 32'768, 1, 65'535, "lowest port for outgoing connections (RFC 6056)")                                \
   X(port_high, 60'999, 1, 65'535, "highest port for outgoing connections")                                         \
   X(mss, 0, 0, 65'495, "largest segment to offer; 0 = from the MTU")                                               \
+  X(mtu_probing, 1, 0, 2, "path MTU probing (RFC 4821): 0 = off, 1 = after a black hole, 2 = always")              \
   X(slow_start_after_idle, 1, 0, 1, "start slowly again after nothing was sent for a timeout (RFC 5681 4.1)")      \
   X(ecn, 2, 0, 2, "explicit congestion notification (RFC 3168): 0 = off, 1 = ask for it, 2 = where the peer asks") \
   X(fastopen, 1, 0, 0x607,                                                                                         \

@@ -59,13 +59,14 @@ Tcp::Tcp(const TcpConfig& config)
       rare_(*config.memory, conns_, config.max_connections),
       room_(*config.memory, conns_, config.max_connections),
       answered_(*config.memory, conns_, config.max_connections),
+      paths_(*config.memory, conns_, config.max_connections),
       wheel_(Resolver{this}, config.start),
       shards_(config.shards),
       shard_(config.shard) {
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
   MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && ecn_.ok() && loss_.ok() &&
-            rare_.ok() && room_.ok() && answered_.ok());
+            rare_.ok() && room_.ok() && answered_.ok() && paths_.ok());
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
   port_counter_ = static_cast<uint32_t>(rng_.next());

@@ -394,6 +394,12 @@ class Tcp {
   static uint16_t segment_size(const Conn& c, const ConnCold& cold, uint16_t mtu);
   void set_path_mtu(uint32_t index, uint16_t mtu, Instant now);
   void resend_oversized(uint32_t index, Instant now);
+  void recover_without_reduction(Conn& c, LossState& l);
+  void begin_search(uint32_t index, uint16_t cap, uint16_t route);
+  void judge_black_hole(uint32_t index, Instant now);
+  [[nodiscard]] uint32_t due_mtu_probe(uint32_t index, uint32_t queued, Instant now);
+  void mtu_probe_missed(uint32_t index);
+  bool only_mtu_probe_lost(uint32_t index);
   MR_INLINE void commit(uint32_t index, pkt::Packet* p, std::span<pkt::Packet*> out, size_t& n, Instant now);
   [[nodiscard]] pkt::Block* find_block(const Conn& c, Seq32 seq, uint32_t& offset) const;
   static bool ends_burst(const Conn& c, uint32_t queued, uint32_t usable, uint32_t room);
@@ -513,6 +519,7 @@ class Tcp {
   base::Slab<Mini6<HalfOpen>> half6_;
   base::Slab<Mini4<TimeWait>> wait4_;
   base::Slab<Mini6<TimeWait>> wait6_;
+  static constexpr uint8_t kBlackHoleTimeouts = 3;
   static constexpr uint8_t kPatientProbes = 8;    ///< of a shut window, before it may count as a trick
   static constexpr uint32_t kMostRuns = 1'024;    ///< out of order, of a connection: what a walk passes at most
   static constexpr uint32_t kMostUrgent = 1'024;  ///< connections with urgent data at a time
@@ -527,6 +534,7 @@ class Tcp {
   SideTable<RareOptions> rare_;
   SideTable<RoomState> room_;
   SideTable<AnswerState> answered_;
+  SideTable<PathState> paths_;
   base::TimerWheel<Resolver> wheel_;
   std::vector<Listener> listeners_;
   std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;

@@ -167,6 +167,7 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
     mark_dirty(index);
     return;
   }
+  if (c.retries >= kBlackHoleTimeouts && settings_.mtu_probing != 0) judge_black_hole(index, now);
   // RFC 5682 3.1 step 1: only the first timeout of a series may be a mistake.
   const bool suspect = c.recovery != Recovery::kLoss && (c.options & kOptSack) != 0;
   if (c.recovery < Recovery::kFast) remember_windows(c, loss(index));

@@ -69,6 +69,9 @@ struct Ref {
 
 inline constexpr uint16_t kDefaultMss4 = 536;   // RFC 9293 3.7.1 MUST-15
 inline constexpr uint16_t kDefaultMss6 = 1220;
+inline constexpr uint16_t kBaseMtu4 = 1064;  // RFC 4821 7.2: 1,024 bytes of payload
+inline constexpr uint16_t kBaseMtu6 = 1280;
+inline constexpr uint16_t kLeastMtu4 = 576;
 inline constexpr uint16_t kMinMss = 64;         // smaller offers are raised: tiny segments are an attack
 inline constexpr uint32_t kRtoAfterLostSyn = 3'000'000;  // RFC 6298 5.7, microseconds
 inline constexpr uint8_t kMaxWindowShift = 14;  // RFC 7323 2.3

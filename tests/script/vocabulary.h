@@ -64,10 +64,11 @@ inline std::vector<Variant> no_sack_variants() {
     return ::millrace::script::name_of(p.param);                                    \
   })
 
-/// The settings' defaults, but NewReno for congestion control.
+/// The settings' defaults, but NewReno for congestion control, and no guess that a path swallows large segments.
 [[nodiscard]] inline tcp::Settings reno() {
   tcp::Settings settings;
   settings.congestion_control = tcp::cc::find_controller("newreno");
+  settings.mtu_probing = 0;
   return settings;
 }
 
