@@ -44,7 +44,7 @@ conf::Config configuration(const PortOptions& options) {
 }  // namespace
 
 std::string device_text(const std::string& port, size_t index, uint16_t mtu) {
-  if (!is_kernel_interface(port)) return port;
+  if (!is_kernel_interface(port)) return port + ",promiscuous=1";  // hosts behind it have addresses of their own
   // The kernel's ring has room for frames and their headers of some 66 bytes, four of them a block.
   const uint32_t frame = mtu > 1'900 ? 16'384 : 2'048;
   return fmt::format("net_af_packet{},iface={},blocksz={},framesz={},framecnt=4096", index, port, 4 * frame, frame);

@@ -21,7 +21,7 @@ struct PortOptions {
   bool force = false;
 };
 
-/// The text for the DPDK driver: "eth1" becomes AF_PACKET on it, device arguments stay as they are.
+/// The text for the DPDK driver: "eth1" becomes AF_PACKET on it; device arguments stay as they are, and promiscuous.
 [[nodiscard]] std::string device_text(const std::string& port, size_t index, uint16_t mtu);
 /// Whether nothing of the device needs huge pages.
 [[nodiscard]] bool works_without_huge_pages(const std::string& device);

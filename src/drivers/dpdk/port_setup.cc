@@ -96,7 +96,7 @@ runtime::Outcome<void> Port::bring_up(const conf::Interface& interface, Pools po
 
   set_mac(interface);
   // Neighbour discovery comes by multicast (RFC 4861 7.2.2).
-  if (rte_eth_allmulticast_enable(id_) != 0) rte_eth_promiscuous_enable(id_);
+  if (spec_.promiscuous || rte_eth_allmulticast_enable(id_) != 0) rte_eth_promiscuous_enable(id_);
   if (spec_.is_vhost()) {
     if (auto done = wait_for_guest(interface); !done) return done;
   }

@@ -56,11 +56,13 @@ runtime::Outcome<bool> take_own(DeviceSpec& spec, std::string_view key, std::str
     if (!done) return tl::unexpected(done.error());
     return true;
   }
-  if (key == "wait_s" || key == "lro") {
-    auto n = number(key, value, 0, key == "lro" ? 1 : 3600);
+  if (key == "wait_s" || key == "lro" || key == "promiscuous") {
+    auto n = number(key, value, 0, key == "wait_s" ? 3600 : 1);
     if (!n) return tl::unexpected(n.error());
     if (key == "lro") {
       spec.lro = *n != 0;
+    } else if (key == "promiscuous") {
+      spec.promiscuous = *n != 0;
     } else {
       spec.wait_s = *n;
     }

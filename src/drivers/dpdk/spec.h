@@ -1,5 +1,6 @@
 // The text after `device =` of an interface, taken apart: a PCI address or the name of a DPDK virtual device, its
-// arguments, and among them the keys that are ours and that DPDK must not see (rx_ring, tx_ring, wait_s, lro).
+// arguments, and among them the keys that are ours and that DPDK must not see (rx_ring, tx_ring, wait_s, lro,
+// promiscuous).
 #pragma once
 
 #include <cstdint>
@@ -20,6 +21,7 @@ struct DeviceSpec {
   uint16_t tx_ring = 1024;
   uint16_t wait_s = 30;  ///< how long opening a vhost port waits for its guest; 0 = not at all
   bool lro = true;
+  bool promiscuous = false;  ///< take frames for other stations too
 
   [[nodiscard]] bool is_virtio() const { return kind == "net_virtio_user" || kind == "virtio_user"; }
   [[nodiscard]] bool is_vhost() const { return kind == "net_vhost" || kind == "eth_vhost"; }

@@ -159,8 +159,8 @@ TEST_F(ForwarderTest, ReportsWhatItDid) {
 
 TEST(LinkPorts, AnInterfacesNameBecomesAnAfPacketDevice) {
   EXPECT_EQ(device_text("l0", 1, 1'500), "net_af_packet1,iface=l0,blocksz=8192,framesz=2048,framecnt=4096");
-  EXPECT_EQ(device_text("net_memif0,role=server", 0, 1'500), "net_memif0,role=server");
-  EXPECT_EQ(device_text("0000:03:00.0", 0, 1'500), "0000:03:00.0");
+  EXPECT_EQ(device_text("net_memif0,role=server", 0, 1'500), "net_memif0,role=server,promiscuous=1");
+  EXPECT_EQ(device_text("0000:03:00.0", 0, 1'500), "0000:03:00.0,promiscuous=1");
   EXPECT_TRUE(works_without_huge_pages(device_text("l0", 0, 1'500)));
   EXPECT_FALSE(works_without_huge_pages("net_memif0"));
 }

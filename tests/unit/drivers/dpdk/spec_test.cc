@@ -26,12 +26,13 @@ TEST(DeviceSpec, AcceptsTheVdevPrefix) {
 }
 
 TEST(DeviceSpec, KeepsItsOwnKeysFromDpdk) {
-  const auto spec = parse_spec("net_memif0,rx_ring=4096,tx_ring=512,wait_s=5,lro=0,role=client");
+  const auto spec = parse_spec("net_memif0,rx_ring=4096,tx_ring=512,wait_s=5,lro=0,promiscuous=1,role=client");
   ASSERT_TRUE(spec);
   EXPECT_EQ(spec->rx_ring, 4096);
   EXPECT_EQ(spec->tx_ring, 512);
   EXPECT_EQ(spec->wait_s, 5);
   EXPECT_FALSE(spec->lro);
+  EXPECT_TRUE(spec->promiscuous);
   EXPECT_EQ(spec->dpdk_args(), "role=client");
 }
 
