@@ -56,6 +56,7 @@ struct SocketOptions {
                                  ///< (RFC 7413 5.1); 0: none, unless tcp.fastopen says so. tcp.fastopen must allow it
   std::array<uint64_t, 2> fast_open_key{};      ///< of a listener's cookies; zeros: the worker's, which change
   std::array<uint64_t, 2> fast_open_old_key{};  ///< with it: the one before, still good
+  uint64_t max_pacing_rate = 0;  ///< bytes a second that are sent at most; 0 = no limit
   bool cork = false;        ///< hold back partial segments, for at most about one retransmission timeout
 };
 

@@ -44,6 +44,7 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, AckNews& news) {
     TxRecord& r = records_[c.record_head];
     const uint32_t covered = static_cast<uint32_t>(base::min(r.end, ack) - r.start);
     if (r.start >= ack) break;
+    if (c.rated != 0) rate_delivered(index, c.record_head, covered, news);
     if (l != nullptr) release_from(c, *l, c.record_head, ack, news);
     if ((r.flags & kRecSacked) != 0 && sack) c.sacked_bytes -= covered;
     if ((r.flags & kRecLost) != 0) c.lost_bytes -= covered;
@@ -75,7 +76,7 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, AckNews& news) {
     take_rtt_sample(c, rtt_ns);
     if (l != nullptr) l->measured = true;
   }
-  if (c.recovery != Recovery::kFast && acked > control) {
+  if (c.recovery != Recovery::kFast && acked > control && (c.rated == 0 || !owns_window(index))) {
     grow_window(index, acked - control, flight_before, news.echo, sent_again ? -1 : rtt_ns, now);
   }
   if (c.snd_una == c.snd_nxt) {
@@ -100,15 +101,16 @@ void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, bool echo
     if ((c.rx_flags & kRxEcn) == 0 || (controller(index).wants & cc::kWantsEveryAck) == 0) return;
   }
   const uint32_t rtt_us = rtt_ns < 0 ? 0 : static_cast<uint32_t>(std::clamp<int64_t>(rtt_ns / 1'000, 1, UINT32_MAX));
-  controller(index).ack(control(index), {.now = now,
-                                         .acked = acked,
-                                         .marked = echo ? acked : 0,
-                                         .flight = flying,
-                                         .rtt_us = rtt_us,
-                                         .srtt_us = c.srtt_us,
-                                         .snd_una = c.snd_una,
-                                         .snd_nxt = c.snd_nxt,
-                                         .limited = limited});
+  controller(index).ack({c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss, nullptr},
+                        {.now = now,
+                         .acked = acked,
+                         .marked = echo ? acked : 0,
+                         .flight = flying,
+                         .rtt_us = rtt_us,
+                         .srtt_us = c.srtt_us,
+                         .snd_una = c.snd_una,
+                         .snd_nxt = c.snd_nxt,
+                         .limited = limited});
 }
 
 void Tcp::tell_space(uint32_t index) {

@@ -130,6 +130,7 @@ struct alignas(64) Conn {
   uint16_t record_count = 0;
   uint16_t send_credit = 0;   ///< segments that may be sent again whatever the window says
   uint8_t backoff = 0;        ///< doublings of rto_us in force; only a new sample ends them (RFC 6298 5.5 to 5.7)
+  uint8_t rated = 0;          ///< its delivery rate is measured and its pace may be held (RateState)
   base::TimerNode timer;
   int64_t rto_deadline = INT64_MAX;
 };

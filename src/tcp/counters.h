@@ -17,6 +17,7 @@ namespace millrace::tcp {
   X(kRtos, "tcp.rtos", "retransmission timeouts")                                                                      \
   X(kFastRetransmits, "tcp.fast_retransmits", "fast recoveries entered")                                               \
   X(kRackMarks, "tcp.rack_marks", "segments that RACK found lost (RFC 8985)")                                          \
+  X(kPaced, "tcp.paced", "times that the pace held data back")                                                         \
   X(kTailProbes, "tcp.tail_probes", "tail loss probes (RFC 8985)")                                                     \
   X(kProbesMended, "tcp.tail_probes_mended", "losses that a tail loss probe mended")                                   \
   X(kRecoveriesUndone, "tcp.recoveries_undone", "recoveries taken back: nothing was lost")                             \

@@ -63,6 +63,7 @@ bool Tcp::fast_path(uint32_t index, Segment& s, Instant now) {
     write_record(c);
     AckNews news{.now = now};
     ack_advance(index, s.ack, news);
+    if (c.rated != 0) rate_sample(index, news);
   }
   if (advances || c.snd_wl1 < s.seq || (c.snd_wl1 == s.seq && c.snd_wl2 <= s.ack)) {
     c.snd_wnd = window;

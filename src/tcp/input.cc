@@ -314,7 +314,8 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
   const uint32_t old_lost = c.lost_bytes;
   const bool reducing = c.recovery == Recovery::kFast;
   if (c.snd_nxt != c.snd_una) detect_loss(index, news);
-  if (c.recovery == Recovery::kFast) {
+  if (c.rated != 0) rate_sample(index, news);
+  if (c.recovery == Recovery::kFast && !owns_window(index)) {
     const int64_t delivered = int64_t{news.advanced} + c.sacked_bytes - old_sacked;
     // RFC 9937 6: what the acknowledgment that begins recovery delivered counts as in flight before.
     if (!reducing) loss(index).recover_fs += static_cast<uint32_t>(std::max<int64_t>(delivered, 0));

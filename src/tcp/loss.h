@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "tcp/conn.h"
+#include "tcp/rate.h"
 
 namespace millrace::tcp {
 
@@ -103,6 +104,7 @@ struct AckNews {
   bool echo = false;         ///< the peer heard of congestion (ECE)
   bool dsack = false;        ///< the peer reports a duplicate (RFC 2883), [dsack_block.left, dsack_block.right)
   SackBlock dsack_block;
+  RateNews rate;
 };
 
 }  // namespace millrace::tcp

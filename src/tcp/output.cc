@@ -96,6 +96,7 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   } else if (__builtin_expect(loss(index).probe == Probe::kDue, 0)) {
     if (!retransmit_tail(index, out, n, now, any)) return false;
   }
+  if (c.rated != 0) note_app_limited(index);
   if (any) return true;  // every segment carried the acknowledgment
   const uint8_t due = early ? kRxAckNow : kRxAckNow | kRxWindowUpdate;  // a larger window can wait for the handshake
   if ((c.rx_flags & due) != 0) return send_ack(index, out, n, now);
@@ -133,6 +134,8 @@ bool Tcp::retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n
   Conn& c = conns_[index];
   LossState& l = loss(index);
   if (c.recovery == Recovery::kLoss && l.timeout == Timeout::kNewData) return true;
+  const Allowance pace = c.rated != 0 ? pace_allowance(index, now) : Allowance{};
+  uint32_t allowed = pace.bytes;
   while (const uint32_t at = l.lost.first) {
     const TxRecord& r = records_[at];
     const auto length = static_cast<uint32_t>(r.end - r.start);
@@ -140,13 +143,19 @@ bool Tcp::retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n
     if (c.send_credit == 0 && in_pipe > 0 && in_pipe + c.mss > c.cwnd) break;
     const auto& limits = ip_.limits(ip_.hop_interface(c.hop));
     const uint32_t room = c.cwnd > in_pipe ? c.cwnd - in_pipe : 0;
-    const uint32_t most = std::max<uint32_t>(c.mss, c.send_credit > 0 ? c.mss : std::min(room, tso_bytes(c, limits)));
+    if (allowed < std::min<uint32_t>(length, c.mss)) {
+      pace_wait(index, now);
+      break;
+    }
+    const uint32_t frame = std::min({tso_bytes(c, limits), pace.frame, allowed});
+    const uint32_t most = std::max<uint32_t>(c.mss, c.send_credit > 0 ? c.mss : std::min(room, frame));
     if (length > most / c.mss * c.mss && split_record(index, at, r.start + most / c.mss * c.mss) == 0) {
       counters_.add(Counter::kNoBuffers);
       return false;
     }
     if (!retransmit(index, at, out, n, now)) return false;
     if (c.send_credit > 0) --c.send_credit;
+    allowed -= std::min(allowed, static_cast<uint32_t>(r.end - r.start));
     any = true;
   }
   return true;
@@ -187,6 +196,10 @@ bool Tcp::retransmit(uint32_t index, uint32_t at, std::span<pkt::Packet*> out, s
   if (r.times < UINT8_MAX) ++r.times;
   r.sent = stamp(now);
   append(l.again, at);
+  if (c.rated != 0) {
+    rate_sent(index, at, now);
+    pace_sent(index, length, now);
+  }
   if (at == c.record_head || !data_timer(c)) set_rto(index, now);
   return true;
 }
@@ -226,9 +239,9 @@ uint32_t Tcp::within_record(const Conn& c, uint32_t length, bool& ends) const {
   return length;
 }
 
-// RFC 5681 4.1. (Of idle times that are multiples of 18 minutes, the stamp's circle, some are taken for short ones.)
+// RFC 5681 4.1; draft-ietf-ccwg-bbr 5.4. (Of idle times that are multiples of 18 minutes, the stamp's circle, some are taken for short ones.)
 void Tcp::restart_after_idle(uint32_t index, Instant now) {
-  if (settings_.slow_start_after_idle == 0) return;
+  if (owns_window(index) ? rate(index).model.app_limited == 0 : settings_.slow_start_after_idle == 0) return;
   controller(index).restart(control(index),
                             {now, Duration(age_ns(conns_[index].record_tail, now)), initial_window(conns_[index])});
 }
@@ -237,13 +250,18 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   Conn& c = conns_[index];
   const auto& limits = ip_.limits(ip_.hop_interface(c.hop));
   c.tx_flags &= static_cast<uint8_t>(~kTxCwndLimited);
-  if (c.record_count == 0 && restart_due(c, now)) restart_after_idle(index, now);
+  if (c.record_count == 0 && ((c.rated != 0 && owns_window(index)) || restart_due(c, now))) {
+    restart_after_idle(index, now);
+  }
   uint32_t mtu_probe = 0;  // payload of a segment that is larger than the others
   if (paths_.find(index) != nullptr) [[unlikely]] {
     mtu_probe = due_mtu_probe(index, c.snd_queued - flight(c), now);  // may change the size of all segments
   }
+  const Allowance pace = c.rated != 0 ? pace_allowance(index, now) : Allowance{};
+  uint32_t allowed = pace.bytes;
   // RFC 3168 6.1.2: CWR stands on one segment; a device would copy it to all that it cuts.
-  const uint32_t largest = (c.rx_flags & kRxEcn) != 0 && ecn(index).cwr_due ? c.mss : tso_bytes(c, limits);
+  const bool single = (c.rx_flags & kRxEcn) != 0 && ecn(index).cwr_due;
+  const uint32_t largest = single ? c.mss : std::clamp<uint32_t>(pace.frame, c.mss, tso_bytes(c, limits));
   // RFC 8985 7.3: a tail loss probe is new data if there is any, whatever the congestion window and Nagle say.
   bool probe = c.recovery == Recovery::kDisorder && loss(index).probe == Probe::kDue;
   uint32_t burst = 0;  // bytes that this call has sent
@@ -264,6 +282,7 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     } else if (length > room) {  // RFC 5681 2: never beyond cwnd
       if (in_pipe > 0 && room < std::min<uint32_t>(c.mss, queued)) {
         c.tx_flags |= kTxCwndLimited;
+        if (c.rated != 0) note_window_limited(index);
         return true;
       }
       length = room;
@@ -289,6 +308,14 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
         }
         return true;
       }
+    }
+    if (__builtin_expect(allowed < length, 0) && !probe) {
+      if (allowed < std::min<uint32_t>(length, c.mss)) {
+        pace_wait(index, now);
+        return true;
+      }
+      length = std::max<uint32_t>(allowed / c.mss, 1) * c.mss;
+      ends_record = false;
     }
     const bool with_fin = fin_due && last;
     if (n == out.size()) return false;
@@ -357,6 +384,11 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     ++c.record_count;
     trace_.put(index, base::TraceEvent::kTxSegment, c.snd_nxt.raw());
     c.snd_nxt = r.end;
+    if (c.rated != 0) {
+      rate_sent(index, record, now);
+      pace_sent(index, length, now);
+      allowed -= std::min(allowed, length);
+    }
     advance_cursor(c, length);
     counters_.add(Counter::kBytesOut, length);
     if (!data_timer(c)) set_rto(index, now);  // RFC 6298 5.1

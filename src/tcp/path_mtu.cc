@@ -150,7 +150,7 @@ void Tcp::resend_oversized(uint32_t index, Instant now) {
   for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
     const TxRecord& r = records_[at];
     if (static_cast<uint32_t>(r.end - r.start) <= c.mss || (r.flags & (kRecSacked | kRecLost)) != 0) continue;
-    mark_lost(c, l, at);
+    mark_lost(index, l, at, now);
     any = true;
   }
   if (!any) return settle(index);

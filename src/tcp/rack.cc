@@ -93,7 +93,7 @@ void Tcp::rack_detect(uint32_t index, Instant now) {
           break;
         }
         counters_.add(Counter::kRackMarks);
-        mark_lost(c, l, list->first);
+        mark_lost(index, l, list->first, now);
       }
     }
   }

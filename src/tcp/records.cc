@@ -82,7 +82,8 @@ void Tcp::settle(uint32_t index) {
   c.recovery = Recovery::kOpen;
 }
 
-void Tcp::mark_lost(Conn& c, LossState& l, uint32_t record) {
+void Tcp::mark_lost(uint32_t index, LossState& l, uint32_t record, Instant now) {
+  Conn& c = conns_[index];
   TxRecord& r = records_[record];
   MR_ASSERT((r.flags & (kRecSacked | kRecLost)) == 0);
   unlink(list_of(l, r), record);
@@ -94,6 +95,7 @@ void Tcp::mark_lost(Conn& c, LossState& l, uint32_t record) {
   } else {
     append(l.lost, record);
   }
+  if (c.rated != 0) rate_lost(index, record, now);
 }
 
 // Cuts a record in two at `at` (start < at < end) and returns the second part, or 0 if there is no room for it.
@@ -115,6 +117,7 @@ uint32_t Tcp::split_record(uint32_t index, uint32_t record, Seq32 at) {
   a.link = second;
   if (c.record_tail == record) c.record_tail = second;
   ++c.record_count;
+  if (c.rated != 0) rate_split(record, second);
   if (c.recovery == Recovery::kOpen) return second;
   LossState& l = loss(index);
   if ((a.flags & kRecSacked) != 0) {

@@ -14,7 +14,8 @@ constexpr uint32_t kMostJudged = 1'024;
 
 // RFC 6675 4 IsLost(): three sacked segments, or more than two segments' worth of bytes, lie above. Where RACK is off.
 // Of very many records only the first are looked at; the others' turn comes as those are acknowledged.
-void Tcp::mark_sack_losses(Conn& c, LossState& l) {
+void Tcp::mark_sack_losses(uint32_t index, LossState& l, Instant now) {
+  const Conn& c = conns_[index];
   uint32_t records_above = l.sacked_records;
   uint32_t bytes_above = c.sacked_bytes;
   uint32_t steps = kMostJudged;
@@ -26,7 +27,7 @@ void Tcp::mark_sack_losses(Conn& c, LossState& l) {
       continue;
     }
     if ((r.flags & kRecLost) != 0 || r.times > 1) continue;
-    if (records_above >= kDupThresh || bytes_above > (kDupThresh - 1u) * c.mss) mark_lost(c, l, at);
+    if (records_above >= kDupThresh || bytes_above > (kDupThresh - 1u) * c.mss) mark_lost(index, l, at, now);
   }
 }
 
@@ -37,7 +38,7 @@ void Tcp::detect_loss(uint32_t index, const AckNews& news) {
     if (uses_rack(c)) {
       rack_detect(index, news.now);
     } else if (c.recovery != Recovery::kLoss && (news.sacked || (news.advanced > 0 && c.sacked_bytes > 0))) {
-      mark_sack_losses(c, loss(index));
+      mark_sack_losses(index, loss(index), news.now);
     }
     if (c.recovery == Recovery::kDisorder && c.lost_bytes > 0 && !only_mtu_probe_lost(index)) {
       enter_fast_recovery(index, news.now);
@@ -63,7 +64,7 @@ void Tcp::count_duplicate(uint32_t index, Instant now) {
   if (c.recovery == Recovery::kDisorder && c.dup_acks >= kDupThresh && c.record_head != 0) {
     // RFC 6582 3.2 step 2: duplicates of what the last recovery sent again say nothing new.
     if (records_[c.record_head].times > 1) return;
-    mark_first_lost(index, l);
+    mark_first_lost(index, l, now);
     enter_fast_recovery(index, now);
   } else if (c.recovery == Recovery::kFast) {
     mark_dirty(index);
@@ -71,11 +72,11 @@ void Tcp::count_duplicate(uint32_t index, Instant now) {
 }
 
 // The first segment that is not acknowledged is lost.
-void Tcp::mark_first_lost(uint32_t index, LossState& l) {
+void Tcp::mark_first_lost(uint32_t index, LossState& l, Instant now) {
   Conn& c = conns_[index];
   const TxRecord& r = records_[c.record_head];
   if (static_cast<uint32_t>(r.end - r.start) > c.mss) (void)split_record(index, c.record_head, r.start + c.mss);
-  mark_lost(c, l, c.record_head);
+  mark_lost(index, l, c.record_head, now);
   if ((c.options & kOptSack) == 0) c.sacked_bytes = std::min(c.sacked_bytes, flight(c) - c.lost_bytes);
 }
 
@@ -89,7 +90,11 @@ void Tcp::enter_fast_recovery(uint32_t index, Instant now) {
   l.probe = Probe::kNone;
   l.prr_delivered = l.prr_out = 0;
   l.recover_fs = std::max(flight(c) - c.sacked_bytes, 1u);
-  c.cwnd = pipe(c) + c.mss;  // RFC 9937 6.2: the first lost segment goes out whatever the pipe
+  if (owns_window(index)) {
+    c.send_credit = 1;
+  } else {
+    c.cwnd = pipe(c) + c.mss;  // RFC 9937 6.2: the first lost segment goes out whatever the pipe
+  }
   c.recover = c.snd_nxt;
   counters_.add(Counter::kFastRetransmits);
   trace_.put(index, base::TraceEvent::kFastRetransmit, c.snd_una.raw());
@@ -120,7 +125,9 @@ void Tcp::on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now) {
   Conn& c = conns_[index];
   const bool sack = (c.options & kOptSack) != 0;
   if (c.snd_una >= c.recover) {
-    if (c.recovery == Recovery::kFast) controller(index).recovered(control(index), {now, flight(c)});
+    if (c.recovery == Recovery::kFast || owns_window(index)) {
+      controller(index).recovered(control(index), {now, flight(c)});
+    }
     c.recovery = Recovery::kDisorder;  // until settle()
     rack_recovered(loss(index));
     loss(index).undo_until = c.snd_nxt;
@@ -141,7 +148,7 @@ void Tcp::on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now) {
   const TxRecord& r = records_[c.record_head];
   if ((r.flags & (kRecSacked | kRecLost)) != 0 || r.times > 1) return;
   if (sack && (uses_rack(c) || c.sacked_bytes == 0)) return;
-  mark_first_lost(index, loss(index));
+  mark_first_lost(index, loss(index), now);
   c.send_credit = 1;
 }
 
@@ -161,9 +168,11 @@ void Tcp::mark_timed_out(uint32_t index, Instant now) {
   for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
     TxRecord& r = records_[at];
     if ((r.flags & kRecSacked) != 0) r.flags = static_cast<uint8_t>((r.flags & ~kRecSacked) | kRecWasSacked);
+    const bool known = (r.flags & kRecLost) != 0;
     if (at == c.record_head || age_ns(r.sent, now) >= patience) r.flags |= kRecLost;
     if ((r.flags & kRecLost) != 0) c.lost_bytes += static_cast<uint32_t>(r.end - r.start);
     append(list_of(l, r), at);
+    if (c.rated != 0 && (r.flags & kRecLost) != 0 && !known) rate_lost(index, at, now);
   }
 }
 

@@ -92,6 +92,7 @@ void Tcp::apply_run(uint32_t index, LossState& l, SackRun& run, uint32_t& steps,
       if (edge == left) at = second;
       r = &records_[at];
     }
+    if (c.rated != 0) rate_delivered(index, at, static_cast<uint32_t>(r->end - r->start), news);
     delivered(c, l, *r, news);
     unlink(list_of(l, *r), at);
     const auto bytes = static_cast<uint32_t>(r->end - r->start);

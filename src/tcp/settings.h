@@ -40,6 +40,7 @@ namespace millrace::tcp {
   X(mss, 0, 0, 65'495, "largest segment to offer; 0 = from the MTU")                                               \
   X(mtu_probing, 1, 0, 2, "path MTU probing (RFC 4821): 0 = off, 1 = after a black hole, 2 = always")              \
   X(slow_start_after_idle, 1, 0, 1, "start slowly again after nothing was sent for a timeout (RFC 5681 4.1)")      \
+  X(pacing, 0, 0, 1, "pace connections whose congestion controller does not do so itself")                         \
   X(ecn, 2, 0, 2, "explicit congestion notification (RFC 3168): 0 = off, 1 = ask for it, 2 = where the peer asks") \
   X(fastopen, 1, 0, 0x607,                                                                                         \
     "fast open (RFC 7413), the sum of: 1 = client, 2 = server, 4 = client without cookie, 512 = server without "   \

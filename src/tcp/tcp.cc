@@ -60,13 +60,17 @@ Tcp::Tcp(const TcpConfig& config)
       room_(*config.memory, conns_, config.max_connections),
       answered_(*config.memory, conns_, config.max_connections),
       paths_(*config.memory, conns_, config.max_connections),
+      rate_(*config.memory, conns_, config.max_connections),
+      rate_records_(reinterpret_cast<RateRecord*>(
+          config.memory->allocate((size_t{records_.limit()} + 1) * sizeof(RateRecord)).base)),
       wheel_(Resolver{this}, config.start),
       shards_(config.shards),
       shard_(config.shard) {
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
   MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && ecn_.ok() && loss_.ok() &&
-            rare_.ok() && room_.ok() && answered_.ok() && paths_.ok());
+            rare_.ok() && room_.ok() && answered_.ok() && paths_.ok() && rate_.ok() &&
+            rate_records_ != nullptr);
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
   port_counter_ = static_cast<uint32_t>(rng_.next());
@@ -142,6 +146,14 @@ Info Tcp::info(uint32_t index) const {
   i.advertised_mss = offered_mss(c, cold(index));
   i.segments_out = c.record_count;
   i.unsent = c.snd_queued - std::min(c.snd_queued, flight(c));
+  if (c.rated == 0 || rate_.find(index) == nullptr) return i;
+  const RateState& s = *rate_.find(index);
+  i.delivery_rate = s.sample;
+  i.delivery_app_limited = s.sample_app_limited;
+  i.pacing_rate = pacing_rate(index);
+  i.max_pacing_rate = s.most;
+  i.delivered = s.model.delivered;
+  i.min_rtt_us = s.min_rtt_us;
   return i;
 }
 
@@ -283,7 +295,13 @@ std::string Tcp::check_conn(uint32_t index) const {
     return "a delayed ACK that the wheel does not know";
   }
   const uint32_t unsent = c.snd_queued - std::min(c.snd_queued, out);
-  if (synchronized && unsent > 0 && out == 0 && (c.tx_flags & kTxDirty) == 0 && c.timer_kind == TimerKind::kNone) {
+  const RateState* const pace = c.rated != 0 ? rate_.find(index) : nullptr;
+  const bool paced = pace != nullptr && pace->waiting;
+  if (paced && !wheel_.armed(c.timer)) {
+    return "a pace that the wheel does not know";
+  }
+  if (synchronized && unsent > 0 && out == 0 && (c.tx_flags & kTxDirty) == 0 && c.timer_kind == TimerKind::kNone &&
+      !paced) {
     return "data to send, nothing in flight and no timer";
   }
   Seq32 edge = c.rcv_nxt;

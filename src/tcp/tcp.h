@@ -1,6 +1,6 @@
 // Tcp: all connections of one worker. The files of this folder are its parts, by concept:
 //   input.cc (RFC 9293 3.10.7 in its order), input_open.cc (LISTEN, SYN-SENT, half-open, TIME-WAIT), syn_cookies.cc,
-//   fast_open.cc, fastpath.cc, ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, undo.cc,
+//   fast_open.cc, fastpath.cc, ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, undo.cc, rate.cc, pacing.cc,
 //   receive.cc (delivery, reassembly, windows), room.cc (sizes of buffers), output.cc,
 //   emit.cc, timers.cc, ecn.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion
 //   controllers).
@@ -34,6 +34,7 @@
 #include "tcp/info.h"
 #include "tcp/loss.h"
 #include "tcp/mini.h"
+#include "tcp/rate.h"
 #include "tcp/segment.h"
 #include "tcp/settings.h"
 #include "tcp/side_table.h"
@@ -241,7 +242,7 @@ class Tcp {
   void prepend(RecordList& list, uint32_t record);
   void unlink(RecordList& list, uint32_t record);
   static RecordList& list_of(LossState& l, const TxRecord& r);
-  void mark_lost(Conn& c, LossState& l, uint32_t record);
+  void mark_lost(uint32_t index, LossState& l, uint32_t record, Instant now);
 
   // A lone segment of data, sent once, with nothing else in flight, has no record: when it was sent lies in the
   // connection, and its record is written as soon as anything but its whole acknowledgment happens. That saves a cache
@@ -277,7 +278,8 @@ class Tcp {
   // Congestion control (cc/controller.h).
   [[nodiscard]] cc::Control control(uint32_t index) {
     Conn& c = conns_[index];
-    return {c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss};
+    const bool models = (controller(index).wants & cc::kWantsModel) != 0;
+    return {c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss, models ? &rate(index).model : nullptr};
   }
   [[nodiscard]] const cc::Operations& controller(uint32_t index) const {
     return cc::controller(cold(index).controller);
@@ -296,14 +298,35 @@ class Tcp {
   [[nodiscard]] bool reduced_already(uint32_t index) {
     return (conns_[index].rx_flags & kRxEcn) != 0 && ecn(index).reduced && conns_[index].snd_una < ecn(index).end;
   }
+  // rate.cc, of connections that are `rated`
+  [[nodiscard]] RateState& rate(uint32_t index) { return rate_.of(index); }
+  void rate_sent(uint32_t index, uint32_t record, Instant now);
+  void rate_split(uint32_t first, uint32_t second);
+  void rate_delivered(uint32_t index, uint32_t record, uint32_t bytes, AckNews& news);
+  void rate_lost(uint32_t index, uint32_t record, Instant now);
+  void rate_sample(uint32_t index, const AckNews& news);
+  void note_app_limited(uint32_t index);
+  void note_window_limited(uint32_t index);
+  // pacing.cc, likewise
+  struct Allowance {
+    uint32_t bytes = UINT32_MAX;  ///< all together, now
+    uint32_t frame = UINT32_MAX;  ///< in one frame
+  };
+  [[nodiscard]] uint64_t pacing_rate(uint32_t index) const;
+  [[nodiscard]] static uint32_t send_quantum(const Conn& c, uint64_t bytes_per_second);
+  [[nodiscard]] Allowance pace_allowance(uint32_t index, Instant now);
+  void pace_sent(uint32_t index, uint32_t bytes, Instant now);
+  void pace_wait(uint32_t index, Instant now);
+  [[nodiscard]] int64_t pace_timer(uint32_t index, Instant now);
+  [[nodiscard]] bool owns_window(uint32_t index) const { return (controller(index).wants & cc::kWantsModel) != 0; }
   // recovery.cc
   void detect_loss(uint32_t index, const AckNews& news);
   void count_duplicate(uint32_t index, Instant now);
   void enter_fast_recovery(uint32_t index, Instant now);
   void reduce_rate(Conn& c, LossState& l, uint32_t delivered, bool safe);
-  void mark_sack_losses(Conn& c, LossState& l);
+  void mark_sack_losses(uint32_t index, LossState& l, Instant now);
   void on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now);
-  void mark_first_lost(uint32_t index, LossState& l);
+  void mark_first_lost(uint32_t index, LossState& l, Instant now);
   void mark_timed_out(uint32_t index, Instant now);
   // rack.cc
   [[nodiscard]] bool uses_rack(const Conn& c) const;
@@ -374,6 +397,9 @@ class Tcp {
   [[nodiscard]] bool restart_due(const Conn& c, Instant now) const {
     return age_ns(c.record_tail, now) > int64_t{c.rto_us} * 1'000 && c.cwnd > initial_window(c);
   }
+  [[nodiscard]] bool idle_again(uint32_t index, Instant now) const {
+    return owns_window(index) || restart_due(conns_[index], now);
+  }
   void restart_after_idle(uint32_t index, Instant now);
   bool send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
   bool send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
@@ -428,6 +454,7 @@ class Tcp {
   [[nodiscard]] uint64_t trying_us(const Conn& c) const;
   // user.cc
   void start_controller(uint32_t index, uint8_t row, Instant now);
+  void set_pace(uint32_t index, uint64_t most);
   /// The row that the options name, else the setting's.
   [[nodiscard]] uint8_t controller_row(const SocketOptions& o) const {
     const uint8_t row = cc::find_controller(o.congestion_control.view());
@@ -535,6 +562,8 @@ class Tcp {
   SideTable<RoomState> room_;
   SideTable<AnswerState> answered_;
   SideTable<PathState> paths_;
+  SideTable<RateState> rate_;  // of connections that are `rated`
+  RateRecord* rate_records_;   // parallel to records_, of the same connections
   base::TimerWheel<Resolver> wheel_;
   std::vector<Listener> listeners_;
   std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;

@@ -130,6 +130,7 @@ void Tcp::conn_timer(uint32_t index, Instant now) {
     if (c.gen != gen) return;
   }
   int64_t next = std::min(c.rto_deadline, c.delack_deadline);
+  if (c.rated != 0) next = std::min(next, pace_timer(index, now));
   if ((c.options & kOptKeepalive) != 0) {
     // Data that came by the fast path answers a probe too.
     if (milliseconds_of(now) - c.last_rx_ms < cold(index).keepalive_idle_ms) cold(index).keepalive_sent = 0;

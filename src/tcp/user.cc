@@ -143,6 +143,7 @@ void Tcp::apply_options(Conn& c, ConnCold& k, const SocketOptions& o) {
 
 void Tcp::apply_rare_options(uint32_t index, const SocketOptions& o) {
   fix_room(index, o);
+  set_pace(index, o.max_pacing_rate);
   const bool any = o.user_timeout.ns() > 0 || o.fin_wait_2.ns() > 0 || o.syn_retries != 0;
   if (!any && rare_.find(index) == nullptr) return;
   const auto ms = [](Duration d) { return static_cast<uint32_t>(std::clamp<int64_t>(d.ms(), 0, UINT32_MAX)); };
@@ -179,7 +180,26 @@ void Tcp::start_controller(uint32_t index, uint8_t row, Instant now) {
   k.controller = row & 0xf;
   std::fill(std::begin(k.cc_state), std::end(k.cc_state), std::byte{});
   conns_[index].ack_bytes = 0;
-  controller(index).start(control(index), {now});
+  const bool models = owns_window(index);
+  if (models) {
+    cc::Model& m = rate(index).model;
+    m = {.delivered = m.delivered, .lost = m.lost, .app_limited = m.app_limited};
+  }
+  set_pace(index, conns_[index].rated != 0 ? rate(index).most : 0);
+  controller(index).start(control(index), {now, conns_[index].srtt_us, models ? rng_.next() : 0});
+}
+
+// Whether the connection is measured and paced at all; the most bytes a second, 0 = any.
+void Tcp::set_pace(uint32_t index, uint64_t most) {
+  Conn& c = conns_[index];
+  const bool before = c.rated != 0;
+  c.rated = most != 0 || settings_.pacing != 0 || owns_window(index) ? 1 : 0;
+  if (c.rated == 0 && !before) return;
+  RateState& s = rate(index);
+  s.most = most;
+  if (!owns_window(index)) s.model.rate = 0;
+  if (s.waiting) mark_dirty(index);
+  s.waiting = false;
 }
 
 Result<void> Tcp::set_listener_options(uint32_t sock, const SocketOptions& o) {

@@ -8,8 +8,10 @@ namespace millrace::tcp::cc {
 struct Controlled {
   static constexpr uint32_t kMss = 1'000;
 
-  explicit Controlled(const Operations& o) : ops(o) { ops.start(control(), {now}); }
-  [[nodiscard]] Control control() { return {cwnd, ssthresh, ack_bytes, state, kMss}; }
+  explicit Controlled(const Operations& o) : ops(o) { ops.start(control(), {.now = now}); }
+  [[nodiscard]] Control control() {
+    return {cwnd, ssthresh, ack_bytes, state, kMss, (ops.wants & kWantsModel) != 0 ? &model : nullptr};
+  }
 
   /// One acknowledgment of `acked` bytes while a whole window is out.
   void ack(uint32_t acked, uint32_t rtt_us = 0) {
@@ -37,6 +39,7 @@ struct Controlled {
   Seq32 snd_una{};
   bool echo = false;  ///< acknowledgments carry ECE
   alignas(8) std::byte state[kStateBytes] = {};
+  Model model{};
 };
 
 }  // namespace millrace::tcp::cc
