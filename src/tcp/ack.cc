@@ -21,7 +21,8 @@ void Tcp::release_from(const Conn& c, LossState& l, uint32_t record, Seq32 ack, 
     if (whole) --l.sacked_records;
     return;
   }
-  if (r.times > 1) news.sent_again = true;
+  // What an earlier recovery sent again says nothing of this one's repetitions.
+  if (r.times > 1 && static_cast<int32_t>(r.sent - l.undo_stamp) >= 0) news.sent_again = true;
   TxRecord part = r;
   part.end = base::min(r.end, ack);
   delivered(c, l, part, news);
@@ -74,6 +75,7 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, AckNews& news) {
   free_acked(c, acked - control);
   if (rtt_ns >= 0 && !sent_again) {
     take_rtt_sample(c, rtt_ns);
+    news.measured = true;
     if (l != nullptr) l->measured = true;
   }
   if (c.recovery != Recovery::kFast && acked > control && (c.rated == 0 || !owns_window(index))) {

@@ -46,7 +46,7 @@ struct Info {
   uint32_t segments_out = 0;               ///< transmissions not yet acknowledged
   uint32_t unsent = 0;                     ///< bytes queued and never sent
   bool urgent_unread = false;
-  uint64_t delivery_rate = 0;    ///< bytes a second; this and what follows only where it is measured
+  uint64_t delivery_rate = 0;  ///< bytes a second; this and what follows only where it is measured
   bool delivery_app_limited = false;
   uint64_t pacing_rate = 0;      ///< bytes a second; 0 = not paced
   uint64_t max_pacing_rate = 0;  ///< the socket's; 0 = none

@@ -305,6 +305,8 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
                    c.snd_nxt != c.snd_una;
   if (news.duplicate) counters_.add(Counter::kDuplicateAcks);
   if ((c.options & kOptSack) != 0 && !s.plain) apply_sack(index, s, news);
+  // Where holes are mended for long, only this follows a queue that fills (RFC 6298 3: none of it was sent twice).
+  if (news.sack_rtt_ns >= 0 && !news.measured) take_rtt_sample(c, news.sack_rtt_ns);
   news.bare = s.length == 0 && !s.has(kFin);
   if (c.recovery == Recovery::kDisorder) judge_probe(index, loss(index), news);
   if (news.dsack) adapt_reordering(c, loss(index));

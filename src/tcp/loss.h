@@ -77,6 +77,7 @@ struct alignas(64) LossState {
   Seq32 undo_from;          ///< snd_una when the episode began
   Seq32 undo_until;         ///< after the episode: reports count up to here
   uint32_t undo_ts = 0;     ///< timestamp of the first retransmission
+  uint32_t undo_stamp = 0;  ///< when that was
   uint32_t undo_cwnd = 0;
   uint32_t undo_ssthresh = 0;
 
@@ -99,11 +100,13 @@ struct AckNews {
   bool bare = false;         ///< the segment carried no data
   bool blocks = false;       ///< it had SACK blocks
   bool sacked = false;       ///< something was newly selectively acknowledged
-  bool sent_again = false;   ///< something was cumulatively acknowledged that had been sent again
+  bool sent_again = false;   ///< something was cumulatively acknowledged that this recovery had sent again
   bool original = false;     ///< something was delivered that had been sent once, before recovery began
   bool echo = false;         ///< the peer heard of congestion (ECE)
   bool dsack = false;        ///< the peer reports a duplicate (RFC 2883), [dsack_block.left, dsack_block.right)
   SackBlock dsack_block;
+  int64_t sack_rtt_ns = -1;  ///< of what was newly selectively acknowledged and sent once, the longest; -1 = none
+  bool measured = false;     ///< the cumulative acknowledgment measured a round trip
   RateNews rate;
 };
 

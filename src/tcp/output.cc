@@ -239,7 +239,8 @@ uint32_t Tcp::within_record(const Conn& c, uint32_t length, bool& ends) const {
   return length;
 }
 
-// RFC 5681 4.1; draft-ietf-ccwg-bbr 5.4. (Of idle times that are multiples of 18 minutes, the stamp's circle, some are taken for short ones.)
+// RFC 5681 4.1; draft-ietf-ccwg-bbr 5.4. (Of idle times that are multiples of 18 minutes, the stamp's circle, some are
+// taken for short ones.)
 void Tcp::restart_after_idle(uint32_t index, Instant now) {
   if (owns_window(index) ? rate(index).model.app_limited == 0 : settings_.slow_start_after_idle == 0) return;
   controller(index).restart(control(index),

@@ -1,10 +1,10 @@
 // Pacing: how fast a connection sends what its windows allow. The rate is the controller's, or follows from window and
 // round trip until the controller knows better or where the setting `pacing` asks for it, but never more than the
-// program allows (SocketOptions::max_pacing_rate). Data goes in quanta of about a millisecond at that rate, as one frame
-// where the device segments; then the connection waits on the timer wheel, without spinning.
+// program allows (SocketOptions::max_pacing_rate). Data goes in quanta of about a millisecond at that rate, as one
+// frame where the device segments; then the connection waits on the timer wheel, without spinning.
 //
 // After a pause, or where the loop came late, up to a millisecond's worth is made good at once. Acknowledgments, SYN,
-// FIN without data and tail loss probes do not wait.
+// FIN without data, tail loss probes and the initial window do not wait.
 #include <algorithm>
 
 #include "tcp/tcp.h"
@@ -47,6 +47,7 @@ Tcp::Allowance Tcp::pace_allowance(uint32_t index, Instant now) {
   const uint64_t bytes_per_second = pacing_rate(index);
   if (bytes_per_second == 0) return {};
   const RateState& s = rate(index);
+  if (s.model.delivered <= 1 && s.most == 0) return {};  // RFC 6928: nothing is known of the path but the SYN's answer
   if (now.ns() < s.next_send_ns) return {.bytes = 0, .frame = 0};
   const uint32_t quantum = send_quantum(conns_[index], bytes_per_second);
   const auto late_ns = static_cast<uint64_t>(std::min(now.ns() - s.next_send_ns, kCreditNs));
@@ -59,6 +60,7 @@ void Tcp::pace_sent(uint32_t index, uint32_t bytes, Instant now) {
   const uint64_t bytes_per_second = pacing_rate(index);
   if (bytes_per_second == 0) return;
   RateState& s = rate(index);
+  if (s.model.delivered <= 1 && s.most == 0) return;
   const int64_t from = std::max(s.next_send_ns, now.ns() - kCreditNs);
   s.next_send_ns = from + static_cast<int64_t>(uint64_t{bytes} * 1'000'000'000 / bytes_per_second);
 }

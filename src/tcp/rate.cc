@@ -1,5 +1,6 @@
 // Delivery-rate samples (draft-ietf-ccwg-bbr 4.1): how much was delivered between the sending of a segment and its
-// acknowledgment, over the longer of the times in which that was sent and acknowledged. Of connections that are `rated`.
+// acknowledgment, over the longer of the times in which that was sent and acknowledged. Of connections that are
+// `rated`.
 #include <algorithm>
 
 #include "tcp/tcp.h"
@@ -34,8 +35,8 @@ void Tcp::rate_split(uint32_t first, uint32_t second) {
   rate_records_[second].gen = records_[second].gen;
 }
 
-// draft-ietf-ccwg-bbr 4.1.2.3, UpdateRateSample(): `bytes` of a record that was neither delivered before nor is released
-// yet.
+// draft-ietf-ccwg-bbr 4.1.2.3, UpdateRateSample(): `bytes` of a record that was neither delivered before nor is
+// released yet.
 void Tcp::rate_delivered(uint32_t index, uint32_t record, uint32_t bytes, AckNews& news) {
   const TxRecord& t = records_[record];
   if ((t.flags & (kRecSacked | kRecWasSacked)) != 0) return;

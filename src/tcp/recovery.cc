@@ -152,8 +152,10 @@ void Tcp::on_ack_in_recovery(uint32_t index, uint32_t acked, Instant now) {
   c.send_credit = 1;
 }
 
-// RFC 2018 8: a timeout forgets what SACK said, since the peer may have thrown it away. RFC 8985 6.3: the first segment
-// is lost, and so is what has been on its way for longer than a round trip; without a round trip to go by, everything.
+// RFC 8985 6.3: the first segment is lost, and so is what has been on its way for longer than a round trip; without a
+// round trip to go by, everything. What SACK said is forgotten where the peer seems to have thrown it away: it had the
+// first segment and does not acknowledge it. RFC 2018 8 asks for that after every timeout; on a path with losses that
+// would send again a window that has arrived already, and a peer that threw data away is found out by the next timeout.
 void Tcp::mark_timed_out(uint32_t index, Instant now) {
   Conn& c = conns_[index];
   LossState& l = disorder(index, now);
@@ -162,11 +164,16 @@ void Tcp::mark_timed_out(uint32_t index, Instant now) {
   const int64_t rtt_ns = l.delivered ? ns_of(l.rtt) : int64_t{c.srtt_us} * 1'000;
   const int64_t patience = uses_rack(c) ? rtt_ns + int64_t{reordering_window(c, l)} * 1'000 : 0;
   c.dup_acks = 0;
-  c.sacked_bytes = 0;
   c.lost_bytes = 0;
-  l.forget_records();
+  const bool forget = (c.options & kOptSack) == 0 || (records_[c.record_head].flags & kRecSacked) != 0;
+  if (forget) {
+    c.sacked_bytes = 0;
+    l.forget_records();
+  }
+  l.fresh = l.again = l.lost = {};
   for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
     TxRecord& r = records_[at];
+    if ((r.flags & kRecSacked) != 0 && !forget) continue;
     if ((r.flags & kRecSacked) != 0) r.flags = static_cast<uint8_t>((r.flags & ~kRecSacked) | kRecWasSacked);
     const bool known = (r.flags & kRecLost) != 0;
     if (at == c.record_head || age_ns(r.sent, now) >= patience) r.flags |= kRecLost;

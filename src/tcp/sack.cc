@@ -50,9 +50,10 @@ void Tcp::apply_sack(uint32_t index, const Segment& s, AckNews& news) {
   std::fill(l.runs + n, l.runs + kMostBlocks, SackRun{});
 }
 
-// Marks the records of one block. What the last acknowledgment reported already is not walked through again, and no
-// more than `steps` other records are; the peer repeats itself. On the way a record is cut in two where the block
-// begins or ends, but not without limit: edges inside our segments are no honest peer's.
+// Marks the records of one block. What the last acknowledgment reported already is not walked through again, a stretch
+// of marked records is passed in one step once it has been walked through (its first one's `newer`, which no list needs
+// then, is its last), and no more than `steps` are made; the peer repeats itself. A record is cut in two where the
+// block begins or ends, but not without limit: edges inside our segments are no honest peer's.
 void Tcp::apply_run(uint32_t index, LossState& l, SackRun& run, uint32_t& steps, AckNews& news) {
   Conn& c = conns_[index];
   Seq32 left = run.left;
@@ -66,9 +67,17 @@ void Tcp::apply_run(uint32_t index, LossState& l, SackRun& run, uint32_t& steps,
       at = known.record;
     }
   }
+  uint32_t first = 0;  // of a stretch of marked records
   for (; at != 0 && left < run.right; at = records_[at].link) {
     TxRecord* r = &records_[at];
     if (r->start >= run.right) break;
+    if ((r->flags & kRecSacked) != 0) {
+      if (first == 0) first = at;
+      if (r->newer != 0) r = &records_[at = r->newer];
+      if (first != at) records_[first].newer = at;
+    } else if (first != 0 && r->end <= left) {
+      first = 0;
+    }
     if (r->end <= left || (r->flags & kRecSacked) != 0) {
       if (r->end > left) run.record = at;
       if (--steps == 0) {
@@ -89,9 +98,13 @@ void Tcp::apply_run(uint32_t index, LossState& l, SackRun& run, uint32_t& steps,
       }
       ++l.splits;
       records_[second].flags |= kRecSplit;
-      if (edge == left) at = second;
+      if (edge == left) {
+        at = second;
+        first = 0;
+      }
       r = &records_[at];
     }
+    if (r->times == 1 && measures(c, *r)) news.sack_rtt_ns = std::max(news.sack_rtt_ns, age_ns(r->sent, news.now));
     if (c.rated != 0) rate_delivered(index, at, static_cast<uint32_t>(r->end - r->start), news);
     delivered(c, l, *r, news);
     unlink(list_of(l, *r), at);
@@ -102,6 +115,9 @@ void Tcp::apply_run(uint32_t index, LossState& l, SackRun& run, uint32_t& steps,
     ++l.sacked_records;
     news.sacked = true;
     run.record = at;
+    if (first == 0) first = at;
+    r->newer = 0;
+    records_[first].newer = first == at ? 0 : at;
   }
   if (run.record != 0) run.gen = records_[run.record].gen;
 }

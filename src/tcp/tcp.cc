@@ -235,7 +235,12 @@ std::string Tcp::check_lists(uint32_t index) const {
   }
   uint32_t sacked = 0;
   uint32_t splits = 0;
+  uint32_t until = 0;  // the last of a stretch that apply_run() passes in one step
   for (uint32_t r = c.record_head; r != 0; r = records_[r].link) {
+    const bool marked = (records_[r].flags & kRecSacked) != 0;
+    if (until != 0 && !marked) return "a hole would be taken for delivered";
+    if (marked && until == 0) until = records_[r].newer;
+    if (r == until) until = 0;
     sacked += (records_[r].flags & kRecSacked) != 0 ? 1 : 0;
     splits += (records_[r].flags & kRecSplit) != 0 ? 1 : 0;
   }

@@ -308,10 +308,7 @@ class Tcp {
   void note_app_limited(uint32_t index);
   void note_window_limited(uint32_t index);
   // pacing.cc, likewise
-  struct Allowance {
-    uint32_t bytes = UINT32_MAX;  ///< all together, now
-    uint32_t frame = UINT32_MAX;  ///< in one frame
-  };
+  using Allowance = PaceAllowance;
   [[nodiscard]] uint64_t pacing_rate(uint32_t index) const;
   [[nodiscard]] static uint32_t send_quantum(const Conn& c, uint64_t bytes_per_second);
   [[nodiscard]] Allowance pace_allowance(uint32_t index, Instant now);
@@ -396,9 +393,6 @@ class Tcp {
   /// With nothing in flight: whether the window is one that idle time has made stale.
   [[nodiscard]] bool restart_due(const Conn& c, Instant now) const {
     return age_ns(c.record_tail, now) > int64_t{c.rto_us} * 1'000 && c.cwnd > initial_window(c);
-  }
-  [[nodiscard]] bool idle_again(uint32_t index, Instant now) const {
-    return owns_window(index) || restart_due(conns_[index], now);
   }
   void restart_after_idle(uint32_t index, Instant now);
   bool send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);

@@ -21,7 +21,10 @@ void Tcp::remember_windows(const Conn& c, LossState& l) {
 void Tcp::note_retransmission(const Conn& c, LossState& l, uint32_t bytes, Instant now) {
   if (c.recovery == Recovery::kFast) l.prr_out += bytes;
   if (c.recovery < Recovery::kFast || !l.undo_open) return;
-  if (!l.undo_sent) l.undo_ts = milliseconds_of(now) + c.ts_offset;
+  if (!l.undo_sent) {
+    l.undo_ts = milliseconds_of(now) + c.ts_offset;
+    l.undo_stamp = stamp(now);
+  }
   l.undo_sent = true;
   l.undo_bytes += bytes;
 }

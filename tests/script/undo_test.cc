@@ -134,6 +134,34 @@ TEST_P(UndoByNewData, SegmentsSackedBeforeTheTimeoutProveNothing) {  // RFC 5682
   s.skip();
 }
 
+TEST_P(Undo, WhatAnEarlierRecoverySentAgainIsNoWitness) {  // RFC 3522 3.2
+  Script s(GetParam());
+  if (!s.variant().ts) return;
+  Flight f(s, 64, 30);
+  s.in(ACK, ack(f.edge(0)), sack({{f.edge(1), f.edge(10)}}));
+  s.expect(ACK, seq(f.edge(0)), len(s.full()));
+  s.expect_data(f.edge(10), f.edge(14));  // new, and the first of it is lost
+  s.skip();
+  s.advance(64);
+  s.in(ACK, ack(f.edge(0)), sack({{f.edge(11), f.edge(12)}, {f.edge(1), f.edge(10)}}));
+  s.expect(ACK, seq(f.edge(0)), len(s.full()));
+  s.expect(ACK, seq(f.edge(10)), len(s.full()));
+  s.skip();
+  const uint32_t echo = s.last_ts_val();
+  s.advance(8);
+  s.in(ACK, ack(f.edge(10)), sack({{f.edge(11), f.edge(12)}}));  // the first recovery ends
+  s.skip();
+  s.advance(8);
+  s.in(ACK, ack(f.edge(10)), sack({{f.edge(13), f.edge(14)}, {f.edge(11), f.edge(12)}}));
+  s.advance(32);
+  EXPECT_EQ(s.counter("tcp.fast_retransmits"), 2u);  // the second one began
+  s.skip();
+  s.advance(16);
+  s.in(ACK, ack(f.edge(12)), ecr(echo), sack({{f.edge(13), f.edge(14)}}));
+  EXPECT_EQ(s.counter("tcp.recoveries_undone"), 0u);
+  s.skip();
+}
+
 TEST_P(Undo, RateFollowsDeliveriesDuringRecovery) {  // RFC 9937 6
   Script s(GetParam());
   Flight f(s, kRtt, 100);

@@ -33,7 +33,7 @@ class Bbr {
   static constexpr uint32_t kStartupFullLosses = 6;  // ranges lost in a round that end Startup
   static constexpr uint32_t kStartupMarkedRounds = 2;
   static constexpr uint32_t kFullRounds = 3;
-  static constexpr uint32_t kExtraAckedRounds = 5;   // of each half of the filter
+  static constexpr uint32_t kExtraAckedRounds = 5;  // of each half of the filter
   static constexpr uint32_t kRenoRounds = 63;
   static constexpr int64_t kMinRttWindowNs = 10'000'000'000;
   static constexpr int64_t kProbeRttIntervalNs = 5'000'000'000;

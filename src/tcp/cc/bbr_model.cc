@@ -1,5 +1,5 @@
-// BBR's model of the path (draft-ietf-ccwg-bbr 5.5): bandwidth and round trip are the long-term filters, the bounds come
-// from losses: the long-term one from probes that went too high, the short-term ones from rounds with losses.
+// BBR's model of the path (draft-ietf-ccwg-bbr 5.5): bandwidth and round trip are the long-term filters, the bounds
+// come from losses: the long-term one from probes that went too high, the short-term ones from rounds with losses.
 #include <algorithm>
 
 #include "tcp/cc/bbr.h"
@@ -74,8 +74,8 @@ void Bbr::reset_full_bw() {
   s_.full_bw_now = false;
 }
 
-// 5.5.9: what was acknowledged beyond what the bandwidth makes expect, at most in the last five to ten rounds, or in one
-// while Startup goes on.
+// 5.5.9: what was acknowledged beyond what the bandwidth makes expect, at most in the last five to ten rounds, or in
+// one while Startup goes on.
 void Bbr::update_aggregation(const RateSample& e) {
   if (s_.round_start) {
     if (++s_.extra_rounds >= (s_.full_bw_reached ? kExtraAckedRounds : 1)) {

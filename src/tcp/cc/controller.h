@@ -111,12 +111,12 @@ struct RateSample {
   uint32_t flight = 0;           ///< bytes in the network now
   uint32_t rtt_us = 0;           ///< 0 = none: it was sent more than once
   uint32_t srtt_us = 0;
-  uint32_t initial_window = 0;   ///< bytes
-  uint32_t quantum = 0;          ///< bytes sent in one go at the present pace
-  bool app_limited = false;      ///< the program, not the window or the pace, held the sender back
-  bool window_limited = false;   ///< the window was full within the last round trip
-  bool recovering = false;       ///< in fast recovery, or after a timeout
-  bool selective = false;        ///< the peer acknowledges selectively
+  uint32_t initial_window = 0;  ///< bytes
+  uint32_t quantum = 0;         ///< bytes sent in one go at the present pace
+  bool app_limited = false;     ///< the program, not the window or the pace, held the sender back
+  bool window_limited = false;  ///< the window was full within the last round trip
+  bool recovering = false;      ///< in fast recovery, or after a timeout
+  bool selective = false;       ///< the peer acknowledges selectively
 };
 
 /// A transmission is thought lost, and Model::lost has grown by it. "Since" is since it was sent.
@@ -127,13 +127,13 @@ struct LostEvent {
   uint64_t lost = 0;         ///< bytes marked lost since, itself included
   Seq32 start{};
   Seq32 end{};
-  bool known = false;        ///< the two above are: it was measured when it was sent
+  bool known = false;  ///< the two above are: it was measured when it was sent
   bool app_limited = false;
   bool selective = false;
 };
 
-/// Fast recovery ended, or of a controller that kWantsModel any recovery: everything that was outstanding at its start is
-/// acknowledged.
+/// Fast recovery ended, or of a controller that kWantsModel any recovery: everything that was outstanding at its start
+/// is acknowledged.
 struct RecoveredEvent {
   Instant now;
   uint32_t flight = 0;
