@@ -36,7 +36,8 @@ struct Model {
 
   template <class State>
   [[nodiscard]] State& as() {
-    static_assert(sizeof(State) <= kModelBytes && alignof(State) <= 8 && std::is_trivially_copyable_v<State>);
+    static_assert(sizeof(State) <= kModelBytes);
+    static_assert(alignof(State) <= 8 && std::is_trivially_copyable_v<State>);
     return *reinterpret_cast<State*>(state);
   }
 };
@@ -52,7 +53,8 @@ struct Control {
 
   template <class State>
   [[nodiscard]] State& as() const {
-    static_assert(sizeof(State) <= kStateBytes && alignof(State) <= 8 && std::is_trivially_copyable_v<State>);
+    static_assert(sizeof(State) <= kStateBytes);
+    static_assert(alignof(State) <= 8 && std::is_trivially_copyable_v<State>);
     return *reinterpret_cast<State*>(state);
   }
 };
