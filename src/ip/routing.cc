@@ -97,7 +97,14 @@ const Netif* Ip::State::link_local_interface(const IpAddr& source) const {
 }
 
 HopId Ip::State::hop_for(const Netif& nif, const IpAddr& next) {
-  if (const uint32_t known = hop_index.find(nif.index, next); known != 0) return static_cast<HopId>(known);
+  // The same gateway again, most likely.
+  if (last_hop < hops.size() && hops[last_hop].interface == nif.index && hops[last_hop].addr == next) {
+    return static_cast<HopId>(last_hop);
+  }
+  if (const uint32_t known = hop_index.find(nif.index, next); known != 0) {
+    last_hop = known;
+    return static_cast<HopId>(known);
+  }
   uint32_t index;
   if (free_hops.empty() && ip.hops_.size() == ip.hops_.capacity() && !recycle_hops()) return HopId::kNone;
   if (!free_hops.empty()) {

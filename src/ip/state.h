@@ -276,6 +276,7 @@ struct Ip::State {
   Result<Route> route_to_self(const IpAddr& destination, const IpAddr& source);
   const Netif* link_local_interface(const IpAddr& source) const;
   HopId hop_for(const Netif& nif, const IpAddr& next);
+  uint32_t last_hop = UINT32_MAX;  ///< what hop_for() found last; may be free, or another's, by now
   bool recycle_hops();
   void invalidate_hops(IfIndex interface);
   void refresh_topology();

@@ -1,4 +1,4 @@
-// Fast open (RFC 7413): the cookies that a server makes, and those that a client keeps.
+// Fast open (RFC 7413): the cookies that a server makes.
 //
 // A cookie is eight bytes of SipHash over the client's and the server's address. The worker's key lives for half a day
 // and is taken for as long again; a listener may have a key of its own, for servers that share an address.
@@ -6,7 +6,6 @@
 
 #include <array>
 #include <cstdint>
-#include <vector>
 
 #include "base/rotating_key.h"
 #include "millrace/address.h"
@@ -17,9 +16,7 @@ namespace millrace::tcp {
 
 /// Settings::fastopen, as Linux counts.
 enum FastOpenBit : uint32_t {
-  kFastOpenClient = 0x1,
   kFastOpenServer = 0x2,
-  kFastOpenClientNoCookie = 0x4,    ///< data on a SYN without a cookie
   kFastOpenServerNoCookie = 0x200,  ///< data on a SYN is taken without a cookie
   kFastOpenAllListeners = 0x400,    ///< listeners that did not ask for it too
 };
@@ -45,31 +42,5 @@ inline constexpr Duration kFastOpenKeyLife = seconds(43'200);
 
 /// What a server asks of a client at `client` that knows it as `server`.
 [[nodiscard]] FastOpenCookie fast_open_cookie(const base::SipKey& key, const IpAddr& client, const IpAddr& server);
-
-/// What a client knows of servers: bounded, in sets of four, of which the one that was not used for longest gives way.
-class FastOpenCache {
- public:
-  static constexpr size_t kEntries = 1'024;
-
-  struct Entry {
-    IpAddr server;
-    FastOpenCookie cookie;
-    uint16_t mss = 0;
-    uint32_t used = 0;  ///< 0: free
-  };
-
-  explicit FastOpenCache(const base::SipKey& secret) : secret_(secret) {}
-
-  [[nodiscard]] const Entry* find(const IpAddr& server);
-  void put(const IpAddr& server, const FastOpenCookie& cookie, uint16_t mss);
-
- private:
-  static constexpr size_t kWays = 4;
-  Entry* set_of(const IpAddr& server);
-
-  base::SipKey secret_;
-  std::vector<Entry> entries_;  ///< empty until the first put()
-  uint32_t uses_ = 0;
-};
 
 }  // namespace millrace::tcp

@@ -4,7 +4,8 @@
 // bits of SipHash over both addresses, both ports and the peer's initial sequence number. A key lives for kLife and is
 // taken for as long again, so that a cookie is good for one to two minutes; a guess is right once in 2^28 times. What
 // the peer offered beside the MSS lies in the low bits of the SYN-ACK's timestamp, which the peer's ACK echoes: whoever
-// changes them changes only its own connection.
+// changes them changes only its own connection. The offset of the connection's timestamps is the other half of the
+// hash.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +22,19 @@ class SynCookies {
 
   static constexpr Duration kLife = seconds(64);
 
-  /// The initial sequence number that answers a SYN of sequence number `irs`; `mss` is the peer's.
-  [[nodiscard]] Seq32 make(const Tuple& t, Seq32 irs, uint16_t mss, Instant now);
-  /// The peer's MSS, if `iss` is what make() gave for this tuple and `irs` not too long ago.
-  [[nodiscard]] std::optional<uint16_t> check(const Tuple& t, Seq32 irs, Seq32 iss, Instant now);
+  struct Made {
+    Seq32 iss;
+    uint32_t ts_offset = 0;
+  };
+  struct Found {
+    uint16_t mss = 0;
+    uint32_t ts_offset = 0;
+  };
+
+  /// What answers a SYN of sequence number `irs`; `mss` is the peer's.
+  [[nodiscard]] Made make(const Tuple& t, Seq32 irs, uint16_t mss, Instant now);
+  /// The peer's MSS and our offset, if `iss` is what make() gave for this tuple and `irs` not too long ago.
+  [[nodiscard]] std::optional<Found> check(const Tuple& t, Seq32 irs, Seq32 iss, Instant now);
   /// Whether a cookie that is still good may be on its way: without one, an ACK needs no hash.
   [[nodiscard]] bool outstanding(Instant now) const { return made_ && epoch_of(now) - last_ <= 1; }
 

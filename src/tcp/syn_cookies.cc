@@ -1,5 +1,5 @@
-// SYNs answered without an entry (syn_cookie.h): RFC 4987 3.6, RFC 9293 3.10.7.2. A cookie costs two hashes and a
-// segment, and touches no table; the ACK that brings it back one hash, and only while cookies are on their way.
+// SYNs answered without an entry (syn_cookie.h): RFC 4987 3.6, RFC 9293 3.10.7.2. A cookie costs a hash and a
+// segment, and touches no table; the ACK that brings it back a hash, and only while cookies are on their way.
 #include <algorithm>
 
 #include "tcp/bare.h"
@@ -19,7 +19,8 @@ void Tcp::answer_with_cookie(const Listener& listener, Segment& s, Instant now) 
   const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
   Bare b;
   b.tuple = {s.local, s.remote, s.local_port, s.remote_port};
-  b.seq = cookies_.make(b.tuple, s.seq, peer_mss(options, s.local.is_v4()), now);
+  const SynCookies::Made made = cookies_.make(b.tuple, s.seq, peer_mss(options, s.local.is_v4()), now);
+  b.seq = made.iss;
   b.ack = s.seq + 1;
   b.flags = kSyn | kAck;
   b.syn = true;
@@ -38,7 +39,7 @@ void Tcp::answer_with_cookie(const Listener& listener, Segment& s, Instant now) 
     b.options.sack_permitted = offer.sack;
     if (offer.ecn) b.flags |= kEce;
     b.options.has_timestamps = true;
-    b.options.ts_val = offer.put_into(milliseconds_of(now) + timestamp_offset(b.tuple));
+    b.options.ts_val = offer.put_into(milliseconds_of(now) + made.ts_offset);
     b.options.ts_ecr = options.ts_val;
   }
   done(s);
@@ -52,8 +53,8 @@ void Tcp::answer_with_cookie(const Listener& listener, Segment& s, Instant now) 
 bool Tcp::input_cookie(Listener& listener, uint32_t slot, Ref old, Segment& s, Instant now) {
   if (s.has(kSyn)) return false;
   const Tuple t{s.local, s.remote, s.local_port, s.remote_port};
-  const auto mss = cookies_.check(t, s.seq - 1, s.ack - 1, now);
-  if (!mss) {
+  const auto found = cookies_.check(t, s.seq - 1, s.ack - 1, now);
+  if (!found) {
     counters_.add(Counter::kCookiesFailed);
     return false;
   }
@@ -62,7 +63,7 @@ bool Tcp::input_cookie(Listener& listener, uint32_t slot, Ref old, Segment& s, I
   h.iss = s.ack - 1;
   h.listener = slot;
   h.window = s.window;
-  h.mss = *mss;
+  h.mss = found->mss;
   h.own_window = static_cast<uint16_t>(std::min(buffer_of(listener), 65'535u));
   if (s.has_ts && settings_.timestamps != 0) {
     const SynOffer offer = SynOffer::of(s.ts_ecr);
@@ -78,6 +79,7 @@ bool Tcp::input_cookie(Listener& listener, uint32_t slot, Ref old, Segment& s, I
   }
   const uint32_t index = new_passive_conn(h, t, old, s);
   if (index == 0) return true;
+  conns_[index].ts_offset = found->ts_offset;
   start_controller(index, controller_row(listener.options), now);
   set_state(index, State::kEstablished);
   counters_.add(Counter::kCookiesAccepted);

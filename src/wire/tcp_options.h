@@ -88,6 +88,7 @@ struct TcpOptions {
 
  private:
   static void parse_slow(Bytes options, TcpOptions& out);
+  static bool parse_usual_syn(Bytes options, TcpOptions& out);
   [[nodiscard]] uint8_t fitting_sacks() const {
     const uint8_t room = has_timestamps ? 3 : 4;
     return sack_count < room ? sack_count : room;

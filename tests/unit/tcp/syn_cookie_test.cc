@@ -23,13 +23,16 @@ TEST_P(SynCookie, ComesBackWithTheMssRoundedDown) {
   const std::pair<uint16_t, uint16_t> kRounded[] = {{64, 64},       {535, 64},      {536, 536},     {1'199, 536},
                                                     {1'380, 1'360}, {1'459, 1'440}, {1'460, 1'460}, {65'495, 8'940}};
   for (const auto& [offered, kept] : kRounded) {
-    const Seq32 iss = cookies_.make(tuple(), Seq32(77), offered, kStart);
-    EXPECT_EQ(cookies_.check(tuple(), Seq32(77), iss, kStart), kept) << offered;
+    const SynCookies::Made made = cookies_.make(tuple(), Seq32(77), offered, kStart);
+    const auto found = cookies_.check(tuple(), Seq32(77), made.iss, kStart);
+    ASSERT_TRUE(found) << offered;
+    EXPECT_EQ(found->mss, kept) << offered;
+    EXPECT_EQ(found->ts_offset, made.ts_offset);
   }
 }
 
 TEST_P(SynCookie, IsOnlyForItsTupleAndSequenceNumber) {
-  const Seq32 iss = cookies_.make(tuple(), Seq32(77), 1'460, kStart);
+  const Seq32 iss = cookies_.make(tuple(), Seq32(77), 1'460, kStart).iss;
   EXPECT_FALSE(cookies_.check(tuple(), Seq32(78), iss, kStart));
   EXPECT_FALSE(cookies_.check(tuple(), Seq32(77), iss + 1, kStart));
   for (int i = 0; i < 4; ++i) {
@@ -47,7 +50,7 @@ TEST_P(SynCookie, IsOnlyForItsTupleAndSequenceNumber) {
 TEST_P(SynCookie, IsGoodForOneToTwoLivesOfItsKey) {
   for (const int64_t into_s : {0, 1, 63}) {
     const Instant made = Instant((kStart.ns() / SynCookies::kLife.ns()) * SynCookies::kLife.ns()) + seconds(into_s);
-    const Seq32 iss = cookies_.make(tuple(), Seq32(77), 1'460, made);
+    const Seq32 iss = cookies_.make(tuple(), Seq32(77), 1'460, made).iss;
     EXPECT_TRUE(cookies_.check(tuple(), Seq32(77), iss, made + seconds(64)));
     EXPECT_TRUE(cookies_.check(tuple(), Seq32(77), iss, made + seconds(127 - into_s)));
     EXPECT_TRUE(cookies_.outstanding(made + seconds(127 - into_s)));
@@ -59,7 +62,7 @@ TEST_P(SynCookie, IsGoodForOneToTwoLivesOfItsKey) {
 }
 
 TEST_P(SynCookie, GuessesFail) {
-  const Seq32 iss = cookies_.make(tuple(), Seq32(77), 1'460, kStart);
+  const Seq32 iss = cookies_.make(tuple(), Seq32(77), 1'460, kStart).iss;
   int right = 0;
   for (uint32_t i = 1; i < 100'000; ++i)
     right += cookies_.check(tuple(), Seq32(77), iss + i * 2'654'435u, kStart) ? 1 : 0;
