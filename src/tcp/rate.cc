@@ -74,8 +74,8 @@ void Tcp::rate_lost(uint32_t index, uint32_t record, Instant now) {
   const bool known = r.gen == t.gen;
   ops.lost(control(index), {.now = now,
                             .bytes = bytes,
-                            .sent_flight = known ? r.flight : 0,
-                            .lost = known ? s.model.lost - r.lost : 0,
+                            .sent_flight = known ? r.flight : 0u,
+                            .lost = known ? s.model.lost - r.lost : 0u,
                             .start = t.start,
                             .end = t.end,
                             .known = known,
