@@ -4,6 +4,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "cc_control.h"
 
@@ -39,12 +40,15 @@ TEST_P(EveryController, ItsWantsAndItsOperationsAgree) {
 }
 
 /// Rows that grow a window with acknowledgments and shrink it with losses.
-class WindowController : public EveryController {
- protected:
-  void SetUp() override {
-    if ((c.ops.wants & kWantsModel) != 0) GTEST_SKIP() << "its window follows from a model of the path";
+class WindowController : public EveryController {};
+
+std::vector<uint8_t> window_controllers() {
+  std::vector<uint8_t> rows;
+  for (uint8_t row = 0; row < kControllers; ++row) {
+    if ((controller(row).wants & kWantsModel) == 0) rows.push_back(row);
   }
-};
+  return rows;
+}
 
 TEST_P(WindowController, StartsSlowlyUpToTwiceTheWindowARound) {  // RFC 5681 3.1
   for (int i = 0; i < 10; ++i) c.ack(1'000);
@@ -97,7 +101,7 @@ TEST_P(EveryController, NeverGrowsBeyondTheLargestWindow) {
 
 const auto name_of = [](const auto& row) { return std::string(kNames[row.param]); };
 INSTANTIATE_TEST_SUITE_P(Table, EveryController, ::testing::Range(uint8_t{0}, kControllers), name_of);
-INSTANTIATE_TEST_SUITE_P(Table, WindowController, ::testing::Range(uint8_t{0}, kControllers), name_of);
+INSTANTIATE_TEST_SUITE_P(Table, WindowController, ::testing::ValuesIn(window_controllers()), name_of);
 
 TEST(Controllers, HaveNamesOfTheirOwn) {
   const std::set<std::string> names(std::begin(kNames), std::end(kNames));
