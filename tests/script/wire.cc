@@ -1,6 +1,7 @@
 // The script's device and its peer's hand: from Segment to frame and back.
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "ip/header.h"
 #include "stack/impl.h"
@@ -24,7 +25,7 @@ wire::TcpOptions options_of(const Segment& s, uint32_t peer_sees_iss) {
   if (s.ts.value_or(false)) o.has_timestamps = true, o.ts_val = *s.ts_val, o.ts_ecr = *s.ts_ecr;
   if (s.fast_open && s.fast_open->there) {
     tcp::FastOpenCookie cookie{{}, static_cast<uint8_t>(s.fast_open->cookie.size()), s.fast_open->experimental};
-    std::memcpy(cookie.bytes.data(), s.fast_open->cookie.data(), cookie.length);
+    std::ranges::copy(std::as_bytes(std::span(s.fast_open->cookie)), cookie.bytes.begin());
     cookie.put_into(o);
   }
   if (s.sack) {
