@@ -96,6 +96,7 @@ void Observer::sent(int host, const Bytes& frame, Instant now) {
 
 void Observer::delivered(int host, const Frame& frame, Instant now) {
   ++deliveries_[static_cast<size_t>(host)];
+  delivered_at_[static_cast<size_t>(host)] = now;
   if (!check_ip_frame(frame.bytes).empty()) return;
   const auto view = parse_tcp(frame.bytes);
   if (!view) return;

@@ -70,6 +70,7 @@ struct Half {
   uint64_t again_epoch = 0;
   Instant again_last{};
   Duration again_gap{};
+  bool again_unsure = false;  ///< the next gap says nothing about the one after it
   uint64_t retransmitted = 0;
 };
 
@@ -133,7 +134,8 @@ class Observer {
   Fail fail_;
   std::map<Key, Flow> flows_;
   std::map<uint16_t, Key> port_;
-  std::array<uint64_t, 4> deliveries_{};
+  std::array<uint64_t, 4> deliveries_{};   ///< by host
+  std::array<Instant, 4> delivered_at_{};  ///< the last of them
   uint64_t segments_ = 0;
   uint64_t data_bytes_ = 0;
 };

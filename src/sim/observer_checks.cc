@@ -166,13 +166,17 @@ bool Observer::check_back_off(Flow& flow, int own_index, const TcpView& view, in
     own.again_epoch = epoch;
     own.again_last = now;
     own.again_gap = {};
+    // What was delivered just before may be looked at just after, and a round trip measured then ends the back-off.
+    own.again_unsure =
+        now - delivered_at_[static_cast<size_t>(flow.host[static_cast<size_t>(own_index)])] < rules_.slack;
     return true;
   }
   const Duration gap = now - own.again_last;
   if (gap < milliseconds(3)) return true;  // answers to several segments of one burst, not timeouts
   const Duration before = own.again_gap;
   own.again_last = now;
-  own.again_gap = gap;
+  own.again_gap = own.again_unsure ? Duration{} : gap;
+  own.again_unsure = false;
   if (before.ns() == 0 || gap * 2 >= before * 3 || gap * 10 >= rules_.rto_max * 9) return true;
   fail(view, text("retransmission after ", gap.us(), " us, the one before after ", before.us(), " us: no back-off"));
   return false;

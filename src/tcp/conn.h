@@ -196,11 +196,13 @@ struct RoomState {
   bool fixed_receive = false;      ///< SocketOptions::receive_buffer was given
   bool fixed_send = false;         ///< SocketOptions::send_buffer was
   bool measuring = false;          ///< `from` and `since` hold
+  bool short_trip = false;         ///< a round trip of at most two milliseconds was seen at `short_at`
   Seq32 from;                      ///< what the program had read when the round trip under measurement began
   uint32_t since = 0;              ///< when that was, Tcp::stamp()
   uint32_t most = 0;               ///< most bytes read in one round trip so far
   uint32_t rtt_us = 0;             ///< by the timestamps that the peer echoes; 0: none of use
   uint32_t least_us = UINT32_MAX;  ///< of those in this round trip
+  uint32_t short_at = 0;           ///< Tcp::stamp()
   uint32_t runs = 0;               ///< out-of-order runs held
   uint32_t last_run = 0;           ///< the one that grew last, if its generation is still `last_gen`
   uint32_t last_gen = 0;
