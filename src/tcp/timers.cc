@@ -6,6 +6,11 @@
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
+namespace {
+
+constexpr Duration kStopped = seconds(10);  // a loop that comes so late did not run for a while
+
+}  // namespace
 
 base::TimerNode& Tcp::timer_node(uint32_t id) {
   const Ref ref(id);
@@ -116,7 +121,10 @@ void Tcp::conn_timer(uint32_t index, Instant now) {
     switch (c.timer_kind) {
       case TimerKind::kProbe:
       case TimerKind::kRetransmit:
-        if (may_probe(c) && c.snd_wnd > 0 && c.state != State::kSynReceived) {
+        // After a stop of the whole process the timeout is over as well, and new data must not join records so old that
+        // their stamps have gone round.
+        if (now.ns() - c.rto_deadline < kStopped.ns() && may_probe(c) && c.snd_wnd > 0 &&
+            c.state != State::kSynReceived) {
           tail_probe(index, now);
         } else {
           retransmission_timeout(index, now);
