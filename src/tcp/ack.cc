@@ -103,6 +103,7 @@ void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, bool echo
     if ((c.rx_flags & kRxEcn) == 0 || (controller(index).wants & cc::kWantsEveryAck) == 0) return;
   }
   const uint32_t rtt_us = rtt_ns < 0 ? 0 : static_cast<uint32_t>(std::clamp<int64_t>(rtt_ns / 1'000, 1, UINT32_MAX));
+  // Whoever has a model owns the window and does not come here.
   controller(index).ack({c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss, nullptr},
                         {.now = now,
                          .acked = acked,

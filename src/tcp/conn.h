@@ -130,7 +130,8 @@ struct alignas(64) Conn {
   uint16_t record_count = 0;
   uint16_t send_credit = 0;   ///< segments that may be sent again whatever the window says
   uint8_t backoff = 0;        ///< doublings of rto_us in force; only a new sample ends them (RFC 6298 5.5 to 5.7)
-  uint8_t rated = 0;          ///< its delivery rate is measured and its pace may be held (RateState)
+  uint8_t rated : 1 = 0;      ///< its delivery rate is measured and its pace may be held (RateState)
+  uint8_t searched : 1 = 0;   ///< its path MTU is, or was (PathState)
   base::TimerNode timer;
   int64_t rto_deadline = INT64_MAX;
 };
@@ -203,8 +204,13 @@ struct RoomState {
   uint32_t rtt_us = 0;             ///< by the timestamps that the peer echoes; 0: none of use
   uint32_t least_us = UINT32_MAX;  ///< of those in this round trip
   uint32_t short_at = 0;           ///< Tcp::stamp()
-  uint32_t runs = 0;               ///< out-of-order runs held
-  uint32_t last_run = 0;           ///< the one that grew last, if its generation is still `last_gen`
+};
+
+/// Of the runs received out of order (ReasmPiece), in a SideTable.
+struct RunState {
+  uint32_t gen = 0;
+  uint32_t held = 0;
+  uint32_t last = 0;  ///< the one that grew last, if its generation is still `last_gen`
   uint32_t last_gen = 0;
 };
 

@@ -35,7 +35,7 @@ void Tcp::take_marks(uint32_t index, const Segment& s, Instant now) {
   if ((controller(index).wants & cc::kWantsExactEcho) != 0) {
     if (s.marked == e.echo) return;
     if (c.ack_pending != 0) {
-      pkt::Packet* p = build(index, c.snd_nxt, 0, kAck, nullptr, 0, now);
+      pkt::Packet* p = build(index, c.snd_nxt, kAck, now);
       if (p != nullptr && ip_.frame(c.hop, p, now)) ip_.transmit(ip_.hop_interface(c.hop), p, ip::Lane::kFirst);
     }
     e.echo = s.marked;

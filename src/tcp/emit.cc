@@ -153,7 +153,7 @@ void Tcp::note_ack_sent(Conn& c) {
 
 // One segment of the connection, at its IP header, ready for commit(). Acknowledges everything received so far.
 // Nullptr if buffers ran out.
-pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, pkt::Block* block,
+pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint32_t segment, uint8_t flags, pkt::Block* block,
                         uint32_t offset, Instant now) {
   Conn& c = conns_[index];
   pkt::Packet* p = packets_.frame();
@@ -204,7 +204,7 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flag
     }
   }
   if ((flags & kAck) != 0) note_ack_sent(c);
-  finish(p, c.local, c.remote, header, length, c.mss, traffic_class, ip_.limits(ip_.hop_interface(c.hop)));
+  finish(p, c.local, c.remote, header, length, segment, traffic_class, ip_.limits(ip_.hop_interface(c.hop)));
   counters_.add(Counter::kSegmentsOut);
   return p;
 }

@@ -35,8 +35,9 @@ void Tcp::input_none(Segment& s, Instant now) {
     drop(s, Counter::kDropNoConnection);
     return;
   }
-  if (listener != nullptr && s.has(kAck) && cookies_.outstanding(now) && input_cookie(*listener, slot, Ref(), s, now))
+  if (listener != nullptr && s.has(kAck) && cookies_.outstanding(now) && input_cookie(*listener, slot, Ref(), s, now)) {
     return;
+  }
   if (listener == nullptr || s.has(kAck)) {
     send_reset_for(s, now);
     drop(s, Counter::kDropNoConnection);
@@ -55,8 +56,8 @@ void Tcp::make_room_for_half_open(bool v4) {
     return h.timer.deadline_ns - settings_.rto_initial_us * 1'000 * ((int64_t{2} << h.retries) - 1);
   };
   uint32_t oldest = 0;
-  if (v4 && half4_.used() == half4_.limit()) oldest = oldest_of_some(half4_, age);
-  if (!v4 && half6_.used() == half6_.limit()) oldest = oldest_of_some(half6_, age);
+  if (v4 && half4_.used() == half4_.limit()) oldest = oldest_of_some(half4_, rng_, age);
+  if (!v4 && half6_.used() == half6_.limit()) oldest = oldest_of_some(half6_, rng_, age);
   if (oldest == 0) return;
   counters_.add(Counter::kHalfOpenEvicted);
   drop_half_open(Ref(v4 ? Place::kHalf4 : Place::kHalf6, oldest));
@@ -70,11 +71,12 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
   }
   const bool v4 = s.local.is_v4();
   if (uses_cookie(listener, v4)) {
-    answer_with_cookie(listener, s, now);
+    answer_with_cookie(slot, s, now);
     return;
   }
   const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
-  HalfOpen syn = read_syn(slot, s, options, now);
+  HalfOpen syn = read_syn(slot, s, options);
+  syn.iss = initial_sequence({s.local, s.remote, s.local_port, s.remote_port}, now);
   if (used != nullptr && syn.iss <= *used) syn.iss = *used + 65'536;  // RFC 1122 4.2.2.13
   if (judge_fast_open(listener, s, options, syn, now)) {
     open_early(slot, syn, s, now);
@@ -103,14 +105,13 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
   wheel_.arm(ref.raw, now + microseconds(settings_.rto_initial_us));
 }
 
-// What a SYN offers, and what its SYN-ACK will.
-HalfOpen Tcp::read_syn(uint32_t slot, const Segment& s, const wire::TcpOptions& options, Instant now) const {
+// What a SYN offers, and what its SYN-ACK will; all but `iss`.
+HalfOpen Tcp::read_syn(uint32_t slot, const Segment& s, const wire::TcpOptions& options) const {
   const Listener& listener = listeners_[slot];
   HalfOpen h;
   h.local_port = s.local_port;
   h.remote_port = s.remote_port;
   h.irs = s.seq;
-  h.iss = initial_sequence({s.local, s.remote, s.local_port, s.remote_port}, now);
   h.listener = slot;
   h.window = s.window;
   h.mss = peer_mss(options, s.local.is_v4());
@@ -125,15 +126,16 @@ HalfOpen Tcp::read_syn(uint32_t slot, const Segment& s, const wire::TcpOptions& 
     h.wscale = options.wscale & 0xf;
     h.own_wscale = shift_for(listener.options) & 0xf;
   }
-  h.own_window = static_cast<uint16_t>(std::min(buffer_of(listener), 65'535u));  // RFC 7323 2.2: never scaled in a SYN
+  h.own_window = syn_window(listener);
   if (grants_ecn(s, listener.options)) h.flags |= kMiniEcn;
   return h;
 }
 
-// The receive buffer that a connection of the listener begins with.
-uint32_t Tcp::buffer_of(const Listener& listener) const {
+// The receive buffer that a connection of the listener begins with; a SYN's window is never scaled (RFC 7323 2.2).
+uint16_t Tcp::syn_window(const Listener& listener) const {
   const uint32_t wanted = listener.options.receive_buffer;
-  return wanted != 0 ? wanted : static_cast<uint32_t>(settings_.receive_buffer);
+  const uint32_t bytes = wanted != 0 ? wanted : static_cast<uint32_t>(settings_.receive_buffer);
+  return static_cast<uint16_t>(std::min(bytes, 65'535u));
 }
 
 // RFC 7323 2.3: the scale holds for the connection's life, so it must allow for the largest buffer that it may get.
@@ -142,10 +144,8 @@ uint8_t Tcp::shift_for(const SocketOptions& options) const {
   return window_shift(static_cast<uint64_t>(std::max(settings_.receive_buffer, settings_.receive_buffer_max)));
 }
 
-void Tcp::send_syn_ack(Ref ref, Instant now) {
-  HalfOpen& h = half(ref);
-  const Listener& listener = listeners_[h.listener];
-  const Tuple t = tuple_of(ref);
+// The answer to a SYN, of what read_syn() made of it. `ts_val` counts if both sides have timestamps.
+Tcp::Bare Tcp::syn_ack(const HalfOpen& h, const Tuple& t, uint32_t ts_val) const {
   Bare b;
   b.tuple = t;
   b.seq = h.iss;
@@ -153,19 +153,27 @@ void Tcp::send_syn_ack(Ref ref, Instant now) {
   b.flags = static_cast<uint8_t>(kSyn | kAck | ((h.flags & kMiniEcn) != 0 ? kEce : 0));  // RFC 3168 6.1.1
   b.options.has_mss = true;
   b.syn = true;
-  b.user_mss = listener.options.mss;
+  b.user_mss = listeners_[h.listener].options.mss;
   b.window = h.own_window;
   b.options.sack_permitted = (h.flags & kMiniSack) != 0;
   if ((h.flags & kMiniTimestamps) != 0) {
     b.options.has_timestamps = true;
-    b.options.ts_val = milliseconds_of(now) + timestamp_offset(t);
+    b.options.ts_val = ts_val;
     b.options.ts_ecr = h.ts_recent;
   }
   if ((h.flags & kMiniWindowScale) != 0) {
     b.options.has_wscale = true;
     b.options.wscale = h.own_wscale;
   }
-  offer_cookie(listener, t, h.flags, b.options, now);
+  return b;
+}
+
+void Tcp::send_syn_ack(Ref ref, Instant now) {
+  const HalfOpen& h = half(ref);
+  const Tuple t = tuple_of(ref);
+  const bool ts = (h.flags & kMiniTimestamps) != 0;
+  Bare b = syn_ack(h, t, ts ? milliseconds_of(now) + timestamp_offset(t) : 0);
+  offer_cookie(listeners_[h.listener], t, h.flags, b.options, now);
   counters_.add(Counter::kSynAcksOut);
   send_bare(b, now);
 }
@@ -457,8 +465,8 @@ void Tcp::input_time_wait(Ref ref, Segment& s, Instant now) {
 void Tcp::make_room_for_time_wait(bool v4) {
   const auto due = [](const TimeWait& w) { return w.timer.deadline_ns; };
   uint32_t oldest = 0;
-  if (v4 && wait4_.used() == wait4_.limit()) oldest = oldest_of_some(wait4_, due);
-  if (!v4 && wait6_.used() == wait6_.limit()) oldest = oldest_of_some(wait6_, due);
+  if (v4 && wait4_.used() == wait4_.limit()) oldest = oldest_of_some(wait4_, rng_, due);
+  if (!v4 && wait6_.used() == wait6_.limit()) oldest = oldest_of_some(wait6_, rng_, due);
   if (oldest == 0) return;
   counters_.add(Counter::kTimeWaitEvicted);
   drop_time_wait(Ref(v4 ? Place::kWait4 : Place::kWait6, oldest));

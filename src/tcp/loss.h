@@ -81,9 +81,9 @@ struct alignas(64) LossState {
   uint32_t undo_cwnd = 0;
   uint32_t undo_ssthresh = 0;
 
-  /// Empties the lists, and forgets what SACK said.
-  void forget_records() {
-    fresh = again = lost = {};
+  void empty_lists() { fresh = again = lost = {}; }
+  /// Forgets what SACK said.
+  void forget_blocks() {
     for (SackRun& run : runs) run = {};
     sacked_records = 0;
   }

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "base/rng.h"
+#include "base/slab.h"
 #include "base/wheel.h"
 #include "tcp/types.h"
 
@@ -82,6 +84,18 @@ struct Mini6 : Mini {
   }
   [[nodiscard]] Tuple tuple() const { return {local, remote, this->local_port, this->remote_port}; }
 };
+
+/// The oldest of up to eight neighbours in a full slab; age(object) grows from old to young.
+template <class Mini, class Age>
+[[nodiscard]] uint32_t oldest_of_some(const base::Slab<Mini>& slab, base::Rng& rng, Age&& age) {
+  const auto start = static_cast<uint32_t>(rng.below(slab.limit()));
+  uint32_t best = 1 + start;
+  for (uint32_t i = 1; i < 8 && i < slab.limit(); ++i) {
+    const uint32_t index = 1 + (start + i) % slab.limit();
+    if (age(slab[index]) < age(slab[best])) best = index;
+  }
+  return best;
+}
 
 static_assert(sizeof(Mini4<HalfOpen>) <= 64 && sizeof(Mini4<TimeWait>) <= 64);
 static_assert(sizeof(Mini6<HalfOpen>) <= 96 && sizeof(Mini6<TimeWait>) <= 96);

@@ -13,7 +13,7 @@ void Tcp::mark_dirty(uint32_t index) {
   c.tx_flags |= kTxDirty;
   const auto interface = static_cast<size_t>(ip_.hop_interface(c.hop));
   if (interface >= dirty_.size()) dirty_.resize(interface + 1);
-  DirtyEntry& entry = dirty_[interface].next.emplace_back();
+  DirtyList::Entry& entry = dirty_[interface].next.emplace_back();
   entry.index = index;
   entry.gen = c.gen;
 }
@@ -29,7 +29,7 @@ size_t Tcp::output(IfIndex interface, std::span<pkt::Packet*> out, Instant now) 
   size_t n = 0;
   for (int round = 0; round < 2; ++round) {  // what was left over, then what was marked since
     while (dirty_[i].at < dirty_[i].now.size()) {
-      const DirtyEntry entry = dirty_[i].now[dirty_[i].at];
+      const DirtyList::Entry entry = dirty_[i].now[dirty_[i].at];
       Conn& c = conns_[entry.index];
       if (c.gen == entry.gen) {
         c.tx_flags &= static_cast<uint8_t>(~kTxDirty);
@@ -110,7 +110,7 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
 bool Tcp::send_ack(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now) {
   if (n == out.size()) return false;
   Conn& c = conns_[index];
-  pkt::Packet* p = build(index, c.snd_nxt, 0, kAck, nullptr, 0, now);
+  pkt::Packet* p = build(index, c.snd_nxt, kAck, now);
   if (p == nullptr) return false;
   trace_.put(index, base::TraceEvent::kTxAck, c.rcv_nxt.raw());
   commit(index, p, out, n, now);
@@ -176,7 +176,7 @@ bool Tcp::retransmit(uint32_t index, uint32_t at, std::span<pkt::Packet*> out, s
     uint32_t offset = 0;
     pkt::Block* block = bytes > 0 ? find_block(c, from, offset) : nullptr;
     const auto flags = static_cast<uint8_t>(kAck | (fin ? kFin : 0) | ((r.flags & kRecPush) != 0 ? kPsh : 0));
-    pkt::Packet* p = build(index, r.start, bytes, flags, block, offset, now);
+    pkt::Packet* p = build(index, r.start, bytes, c.mss, flags, block, offset, now);
     if (p == nullptr) return false;
     ++cold(index).retransmits;
     counters_.add(Counter::kRetransmits);
@@ -255,7 +255,7 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     restart_after_idle(index, now);
   }
   uint32_t mtu_probe = 0;  // payload of a segment that is larger than the others
-  if (paths_.find(index) != nullptr) [[unlikely]] {
+  if (c.searched != 0) [[unlikely]] {
     mtu_probe = due_mtu_probe(index, c.snd_queued - flight(c), now);  // may change the size of all segments
   }
   const Allowance pace = c.rated != 0 ? pace_allowance(index, now) : Allowance{};
@@ -350,10 +350,8 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     const bool push = length > 0 && (length == queued ? (c.tx_flags & kTxMore) == 0 || fin_here || burst > c.mss
                                                       : ends_record || (burst > c.mss && stops));
     const auto flags = static_cast<uint8_t>(kAck | (fin_here ? kFin : 0) | (push ? kPsh : 0));
-    const uint16_t mss = c.mss;
-    if (mtu_probe != 0) c.mss = static_cast<uint16_t>(mtu_probe);  // one segment, not one to be cut
-    pkt::Packet* p = build(index, c.snd_nxt, length, flags, block, offset, now);
-    c.mss = mss;
+    const uint32_t segment = mtu_probe != 0 ? mtu_probe : c.mss;
+    pkt::Packet* p = build(index, c.snd_nxt, length, segment, flags, block, offset, now);
     if (p == nullptr) {
       records_.release(record);
       return false;
@@ -415,7 +413,7 @@ bool Tcp::send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   const uint8_t flags = c.state == State::kSynReceived ? kSyn | kAck : kSyn;
   // RFC 3168 6.1.1.1: the second try is without.
   if (early ? c.retries > 0 : c.record_head != 0) c.rx_flags &= static_cast<uint8_t>(~kRxEcn);
-  pkt::Packet* p = build(index, cold(index).iss, 0, flags, nullptr, 0, now);
+  pkt::Packet* p = build(index, cold(index).iss, flags, now);
   if (p == nullptr) return false;
   if (early) {
     counters_.add(Counter::kSynAcksOut);

@@ -26,7 +26,7 @@ uint64_t Tcp::pacing_rate(uint32_t index) const {
   const Conn& c = conns_[index];
   const RateState& s = *rate_.find(index);
   uint64_t bytes_per_second = s.model.rate;
-  const bool models = (controller(index).wants & cc::kWantsModel) != 0;
+  const bool models = owns_window(index);
   if (bytes_per_second == 0 && (models || (settings_.pacing != 0 && c.srtt_us != 0))) {
     const uint64_t gain = models ? kStartGain : c.cwnd < c.ssthresh / 2 ? kSlowStartGain : kAvoidanceGain;
     const uint64_t srtt_us = c.srtt_us != 0 ? c.srtt_us : 1'000;
@@ -51,7 +51,7 @@ Tcp::Allowance Tcp::pace_allowance(uint32_t index, Instant now) {
   if (now.ns() < s.next_send_ns) return {.bytes = 0, .frame = 0};
   const uint32_t quantum = send_quantum(conns_[index], bytes_per_second);
   const auto late_ns = static_cast<uint64_t>(std::min(now.ns() - s.next_send_ns, kCreditNs));
-  const uint64_t owed = std::min(bytes_per_second, uint64_t{1} << 34) * late_ns / 1'000'000'000;
+  const uint64_t owed = std::min(bytes_per_second, uint64_t{1} << 34) * late_ns / kNsPerSecond;
   return {.bytes = static_cast<uint32_t>(quantum + owed), .frame = quantum};
 }
 
@@ -62,7 +62,7 @@ void Tcp::pace_sent(uint32_t index, uint32_t bytes, Instant now) {
   RateState& s = rate(index);
   if (s.model.delivered <= 1 && s.most == 0) return;
   const int64_t from = std::max(s.next_send_ns, now.ns() - kCreditNs);
-  s.next_send_ns = from + static_cast<int64_t>(uint64_t{bytes} * 1'000'000'000 / bytes_per_second);
+  s.next_send_ns = from + static_cast<int64_t>(uint64_t{bytes} * kNsPerSecond / bytes_per_second);
 }
 
 // Something could go but for the pace.

@@ -21,7 +21,7 @@ uint16_t Tcp::segment_size(const Conn& c, const ConnCold& k, uint16_t mtu) {
 
 void Tcp::set_path_mtu(uint32_t index, uint16_t mtu, Instant now) {
   Conn& c = conns_[index];
-  if (paths_.find(index) != nullptr) {
+  if (c.searched != 0) {
     PathState& p = paths_.of(index);
     p.route = mtu;
     p.high = std::min(p.high, mtu);
@@ -39,6 +39,7 @@ void Tcp::set_path_mtu(uint32_t index, uint16_t mtu, Instant now) {
 
 // Segments keep to `cap` from now on, and what the route says is the most to be tried.
 void Tcp::begin_search(uint32_t index, uint16_t cap, uint16_t route) {
+  conns_[index].searched = 1;
   PathState& p = paths_.of(index);
   p.cap = std::min(cap, route);
   p.high = p.route = route;
@@ -54,7 +55,7 @@ void Tcp::judge_black_hole(uint32_t index, Instant now) {
   if (c.record_head == 0) return;
   const TxRecord& r = records_[c.record_head];
   const bool v4 = (c.options & kOptV4) != 0;
-  uint16_t cap = v4 ? kBaseMtu4 : kBaseMtu6;
+  uint16_t cap = base_mtu(c);
   if (v4 && segment_size(c, k, cap) >= c.mss) cap = kLeastMtu4;
   const uint16_t mss = segment_size(c, k, cap);
   if (mss >= c.mss || static_cast<uint32_t>(r.end - r.start) <= mss) return;

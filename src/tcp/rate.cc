@@ -6,11 +6,6 @@
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
-namespace {
-
-constexpr uint64_t kNsPerSecond = 1'000'000'000;
-
-}  // namespace
 
 // draft-ietf-ccwg-bbr 4.1.2.2. The record and the pipe hold the transmission already.
 void Tcp::rate_sent(uint32_t index, uint32_t record, Instant now) {
@@ -96,9 +91,9 @@ void Tcp::rate_sample(uint32_t index, const AckNews& news) {
   uint64_t bytes_per_second = 0;
   if (n.known) {
     // A shorter time than any round trip is that of a repetition whose original was delivered.
-    const uint64_t interval_ns = uint64_t{std::max(n.send_elapsed, n.ack_elapsed)} << kStampShift;
+    const auto interval_ns = static_cast<uint64_t>(ns_of(std::max(n.send_elapsed, n.ack_elapsed)));
     const uint64_t delivered = std::min<uint64_t>(m.delivered - n.prior_delivered, UINT32_MAX);
-    if (interval_ns > 0 && (interval_ns + (1 << kStampShift)) / 1'000 >= s.min_rtt_us) {
+    if (interval_ns > 0 && (interval_ns + static_cast<uint64_t>(ns_of(1))) / 1'000 >= s.min_rtt_us) {
       bytes_per_second = delivered * kNsPerSecond / interval_ns;
     }
   }

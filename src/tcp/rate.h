@@ -9,9 +9,11 @@
 
 namespace millrace::tcp {
 
-/// Times are Tcp::stamp(), where nothing else is said.
+inline constexpr uint64_t kNsPerSecond = 1'000'000'000;
+
+/// In a SideTable. Times are Tcp::stamp(), where nothing else is said.
 struct alignas(64) RateState {
-  uint32_t gen = 0;             ///< the connection's, if this is its state and not a predecessor's
+  uint32_t gen = 0;
   uint32_t delivered_at = 0;    ///< the last delivery
   uint32_t first_sent = 0;      ///< when what was delivered last had been sent, or the first of a flight
   uint32_t min_rtt_us = 0;      ///< least ever seen; 0 = none

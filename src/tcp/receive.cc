@@ -91,7 +91,7 @@ void Tcp::schedule_ack(uint32_t index, uint32_t segment, const Segment& s, Insta
 
 void Tcp::release_piece(uint32_t index, uint32_t piece) {
   pieces_.release(piece);
-  --room(index).runs;
+  --runs_.of(index).held;
 }
 
 void Tcp::free_piece(uint32_t index, uint32_t piece) {
@@ -129,9 +129,9 @@ bool Tcp::hold_fin(const Conn& c, Seq32 seq) {
 // A run from which the walk to `seq` may begin: the one that grew last, where most segments belong, unless it lies too
 // far on; 0 stands for the first.
 uint32_t Tcp::run_before(uint32_t index, Seq32 seq) {
-  const RoomState& r = room(index);
-  const ReasmPiece* piece = pieces_.find(r.last_run, r.last_gen);
-  return piece != nullptr && piece->start <= seq ? r.last_run : 0;
+  const RunState& runs = runs_.of(index);
+  const ReasmPiece* piece = pieces_.find(runs.last, runs.last_gen);
+  return piece != nullptr && piece->start <= seq ? runs.last : 0;
 }
 
 // A segment beyond rcv_nxt: kept until the gap is filled, within the buffer's true size. Takes the packet.
@@ -182,13 +182,13 @@ void Tcp::store_out_of_order(uint32_t index, Segment& s) {
       s.packet = strip_empty(s.packet);
     }
   } else {
-    RoomState& r = room(index);
-    const uint32_t fresh = r.runs < kMostRuns ? pieces_.allocate() : 0;
+    RunState& runs = runs_.of(index);
+    const uint32_t fresh = runs.held < kMostRuns ? pieces_.allocate() : 0;
     if (fresh == 0) {
       drop(s, Counter::kDropReassembly);
       return;
     }
-    ++r.runs;
+    ++runs.held;
     ReasmPiece& piece = pieces_[fresh];
     piece.start = piece.end = s.seq;
     piece.link = at;
@@ -240,8 +240,8 @@ void Tcp::store_out_of_order(uint32_t index, Segment& s) {
     release_piece(index, joined);
   }
   piece.link = next;
-  room(index).last_run = at;
-  room(index).last_gen = piece.gen;
+  runs_.of(index).last = at;
+  runs_.of(index).last_gen = piece.gen;
   counters_.add(Counter::kOutOfOrder);
   if ((c.options & kOptSack) != 0) note_received(index, piece.start, piece.end);
 }

@@ -63,7 +63,8 @@ LossState& Tcp::disorder(uint32_t index, Instant now) {
   l.delivered = false;
   l.probe = Probe::kNone;
   l.measured = true;
-  l.forget_records();
+  l.empty_lists();
+  l.forget_blocks();
   l.splits = 0;
   for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
     append(list_of(l, records_[at]), at);

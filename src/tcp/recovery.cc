@@ -168,9 +168,9 @@ void Tcp::mark_timed_out(uint32_t index, Instant now) {
   const bool forget = (c.options & kOptSack) == 0 || (records_[c.record_head].flags & kRecSacked) != 0;
   if (forget) {
     c.sacked_bytes = 0;
-    l.forget_records();
+    l.forget_blocks();
   }
-  l.fresh = l.again = l.lost = {};
+  l.empty_lists();
   for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
     TxRecord& r = records_[at];
     if ((r.flags & kRecSacked) != 0 && !forget) continue;

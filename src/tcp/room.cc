@@ -69,13 +69,13 @@ void Tcp::measure_room(uint32_t index, const Segment& s, Instant now) {
   r.since = stamp(now);
   r.rtt_us = r.least_us != UINT32_MAX ? r.least_us : 0;
   r.least_us = UINT32_MAX;
-  const size_t free = packets_.frames_available();
   if (scarce_) {  // everybody goes back to where all began
     c.rcv_limit = std::min(c.rcv_limit, static_cast<uint32_t>(settings_.receive_buffer));
     r.most = 0;
     return;
   }
-  if (copied <= r.most || free < packets_.frames_capacity() / 2) return;
+  if (copied <= r.most) return;
+  if (packets_.frames_available() < packets_.frames_capacity() / 2) return;  // last: counting costs
   const bool doubling = copied - r.most >= r.most / 2;
   r.most = copied;
   const uint64_t wanted = (doubling ? 4 : 2) * uint64_t{copied} + 16 * uint64_t{c.mss};

@@ -15,32 +15,21 @@ bool Tcp::uses_cookie(const Listener& listener, bool v4) const {
   return full || listener.half_open >= listener.backlog;
 }
 
-void Tcp::answer_with_cookie(const Listener& listener, Segment& s, Instant now) {
+void Tcp::answer_with_cookie(uint32_t slot, Segment& s, Instant now) {
   const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
-  Bare b;
-  b.tuple = {s.local, s.remote, s.local_port, s.remote_port};
-  const SynCookies::Made made = cookies_.make(b.tuple, s.seq, peer_mss(options, s.local.is_v4()), now);
-  b.seq = made.iss;
-  b.ack = s.seq + 1;
-  b.flags = kSyn | kAck;
-  b.syn = true;
-  b.user_mss = listener.options.mss;
-  b.options.has_mss = true;
-  b.window = static_cast<uint16_t>(std::min(buffer_of(listener), 65'535u));
-  if (options.has_timestamps && settings_.timestamps != 0) {
+  HalfOpen h = read_syn(slot, s, options);
+  const bool ts = (h.flags & kMiniTimestamps) != 0;
+  if (!ts) h.flags = 0;  // nowhere to keep what the SYN offers
+  const Tuple t{s.local, s.remote, s.local_port, s.remote_port};
+  const SynCookies::Made made = cookies_.make(t, s.seq, h.mss, now);
+  h.iss = made.iss;
+  Bare b = syn_ack(h, t, milliseconds_of(now) + made.ts_offset);
+  if (ts) {
     SynOffer offer;
-    offer.sack = options.sack_permitted && settings_.sack != 0;
-    offer.ecn = grants_ecn(s, listener.options);
-    if (options.has_wscale && settings_.window_scaling != 0) {
-      offer.wscale = options.wscale;
-      b.options.has_wscale = true;
-      b.options.wscale = shift_for(listener.options);
-    }
-    b.options.sack_permitted = offer.sack;
-    if (offer.ecn) b.flags |= kEce;
-    b.options.has_timestamps = true;
-    b.options.ts_val = offer.put_into(milliseconds_of(now) + made.ts_offset);
-    b.options.ts_ecr = options.ts_val;
+    offer.sack = (h.flags & kMiniSack) != 0;
+    offer.ecn = (h.flags & kMiniEcn) != 0;
+    if ((h.flags & kMiniWindowScale) != 0) offer.wscale = h.wscale;
+    b.options.ts_val = offer.put_into(b.options.ts_val);
   }
   done(s);
   counters_.add(Counter::kSynAcksOut);
@@ -64,7 +53,7 @@ bool Tcp::input_cookie(Listener& listener, uint32_t slot, Ref old, Segment& s, I
   h.listener = slot;
   h.window = s.window;
   h.mss = found->mss;
-  h.own_window = static_cast<uint16_t>(std::min(buffer_of(listener), 65'535u));
+  h.own_window = syn_window(listener);
   if (s.has_ts && settings_.timestamps != 0) {
     const SynOffer offer = SynOffer::of(s.ts_ecr);
     h.flags |= kMiniTimestamps;

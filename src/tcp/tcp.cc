@@ -58,6 +58,7 @@ Tcp::Tcp(const TcpConfig& config)
       loss_(*config.memory, conns_, config.max_connections),
       rare_(*config.memory, conns_, config.max_connections),
       room_(*config.memory, conns_, config.max_connections),
+      runs_(*config.memory, conns_, config.max_connections),
       answered_(*config.memory, conns_, config.max_connections),
       paths_(*config.memory, conns_, config.max_connections),
       rate_(*config.memory, conns_, config.max_connections),
@@ -69,7 +70,7 @@ Tcp::Tcp(const TcpConfig& config)
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
   MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && ecn_.ok() && loss_.ok() &&
-            rare_.ok() && room_.ok() && answered_.ok() && paths_.ok() && rate_.ok() &&
+            rare_.ok() && room_.ok() && runs_.ok() && answered_.ok() && paths_.ok() && rate_.ok() &&
             rate_records_ != nullptr);
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);

@@ -183,24 +183,15 @@ class Tcp {
   void announce_passive_conn(uint32_t index, Listener& listener, Instant now);
   // syn_cookies.cc
   [[nodiscard]] bool uses_cookie(const Listener& listener, bool v4) const;
-  void answer_with_cookie(const Listener& listener, Segment& s, Instant now);
+  void answer_with_cookie(uint32_t slot, Segment& s, Instant now);
   bool input_cookie(Listener& listener, uint32_t slot, Ref old, Segment& s, Instant now);
   void make_room_for_half_open(bool v4);
   void make_room_for_time_wait(bool v4);
-  /// The oldest of up to eight neighbours in a full slab; age(object) grows from old to young.
-  template <class Mini, class Age>
-  uint32_t oldest_of_some(const base::Slab<Mini>& slab, Age&& age) {
-    const auto start = static_cast<uint32_t>(rng_.below(slab.limit()));
-    uint32_t best = 1 + start;
-    for (uint32_t i = 1; i < 8 && i < slab.limit(); ++i) {
-      const uint32_t index = 1 + (start + i) % slab.limit();
-      if (age(slab[index]) < age(slab[best])) best = index;
-    }
-    return best;
-  }
   void send_syn_ack(Ref ref, Instant now);
-  HalfOpen read_syn(uint32_t slot, const Segment& s, const wire::TcpOptions& options, Instant now) const;
-  [[nodiscard]] uint32_t buffer_of(const Listener& listener) const;
+  HalfOpen read_syn(uint32_t slot, const Segment& s, const wire::TcpOptions& options) const;
+  struct Bare;
+  [[nodiscard]] Bare syn_ack(const HalfOpen& h, const Tuple& t, uint32_t ts_val) const;
+  [[nodiscard]] uint16_t syn_window(const Listener& listener) const;
   [[nodiscard]] uint8_t shift_for(const SocketOptions& options) const;
   void drop_half_open(Ref ref);
   void enter_time_wait(uint32_t index, Instant now);
@@ -278,8 +269,8 @@ class Tcp {
   // Congestion control (cc/controller.h).
   [[nodiscard]] cc::Control control(uint32_t index) {
     Conn& c = conns_[index];
-    const bool models = (controller(index).wants & cc::kWantsModel) != 0;
-    return {c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss, models ? &rate(index).model : nullptr};
+    cc::Model* const model = owns_window(index) ? &rate(index).model : nullptr;
+    return {c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss, model};
   }
   [[nodiscard]] const cc::Operations& controller(uint32_t index) const {
     return cc::controller(cold(index).controller);
@@ -398,8 +389,13 @@ class Tcp {
   bool send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
   bool send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   bool record_syn(Conn& c);
-  pkt::Packet* build(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, pkt::Block* block, uint32_t offset,
-                     Instant now);
+  /// `segment` is what a device cuts the payload into.
+  pkt::Packet* build(uint32_t index, Seq32 seq, uint32_t length, uint32_t segment, uint8_t flags, pkt::Block* block,
+                     uint32_t offset, Instant now);
+  /// A segment without payload.
+  pkt::Packet* build(uint32_t index, Seq32 seq, uint8_t flags, Instant now) {
+    return build(index, seq, 0, 0, flags, nullptr, 0, now);
+  }
   MR_INLINE pkt::Packet* attach_payload(pkt::Packet* head, pkt::Block* block, uint32_t offset, uint32_t length);
   MR_INLINE static uint32_t reachable(const pkt::Block* block, uint32_t offset, uint32_t length, uint32_t mss,
                             const link::DeviceLimits& limits);
@@ -412,6 +408,8 @@ class Tcp {
                                uint32_t length, uint32_t mss, uint8_t traffic_class, const link::DeviceLimits& limits);
   bool refresh_route(uint32_t index, Instant now);
   static uint16_t segment_size(const Conn& c, const ConnCold& cold, uint16_t mtu);
+  /// Where the search for the path MTU begins.
+  [[nodiscard]] static uint16_t base_mtu(const Conn& c) { return (c.options & kOptV4) != 0 ? kBaseMtu4 : kBaseMtu6; }
   void set_path_mtu(uint32_t index, uint16_t mtu, Instant now);
   void resend_oversized(uint32_t index, Instant now);
   void recover_without_reduction(Conn& c, LossState& l);
@@ -494,7 +492,6 @@ class Tcp {
   bool challenge_allowed(Instant now);
   bool answer_allowed(uint32_t index, Instant now);
   void answer_stray(uint32_t index, const Segment& s, Instant now);
-  struct Bare;
   void send_bare(const Bare& b, Instant now);
 
   [[nodiscard]] MR_INLINE Ref find(const Segment& s) const;
@@ -554,6 +551,7 @@ class Tcp {
   SideTable<LossState> loss_;
   SideTable<RareOptions> rare_;
   SideTable<RoomState> room_;
+  SideTable<RunState> runs_;
   SideTable<AnswerState> answered_;
   SideTable<PathState> paths_;
   SideTable<RateState> rate_;  // of connections that are `rated`
@@ -563,15 +561,6 @@ class Tcp {
   std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;
   std::unordered_map<uint32_t, uint32_t> listener_of_sock_;
   std::vector<Effect> effects_;
-  struct DirtyEntry {
-    uint32_t index = 0;
-    uint32_t gen = 0;
-  };
-  struct DirtyList {
-    std::vector<DirtyEntry> now;   // being worked off, from `at`
-    std::vector<DirtyEntry> next;  // marked since
-    size_t at = 0;
-  };
   std::vector<DirtyList> dirty_;  // by interface
   base::Counters<Counter> counters_;
   static constexpr Duration kFramesLook = microseconds(100);

@@ -27,8 +27,9 @@ base::TimerNode& Tcp::timer_node(uint32_t id) {
 
 void Tcp::advance(Instant now) {
   wheel_.advance(now, [this, now](uint32_t id) { fire(id, now); });
-  if (now.ns() >= look_ns_) [[unlikely]]
+  if (now.ns() >= look_ns_) [[unlikely]] {
     watch_frames(now);
+  }
 }
 
 // What programs leave unread must not take the frames that everything else needs. Counting them costs a device's pool
@@ -158,9 +159,13 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
   // 3.8.6 SHLD-17, MUST-35).
   const bool shut = !opening && c.snd_wnd == 0 && !unanswered(c, now) && (c.retries < kPatientProbes || !stuck(c));
   const RareOptions own = rare(index);
-  const int64_t most = opened_early(index) ? settings_.synack_retries : settings_.syn_retries;
-  const int64_t opening_most = own.syn_retries != 0 && !opened_early(index) ? own.syn_retries : most;
-  bool hopeless = c.retries >= (opening ? opening_most : settings_.retries) && !shut;              // RFC 9293 3.8.3 R2
+  int64_t most = settings_.retries;
+  if (opened_early(index)) {
+    most = settings_.synack_retries;
+  } else if (opening) {
+    most = own.syn_retries != 0 ? own.syn_retries : settings_.syn_retries;
+  }
+  bool hopeless = c.retries >= most && !shut;                                                      // RFC 9293 3.8.3 R2
   if (own.user_timeout_ms != 0) hopeless = trying_us(c) >= uint64_t{own.user_timeout_ms} * 1'000;  // RFC 5482
   if (hopeless) {
     counters_.add(Counter::kTimedOut);
@@ -238,7 +243,7 @@ void Tcp::persist_timeout(uint32_t index, Instant now) {
 void Tcp::send_probe(uint32_t index, Instant now) {
   const Conn& c = conns_[index];
   if (c.route_epoch != ip_.epoch() && !refresh_route(index, now)) return;
-  pkt::Packet* p = build(index, c.snd_una - 1, 0, kAck, nullptr, 0, now);
+  pkt::Packet* p = build(index, c.snd_una - 1, kAck, now);
   if (p != nullptr && ip_.frame(c.hop, p, now)) ip_.transmit(ip_.hop_interface(c.hop), p, ip::Lane::kFirst);
 }
 

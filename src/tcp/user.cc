@@ -217,8 +217,8 @@ void Tcp::init_conn(uint32_t index, const ip::Route& route) {
   c.route_epoch = ip_.epoch();
   c.mss = segment_size(c, cold(index), route.mtu);
   if (settings_.mtu_probing == 2) {
-    begin_search(index, (c.options & kOptV4) != 0 ? kBaseMtu4 : kBaseMtu6, route.mtu);
-    c.mss = std::min(c.mss, segment_size(c, cold(index), (c.options & kOptV4) != 0 ? kBaseMtu4 : kBaseMtu6));
+    begin_search(index, base_mtu(c), route.mtu);
+    c.mss = std::min(c.mss, segment_size(c, cold(index), base_mtu(c)));
   }
   c.rcv_mss = std::min<uint16_t>(c.mss, kDefaultMss4 - wire::kTcpMaxOptions);  // grows with what arrives
   c.cwnd = static_cast<uint32_t>(settings_.initial_window) * c.mss;  // RFC 6928

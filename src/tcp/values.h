@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "base/memory.h"
 #include "base/trace.h"
@@ -23,6 +24,17 @@ struct Effect {
   pkt::Packet* data = nullptr;  ///< in-order data to append (a chain), its `total` says how much
   Error error = Error::kIo;     ///< with kError
   bool detached = false;        ///< the connection is gone; the socket must forget it
+};
+
+/// Connections with output due at an interface.
+struct DirtyList {
+  struct Entry {
+    uint32_t index = 0;
+    uint32_t gen = 0;
+  };
+  std::vector<Entry> now;   ///< being worked off, from `at`
+  std::vector<Entry> next;  ///< marked since
+  size_t at = 0;
 };
 
 /// The sockets' side, for the one thing that cannot wait for the flush: a new connection needs its socket.
