@@ -87,8 +87,8 @@ void apply_tcp(Flags& flags, std::string_view key, std::string_view value) {
   }
   if (key == "tcp_fastopen") s.fastopen = number(value).value_or(s.fastopen) & 0x607;
   if (key == "tcp_fastopen_key") {
-    flags.fast_open_key = fast_open_key(value.substr(0, value.find(':')));
     const size_t colon = value.find(':');
+    flags.fast_open_key = fast_open_key(value.substr(0, colon));
     flags.fast_open_old_key =
         colon != std::string_view::npos ? fast_open_key(value.substr(colon + 1)) : flags.fast_open_key;
   }
@@ -98,8 +98,9 @@ void apply_tcp(Flags& flags, std::string_view key, std::string_view value) {
   if (key == "tcp_wmem") s.send_buffer = word(value, 1).value_or(s.send_buffer);
   if (key == "tcp_notsent_lowat") flags.unsent_low_water = static_cast<uint32_t>(number(value).value_or(UINT32_MAX));
   if (key == "tcp_mtu_probing") s.mtu_probing = std::clamp<int64_t>(number(value).value_or(0), 0, 2);
-  if (key == "tcp_invalid_ratelimit")
+  if (key == "tcp_invalid_ratelimit") {
     s.challenge_interval_us = std::max<int64_t>(number(value).value_or(500), 0) * 1'000;
+  }
 }
 
 void apply(Flags& flags, std::string_view key, std::string_view value) {

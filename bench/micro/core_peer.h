@@ -41,6 +41,40 @@ inline void print_panic(const char* expression, const char* file, int line) {
   fmt::print(stderr, "{}:{}: {}\n", file, line, expression);
 }
 
+/// A frame from `source` to the worker with `tcp_bytes` behind the IPv4 header, the first `zeroed` of them 0. `good`:
+/// the device's word on its checksums; else finish_checksums() must follow.
+inline pkt::Packet* tcp_frame(pkt::PacketPool& pool, uint32_t source, uint32_t tcp_bytes, uint32_t zeroed, bool good) {
+  pkt::Packet* p = nullptr;
+  MR_ASSERT(pool.allocate({&p, 1}) == 1);
+  p->off = pkt::kHeadroom;
+  p->len = 0;
+  p->total = 0;
+  p->segs = 1;
+  p->next = nullptr;
+  p->flags = good ? pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumGood : 0;
+  std::byte* at = p->append(static_cast<uint16_t>(34 + tcp_bytes));
+  wire::store_mac(at, kWorkerMac);
+  wire::store_mac(at + 6, kPeerMac);
+  wire::store_be16(at + 12, 0x0800);
+  std::byte* ip = at + 14;
+  std::memset(ip, 0, 20 + zeroed);
+  wire::store_be16(ip, 0x4500);
+  wire::store_be16(ip + 2, static_cast<uint16_t>(20 + tcp_bytes));
+  wire::store_be16(ip + 6, 0x4000);
+  wire::store_be16(ip + 8, 0x4006);
+  wire::store_be32(ip + 12, source);
+  wire::store_be32(ip + 16, kWorkerAddr);
+  return p;
+}
+
+inline void finish_checksums(pkt::Packet* p, uint32_t source) {
+  std::byte* ip = p->data() + 14;
+  wire::store_be16(ip + 10, wire::finish(wire::sum_bytes(ip, 20)));
+  const uint32_t length = p->total - 34;
+  const uint64_t pseudo = wire::pseudo_sum(IpAddr::v4(source), IpAddr::v4(kWorkerAddr), 6, length);
+  wire::store_be16(ip + 36, wire::finish(wire::add_sums(pseudo, wire::sum_bytes(ip + 20, length))));
+}
+
 class Peer {
  public:
   /// `device_checksums`: frames come with the device's word that their checksums are good, and answers leave theirs to
@@ -191,31 +225,13 @@ class Peer {
   }
 
   pkt::Packet* frame(const PeerConn& c, uint8_t flags, std::span<const std::byte> payload) {
-    pkt::Packet* p = nullptr;
-    MR_ASSERT(pool_.allocate({&p, 1}) == 1);
-    p->off = pkt::kHeadroom;
-    p->len = 0;
-    p->total = 0;
-    p->segs = 1;
-    p->next = nullptr;
-    p->flags = device_checksums_ ? pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumGood : 0;
-    p->flags |= rss_flag_;
-    p->rss = c.rss;
     const bool syn = (flags & 2) != 0;
     const uint32_t header = syn ? 40 : 32;
-    std::byte* at = p->append(static_cast<uint16_t>(34 + header + payload.size()));
-    wire::store_mac(at, kWorkerMac);
-    wire::store_mac(at + 6, kPeerMac);
-    wire::store_be16(at + 12, 0x0800);
-    std::byte* ip = at + 14;
-    std::memset(ip, 0, 20 + header);
-    wire::store_be16(ip, 0x4500);
-    wire::store_be16(ip + 2, static_cast<uint16_t>(20 + header + payload.size()));
-    wire::store_be16(ip + 6, 0x4000);
-    wire::store_be16(ip + 8, 0x4006);
-    wire::store_be32(ip + 12, c.addr);
-    wire::store_be32(ip + 16, kWorkerAddr);
-    std::byte* tcp = ip + 20;
+    const auto bytes = static_cast<uint32_t>(header + payload.size());
+    pkt::Packet* p = tcp_frame(pool_, c.addr, bytes, header, device_checksums_);
+    p->flags |= rss_flag_;
+    p->rss = c.rss;
+    std::byte* tcp = p->data() + 34;
     wire::store_be16(tcp, c.port);
     wire::store_be16(tcp + 2, kPort);
     wire::store_be32(tcp + 4, c.seq);
@@ -233,12 +249,7 @@ class Peer {
       wire::store_be32(tcp + 28, c.ts_ecr);
     }
     std::memcpy(tcp + header, payload.data(), payload.size());
-    if (!device_checksums_) {
-      wire::store_be16(ip + 10, wire::finish(wire::sum_bytes(ip, 20)));
-      const auto length = static_cast<uint32_t>(header + payload.size());
-      const uint64_t pseudo = wire::pseudo_sum(IpAddr::v4(c.addr), IpAddr::v4(kWorkerAddr), 6, length);
-      wire::store_be16(tcp + 16, wire::finish(wire::add_sums(pseudo, wire::sum_bytes(tcp, length))));
-    }
+    if (!device_checksums_) finish_checksums(p, c.addr);
     return p;
   }
 

@@ -94,28 +94,9 @@ class Flood {
   }
 
   pkt::Packet* syn() {
-    pkt::Packet* p = nullptr;
-    MR_ASSERT(seat_.frames.allocate({&p, 1}) == 1);
-    p->off = pkt::kHeadroom;
-    p->len = 0;
-    p->total = 0;
-    p->segs = 1;
-    p->next = nullptr;
-    p->flags = device_checksums_ ? pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumGood : 0;
-    std::byte* at = p->append(34 + 40);
-    wire::store_mac(at, bench::kWorkerMac);
-    wire::store_mac(at + 6, bench::kPeerMac);
-    wire::store_be16(at + 12, 0x0800);
-    std::byte* ip = at + 14;
-    std::memset(ip, 0, 60);
     const auto source = static_cast<uint32_t>((20 + rng_.below(80)) << 24 | rng_.below(1 << 24));
-    wire::store_be16(ip, 0x4500);
-    wire::store_be16(ip + 2, 60);
-    wire::store_be16(ip + 6, 0x4000);
-    wire::store_be16(ip + 8, 0x4006);
-    wire::store_be32(ip + 12, source);
-    wire::store_be32(ip + 16, bench::kWorkerAddr);
-    std::byte* tcp = ip + 20;
+    pkt::Packet* p = bench::tcp_frame(seat_.frames, source, 40, 40, device_checksums_);
+    std::byte* tcp = p->data() + 34;
     wire::store_be16(tcp, static_cast<uint16_t>(1'024 + rng_.below(60'000)));
     wire::store_be16(tcp + 2, bench::kPort);
     wire::store_be32(tcp + 4, static_cast<uint32_t>(rng_.next()));
@@ -125,11 +106,7 @@ class Flood {
     wire::store_be32(tcp + 24, 0x0402080a);
     wire::store_be32(tcp + 28, static_cast<uint32_t>(rng_.next()));
     wire::store_be32(tcp + 36, 0x01030307);
-    if (!device_checksums_) {
-      wire::store_be16(ip + 10, wire::finish(wire::sum_bytes(ip, 20)));
-      const uint64_t pseudo = wire::pseudo_sum(IpAddr::v4(source), IpAddr::v4(bench::kWorkerAddr), 6, 40);
-      wire::store_be16(tcp + 16, wire::finish(wire::add_sums(pseudo, wire::sum_bytes(tcp, 40))));
-    }
+    if (!device_checksums_) bench::finish_checksums(p, source);
     return p;
   }
 

@@ -1,4 +1,4 @@
-// What scripts of loss and recovery begin with.
+// What scripts of loss, recovery and exhausted memory begin with.
 #pragma once
 
 #include "vocabulary.h"
@@ -24,5 +24,27 @@ struct Flight {
   /// The peer holds segments [from, to) beyond the hole at `hole`.
   void sacked(uint32_t hole, uint32_t from, uint32_t to) { s.in(ACK, ack(edge(hole)), sack({{edge(from), edge(to)}})); }
 };
+
+/// A server with ten full segments in flight, the first of them at 1 and without a measured round trip; `more` wait
+/// behind them.
+inline Handle ten_in_flight(Script& s, uint32_t more = 0) {
+  const Handle c = s.server();
+  s.write(c, (10 + more) * s.full());
+  s.expect_data(1, 10 * s.full() + 1);
+  return c;
+}
+
+/// A worker that a single writer can take all blocks of.
+inline Options few_blocks() {
+  Options o;
+  o.block_bytes = size_t{8} << 20;
+  return o;
+}
+/// A server whose send buffer is larger than that.
+inline Handle greedy_server(Script& s) {
+  SocketOptions large;
+  large.send_buffer = 1u << 30;
+  return s.server(large);
+}
 
 }  // namespace millrace::script

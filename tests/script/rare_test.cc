@@ -1,5 +1,5 @@
 // Keepalive (RFC 9293 3.8.4), ICMP errors (RFC 9293 3.9.2.2, RFC 5927), limits of tables and pools.
-#include "vocabulary.h"
+#include "flight.h"
 
 namespace millrace::script {
 namespace {
@@ -269,12 +269,8 @@ TEST_P(Rare, ReassemblyIsLimitedByTrueSize) {
 }
 
 TEST_P(Rare, ExhaustedBlocksRefuseTheWriteAndComeBack) {
-  Options o;
-  o.block_bytes = size_t{8} << 20;
-  Script s(GetParam(), o);
-  SocketOptions large;
-  large.send_buffer = 1u << 30;
-  const Handle c = s.server(large);
+  Script s(GetParam(), few_blocks());
+  const Handle c = greedy_server(s);
   uint32_t written = 0;
   for (;;) {
     const auto taken = s.try_write(c, 60'000);
@@ -348,17 +344,9 @@ void exhaust_blocks(Script& s, Handle hog) {
   s.fail({}, "the pool of blocks has no end");
 }
 
-Options few_blocks() {
-  Options o;
-  o.block_bytes = size_t{8} << 20;
-  return o;
-}
-
 TEST_P(Rare, IdleConnectionIsToldWhenBlocksComeBack) {
   Script s(GetParam(), few_blocks());
-  SocketOptions large;
-  large.send_buffer = 1u << 30;
-  const Handle hog = s.server(large);
+  const Handle hog = greedy_server(s);
   s.peer_port(40'001);
   s.in(SYN, seq(0), s.offer());
   s.skip();
@@ -384,9 +372,7 @@ TEST_P(Rare, IdleConnectionIsToldWhenTheDeviceGivesTheLastBlocksBack) {
   Variant v = GetParam();
   v.tso = true;  // frames that refer to blocks
   Script s(v, few_blocks());
-  SocketOptions large;
-  large.send_buffer = 1u << 30;
-  const Handle hog = s.server(large);
+  const Handle hog = greedy_server(s);
   s.peer_port(40'001);
   s.in(SYN, seq(0), s.offer());
   s.skip();
