@@ -57,6 +57,7 @@ struct SocketOptions {
   std::array<uint64_t, 2> fast_open_key{};      ///< of a listener's cookies; zeros: the worker's, which change
   std::array<uint64_t, 2> fast_open_old_key{};  ///< with it: the one before, still good
   uint64_t max_pacing_rate = 0;  ///< bytes a second that are sent at most; 0 = no limit
+  bool v6_only = false;          ///< of a listener on `::`: takes no IPv4
   bool cork = false;        ///< hold back partial segments, for at most about one retransmission timeout
 };
 
@@ -71,6 +72,19 @@ struct InterfaceOptions {
   bool dhcp4 = false;              ///< lease an IPv4 address (RFC 2131)
   uint64_t secret = 0;             ///< behind stable addresses (RFC 7217); 0 = from the worker's seed
   bool operator==(const InterfaceOptions&) const = default;
+};
+
+/// What a socket is at the moment (req::Look).
+struct SocketStatus {
+  uint32_t unread = 0;      ///< bytes that a read would give; of a listener: connections waiting; of a datagram socket:
+                            ///< the payload of the oldest message
+  uint32_t unsent = 0;      ///< bytes sent and not yet acknowledged, or not yet sent
+  uint32_t room = 0;        ///< bytes that a write would take
+  bool readable = false;    ///< a read or accept would not say kWouldBlock
+  bool ended = false;       ///< the peer's end of data is behind what is unread
+  bool alive = false;       ///< the connection exists, if only in the making
+  bool connecting = false;  ///< an active open is not complete
+  std::optional<Error> error{};  ///< what the next read or write reports
 };
 
 namespace req {
@@ -291,6 +305,12 @@ struct SetInterface {
   InterfaceOptions options{};
 };
 
+/// Fills `into` without taking anything: readiness as a level, where events are edges. kBadHandle.
+struct Look {
+  Handle handle;
+  SocketStatus* into = nullptr;
+};
+
 /// Reply::bytes: what is left to read up to the end of the peer's urgent data, 0 if there is none. Streams only.
 struct UrgentLeft {
   Handle handle;
@@ -305,7 +325,7 @@ using Request =
                  req::AddNeighbour, req::RemoveNeighbour, req::Set, req::SetInterface, req::OpenDatagram,
                  req::ConnectDatagram, req::SendBatch, req::ReceiveBatch, req::ReleaseBatch, req::SetDatagramOptions,
                  req::Names, req::JoinGroup, req::LeaveGroup, req::SetGroupFilter, req::TakeError, req::SetMtu,
-                 req::UrgentLeft>;
+                 req::UrgentLeft, req::Look>;
 
 /// What a request answers; the fields that an operation does not mention are empty.
 struct Reply {

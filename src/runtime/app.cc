@@ -185,6 +185,15 @@ conf::Config& App::config() { return state_->config; }
 const Stages* App::stages() const { return state_->stages; }
 void App::set_frame_client(FrameClient* client) { state_->frame_client = client; }
 
+Outcome<conf::Config> App::configure(const std::vector<std::string>& words) {
+  try {
+    state_->cli.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // CLI11 takes them from the end
+  } catch (const CLI::ParseError& error) {
+    return failure(error.what());
+  }
+  return state_->configuration();
+}
+
 int App::run(int argc, char** argv, const Factory& make) {
   try {
     state_->cli.parse(argc, argv);

@@ -51,6 +51,9 @@ class App {
   /// Everything from the flags to the exit status: 0, the status given to Net::stop(), 1 for a failure, 2 for bad flags
   /// or a bad configuration.
   int run(int argc, char** argv, const Factory& make);
+  /// Only the configuration that `words`, flags as on the command line, and the file they name make. Every word is a
+  /// flag or a flag's value.
+  Outcome<conf::Config> configure(const std::vector<std::string>& words);
 
  private:
   struct State;

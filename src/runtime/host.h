@@ -42,6 +42,9 @@ class Host {
 
   /// One program a worker, the first for the main thread's.
   int run(std::span<const std::unique_ptr<Program>> programs);
+  /// The first worker's, for whoever runs its turns instead of calling run(); with one worker only.
+  [[nodiscard]] Loop& loop() { return *loop_; }
+  [[nodiscard]] stack::Worker& worker() { return *worker_; }
   [[nodiscard]] uint32_t workers() const { return static_cast<uint32_t>(shards_.size()) + 1; }
   [[nodiscard]] const Stages& stages() const { return loop_->stages(); }
 

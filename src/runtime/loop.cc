@@ -260,15 +260,57 @@ Duration Loop::nap() const {
   return std::min(microseconds(settings_.nap_us), Duration((now_ - idle_since_).ns() / 8));
 }
 
-void Loop::sleep(Duration longest) {
-  waits_.clear();
-  waits_.push_back({waker_.fd(), POLLIN, 0});
+// Puts the waker and the devices into `waits`; false: a device has frames or owes some.
+bool Loop::arm(std::vector<pollfd>& waits) {
+  waits.push_back({waker_.fd(), POLLIN, 0});
   bool armed = true;
   for (const auto& port : ports_) {
     if (port->device == nullptr) continue;
     armed = port->device->arm_wait() && armed && port->waiting == 0;
-    if (port->device->wait_fd() >= 0) waits_.push_back({port->device->wait_fd(), POLLIN, 0});
+    if (port->device->wait_fd() >= 0) waits.push_back({port->device->wait_fd(), POLLIN, 0});
   }
+  return armed;
+}
+
+void Loop::disarm() {
+  for (const auto& port : ports_) {
+    if (port->device != nullptr) port->device->disarm_wait();
+  }
+}
+
+void Loop::begin() {
+  for (const auto& port : ports_) {
+    if (port->device != nullptr) port->device->enter_thread();
+  }
+  now_ = clock_.now();
+}
+
+void Loop::flush() {
+  if (!worker_.wants_output()) return;
+  now_ = clock_.now();
+  StageTimer timer(stages_, Clock::cycles());
+  send(timer);
+}
+
+bool Loop::begin_wait(std::vector<pollfd>& waits, Instant& until) {
+  const bool armed = arm(waits);
+  if (!armed || !can_sleep_ || worker_.wants_output() || next_event_ < worker_.events().size()) return false;
+  until = std::min(until, std::min(wake_at_, now_ + kLongestSleep));
+  if (const auto deadline = worker_.next_deadline()) until = std::min(until, *deadline);
+  if (until <= now_) return false;
+  do_chores();
+  return !worker_.wants_output();
+}
+
+void Loop::end_wait(std::span<const pollfd> waits) {
+  if (!waits.empty() && (waits[0].revents & POLLIN) != 0) waker_.drain();
+  disarm();
+  timers_at_ = now_;
+}
+
+void Loop::sleep(Duration longest) {
+  waits_.clear();
+  bool armed = arm(waits_);
   if (exchange_ != nullptr && armed) armed = exchange_->prepare_sleep(self_);
   if (armed && !(interrupt_ && interrupt_())) {
     const Instant before = clock_.now();
@@ -279,16 +321,11 @@ void Loop::sleep(Duration longest) {
     stages_.slept_ns += static_cast<uint64_t>((clock_.now() - before).ns());
   }
   if (exchange_ != nullptr) exchange_->end_sleep(self_);
-  for (const auto& port : ports_) {
-    if (port->device != nullptr) port->device->disarm_wait();
-  }
+  disarm();
 }
 
 int Loop::run(Program& program) {
-  for (const auto& port : ports_) {
-    if (port->device != nullptr) port->device->enter_thread();
-  }
-  now_ = clock_.now();
+  begin();
   program.start(net_);
   while (!stopping_) {
     if (turn(program)) {

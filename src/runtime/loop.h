@@ -51,6 +51,18 @@ class Loop final : public Door {
   /// One turn; returns whether there was anything to do.
   bool turn(Program& program);
 
+  // For whoever runs turns of its own instead of run(), one thread at a time.
+  /// Once, before the first turn.
+  void begin();
+  /// Sends what requests have queued, without taking anything in.
+  void flush();
+  /// Before a sleep: appends the waker and the devices to `waits` and lowers `until` to the next deadline. False: there
+  /// is something to do, turn again. Afterwards, slept or not, end_wait() with what was appended.
+  bool begin_wait(std::vector<pollfd>& waits, Instant& until);
+  void end_wait(std::span<const pollfd> waits);
+  /// A fresh instant.
+  [[nodiscard]] Instant clock() { return clock_.now(); }
+
   Result<Reply> request(const Request& request) override { return worker_.request(request, now_); }
   [[nodiscard]] Instant now() const override { return now_; }
   void wake_at(Instant when) override { wake_at_ = when; }
@@ -83,6 +95,8 @@ class Loop final : public Door {
   void do_chores();
   void idle();
   [[nodiscard]] Duration nap() const;
+  bool arm(std::vector<pollfd>& waits);
+  void disarm();
   void sleep(Duration longest);
   void linger();
   void abort_rest();

@@ -151,6 +151,7 @@ struct Encode {
     out.u64(r.table);
   }
   void operator()(const req::UrgentLeft& r) const { put(out, r.handle); }
+  void operator()(const req::Look& r) const { put(out, r.handle); }
   void operator()(const req::SetMtu& r) const {
     put(out, r.interface);
     out.u64(r.mtu);
@@ -345,6 +346,10 @@ struct Decode {
     r.table = get32(in);
   }
   void operator()(req::UrgentLeft& r) const { r.handle = get_handle(in); }
+  void operator()(req::Look& r) const {
+    r.handle = get_handle(in);
+    r.into = &room.status;
+  }
   void operator()(req::SetMtu& r) const {
     r.interface = get_if(in);
     r.mtu = static_cast<uint16_t>(in.u64());
@@ -550,6 +555,11 @@ uint64_t digest_reply(const Request& request, const Result<Reply>& reply) {
       out.u8(taken->into->error);
       out.u64(taken->into->mtu);
       out.u8(taken->into->expired);
+    }
+    if (const auto* look = std::get_if<req::Look>(&request)) {
+      const SocketStatus& s = *look->into;
+      for (const uint32_t value : {s.unread, s.unsent, s.room}) out.u64(value);
+      for (const bool value : {s.readable, s.ended, s.alive, s.connecting, s.error.has_value()}) out.u8(value);
     }
     if (const auto* names = std::get_if<req::Names>(&request)) {
       for (const Endpoint* e : {names->local, names->remote}) {

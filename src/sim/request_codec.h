@@ -29,6 +29,7 @@ struct RequestRoom {
   Endpoint local;
   Endpoint remote;
   DatagramError error;
+  SocketStatus status;
 };
 
 /// Payloads of borrowed messages by token; both sides of a recording keep them alike.

@@ -91,6 +91,37 @@ Result<Reply> Sockets::names(const req::Names& r) const {
   return Reply{};
 }
 
+Result<Reply> Sockets::look_at(const req::Look& r) const {
+  const uint32_t index = r.handle.index;
+  if (!slab_.in_use(index) || slab_[index].gen != r.handle.gen) return fail(Error::kBadHandle);
+  const Socket& s = slab_[index];
+  SocketStatus status;
+  const auto set_error = [&status](uint8_t code) {
+    if (code != 0) status.error = static_cast<Error>(code - 1);
+  };
+  if (s.kind == Kind::kDatagram) {
+    const udp::Dgram& d = udp_->at(s.conn);
+    set_error(d.error);
+    status.alive = true;
+    status.unread = udp_->oldest_bytes(s.conn);
+    status.readable = d.head != 0 || status.error;
+    *r.into = status;
+    return Reply{};
+  }
+  set_error(s.error);
+  status.unread = s.queued;
+  status.ended = (s.flags & kEnd) != 0;
+  status.connecting = (s.flags & kConnecting) != 0;
+  status.alive = s.conn != 0 || s.kind == Kind::kListener;
+  status.readable = s.queued != 0 || status.ended || status.error || !status.alive;
+  if (s.conn != 0) {
+    status.unsent = tcp_->conn(s.conn).snd_queued;
+    status.room = tcp_->send_space(s.conn).value_or(0);
+  }
+  *r.into = status;
+  return Reply{};
+}
+
 bool Sockets::send_datagram(Handle h, std::span<const std::byte> data, Instant now, size_t& taken, Error& why) {
   const Socket* s = find(h, Kind::kDatagram);
   why = Error::kBadHandle;

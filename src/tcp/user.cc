@@ -75,7 +75,7 @@ Listener* Tcp::find_listener(const IpAddr& local, uint16_t port, uint32_t& slot)
       score = 3;
     } else if (l.local.addr.is_unspecified()) {
       const bool same_family = l.local.addr.is_v4() == local.is_v4();
-      score = same_family ? 2 : (l.local.addr.is_v6() ? 1 : 0);  // `::` takes IPv4 too
+      score = same_family ? 2 : (l.local.addr.is_v6() && !l.options.v6_only ? 1 : 0);  // `::` takes IPv4 too
     }
     if (score > best_score) {
       best = &l;

@@ -120,6 +120,11 @@ class Udp {
   [[nodiscard]] std::vector<uint32_t>& touched() { return touched_; }
   [[nodiscard]] Dgram& at(uint32_t index) { return dgrams_[index]; }
   [[nodiscard]] const Dgram& at(uint32_t index) const { return dgrams_[index]; }
+  /// Payload of the oldest unread message; 0 if there is none.
+  [[nodiscard]] uint32_t oldest_bytes(uint32_t index) const {
+    const uint32_t head = dgrams_[index].head;
+    return head == 0 ? 0 : queue_[head].packet->total;
+  }
   void touch(uint32_t index, uint32_t mask) {
     Dgram& d = dgrams_[index];
     if (d.touched == 0) touched_.push_back(index);

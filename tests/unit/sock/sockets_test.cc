@@ -106,6 +106,49 @@ TEST_F(Sockets, EventsCarryTheUserValueOfTheirTime) {
   (void)s.read(c);
 }
 
+TEST_F(Sockets, LookTellsTheLevelBehindTheEdgesAndTakesNothing) {
+  SocketStatus status;
+  const Handle l = s.listen();
+  ASSERT_TRUE(s.ask(req::Look{l, &status}));
+  EXPECT_FALSE(status.readable);
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK);
+  s.in(ACK);
+  ASSERT_TRUE(s.ask(req::Look{l, &status}));
+  EXPECT_TRUE(status.readable);
+  EXPECT_EQ(status.unread, 1u);
+  const Handle c = s.accept(l);
+  ASSERT_TRUE(s.ask(req::Look{c, &status}));
+  EXPECT_TRUE(status.alive);
+  EXPECT_FALSE(status.readable);
+  EXPECT_GT(status.room, 0u);
+  s.in(ACK, len(10));
+  s.skip();
+  for (int again = 0; again < 2; ++again) {
+    ASSERT_TRUE(s.ask(req::Look{c, &status}));
+    EXPECT_EQ(status.unread, 10u);
+    EXPECT_TRUE(status.readable);
+  }
+  EXPECT_EQ(s.read(c), 10u);
+  s.in(RST, seq(11));
+  for (int again = 0; again < 2; ++again) {
+    ASSERT_TRUE(s.ask(req::Look{c, &status}));
+    EXPECT_EQ(status.error, Error::kConnectionReset);
+    EXPECT_TRUE(status.readable);
+    EXPECT_FALSE(status.alive);
+  }
+  s.close(c);
+  EXPECT_EQ(s.ask(req::Look{c, &status}).error(), Error::kBadHandle);
+}
+
+TEST_F(Sockets, ListenerForOneFamilyLeavesTheOtherAlone) {
+  SocketOptions o;
+  o.v6_only = true;
+  ASSERT_TRUE(s.ask(req::Listen{{IpAddr(), 80}, 8, 0, o}));
+  s.in(SYN, seq(0), s.offer());
+  s.expect(RST | ACK);
+}
+
 TEST_F(Sockets, SequenceNumbersOfEventsCount) {
   const Handle c = s.server();
   for (int i = 0; i < 3; ++i) s.in(ACK, len(10));
