@@ -23,6 +23,11 @@ void Addresses::rebuild() {
     while (slots_[i & mask_] != nullptr) ++i;
     slots_[i & mask_] = &a;
   }
+  broadcasts_.clear();
+  for (const Address& a : list_) {
+    const Prefix& p = a.prefix;
+    if (p.addr.is_v4() && p.length < 31) broadcasts_.push_back(p.addr.v4_value() | ~0U >> p.length);
+  }
 }
 
 void Addresses::add(IfIndex interface, const Prefix& prefix) {
@@ -62,10 +67,6 @@ bool Addresses::on_interface(IfIndex interface, const IpAddr& addr) const {
 bool Addresses::in_loopback_prefix(const IpAddr& addr) const {
   return std::ranges::any_of(
       list_, [&](const Address& a) { return a.prefix.addr.is_loopback() && a.prefix.contains(addr); });
-}
-
-bool Addresses::is_broadcast(const IpAddr& addr) const {
-  return std::ranges::any_of(list_, [&](const Address& a) { return is_directed_broadcast(a.prefix, addr); });
 }
 
 bool Addresses::has_low24(IfIndex interface, uint32_t low24) const {

@@ -43,7 +43,14 @@ class Addresses {
   [[nodiscard]] const Address* find(const IpAddr& addr) const;
   [[nodiscard]] bool on_interface(IfIndex interface, const IpAddr& addr) const;
   /// Whether `addr` is the directed broadcast address of a prefix of ours.
-  [[nodiscard]] bool is_broadcast(const IpAddr& addr) const;
+  [[nodiscard]] bool is_broadcast(const IpAddr& addr) const {
+    if (!addr.is_v4()) return false;
+    const uint32_t value = addr.v4_value();
+    for (const uint32_t broadcast : broadcasts_) {
+      if (broadcast == value) return true;
+    }
+    return false;
+  }
   /// Whether an IPv6 address of `interface` ends in these 24 bits (its solicited-node group, RFC 4291 2.7.1).
   [[nodiscard]] bool has_low24(IfIndex interface, uint32_t low24) const;
   /// The best of our addresses to talk to `destination` through `interface` with the next hop `next` (RFC 6724 5);
@@ -64,6 +71,7 @@ class Addresses {
 
   std::vector<Address> list_;
   std::vector<const Address*> slots_;
+  std::vector<uint32_t> broadcasts_;
   uint32_t mask_ = 0;
   uint32_t version_ = 0;
 };

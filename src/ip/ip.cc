@@ -206,6 +206,9 @@ std::optional<Datagram> Ip::input(IfIndex interface, pkt::Packet* frame, Instant
 Result<Route> Ip::route(const IpAddr& destination, const IpAddr& source, uint32_t table) {
   return state_->route(destination, source, table);
 }
+Result<Route> Ip::route_back(const IpAddr& destination, const IpAddr& source, IfIndex interface) {
+  return state_->route_back(destination, source, interface);
+}
 bool Ip::accepts(const IpAddr& source, const IpAddr& destination, IfIndex interface) const {
   return state_->accepts(source, destination, interface);
 }

@@ -177,6 +177,9 @@ class Ip {
   /// Route and source address for `destination`; `source` is kept if it is specified (and must be ours).
   /// kNetUnreachable, kAddressNotHere.
   [[nodiscard]] Result<Route> route(const IpAddr& destination, const IpAddr& source, uint32_t table);
+  /// The same for an answer in table 0 to a datagram that came in at `interface` in this burst and for which accepts()
+  /// held: `destination` is where it came from, `source` where it went. For less work.
+  [[nodiscard]] Result<Route> route_back(const IpAddr& destination, const IpAddr& source, IfIndex interface);
   /// Changes whenever a route, an address or a link changes: a cached Route of an older epoch must be looked up again.
   [[nodiscard]] uint16_t epoch() const { return epoch_; }
   /// Whether `addr` is one of ours and may be a connection's local address.

@@ -76,6 +76,24 @@ Result<Route> Ip::State::route(const IpAddr& destination, const IpAddr& source, 
   return out;
 }
 
+// What accepts() found out need not be found out again: the source is ours, the destination another host's. Most
+// answers go through the gateway that the last one went through.
+Result<Route> Ip::State::route_back(const IpAddr& destination, const IpAddr& source, IfIndex interface) {
+  const bool v4 = destination.is_v4();
+  const route::NextHop* way = routes.lookup(destination, 0, up_mask);
+  if (way == nullptr || (!v4 && destination.is_link_local())) return route(destination, source, 0);
+  if (way != last_back.way || interface != last_back.from || last_back.epoch != ip.epoch_) {
+    const bool direct = way->gateway.is_unspecified();
+    if (direct || find(interface) == nullptr || find(interface)->is_loopback()) return route(destination, source, 0);
+    const Netif* nif = find(way->interface);
+    const HopId hop = hop_for(*nif, way->gateway);
+    if (hop == HopId::kNone) return fail(Error::kTooMany);
+    last_back = {way, nif, interface, ip.epoch_, hop};
+  }
+  const Netif& nif = *last_back.nif;
+  return Route{last_back.hop, nif.index, source, std::min(nif.mtu(v4), pmtu.find(destination).mtu)};
+}
+
 // Packets to our own addresses never leave the worker.
 Result<Route> Ip::State::route_to_self(const IpAddr& destination, const IpAddr& source) {
   const Netif* nif = find(loopback);

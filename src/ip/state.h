@@ -272,6 +272,14 @@ struct Ip::State {
     IpAddr next;
   };
   Way way_to(const IpAddr& destination, const IpAddr& source, uint32_t table) const;
+  Result<Route> route_back(const IpAddr& destination, const IpAddr& source, IfIndex interface);
+  struct {
+    const route::NextHop* way = nullptr;  ///< through a gateway
+    const Netif* nif = nullptr;
+    IfIndex from = IfIndex::kNone;
+    uint16_t epoch = 0;
+    HopId hop = HopId::kNone;
+  } last_back;  ///< what route_back() found last
   void sort_destinations(std::span<IpAddr> destinations, uint32_t table) const;
   Result<Route> route_to_self(const IpAddr& destination, const IpAddr& source);
   const Netif* link_local_interface(const IpAddr& source) const;

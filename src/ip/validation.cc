@@ -7,18 +7,18 @@ namespace {
 
 constexpr int64_t kStrict = 1;
 
-// RFC 1122 3.2.1.3: addresses that no host sends from. "This network" is for DHCP, which we do not serve.
-bool is_impossible(const IpAddr& source) {
-  if (!source.is_v4()) return source.is_multicast() || source.is_unspecified();
+// RFC 1122 3.2.1.3: addresses that no host sends from to another. "This network" is for DHCP, which we do not serve.
+inline bool is_impossible(const IpAddr& source) {
+  if (!source.is_v4()) return source.is_multicast() || source.is_unspecified() || source.is_loopback();
   const uint32_t first = source.v4_value() >> 24;
-  return first == 0 || first >= 224;
+  return first - 1 >= 223 || first == 127;
 }
 
 }  // namespace
 
 // A source of our own from outside is the land attack.
 bool Ip::State::is_martian(const IpAddr& source) const {
-  return is_impossible(source) || source.is_loopback() || addresses.contains(source) || addresses.is_broadcast(source);
+  return is_impossible(source) || addresses.contains(source) || addresses.is_broadcast(source);
 }
 
 // With the strong host model an address is reached through its own interface only; link-local ones always are.

@@ -64,6 +64,19 @@ TEST(AddressesTest, DirectedBroadcast) {
   EXPECT_FALSE(is_directed_broadcast(prefix("2001:db8::/64"), addr("2001:db8::ffff:ffff:ffff:ffff")));
 }
 
+TEST(AddressesTest, BroadcastAddressesGoWithTheirPrefix) {
+  Addresses a;
+  a.add(IfIndex{1}, prefix("192.0.2.1/24"));
+  a.add(IfIndex{1}, prefix("198.51.100.1/31"));
+  a.add(IfIndex{1}, prefix("2001:db8::1/64"));
+  EXPECT_TRUE(a.is_broadcast(addr("192.0.2.255")));
+  EXPECT_FALSE(a.is_broadcast(addr("192.0.2.1")));
+  EXPECT_FALSE(a.is_broadcast(addr("198.51.100.1")));
+  EXPECT_FALSE(a.is_broadcast(addr("2001:db8::ffff:ffff:ffff:ffff")));
+  ASSERT_TRUE(a.remove(IfIndex{1}, addr("192.0.2.1")));
+  EXPECT_FALSE(a.is_broadcast(addr("192.0.2.255")));
+}
+
 TEST(AddressesTest, SourceIsThatOfTheInterfaceAndLinkLocalStaysOnItsLink) {
   Addresses set;
   set.add(kIf2, prefix("10.0.0.1/8"));

@@ -47,6 +47,45 @@ TEST_F(OutputTest, SourceIsChosenByPrefixThenFamily) {
   EXPECT_EQ(source("fe80::9"), "fe80::ff:fe00:1");
 }
 
+// Whatever route_back() remembers of the last answer, it says what route() says.
+TEST_F(OutputTest, AnswersGoWhereTheRouteSaysAtTheMoment) {
+  const IfIndex other = *ip_->add_interface({"eth1", link::LinkKind::kEthernet, kOtherMac, {.mtu = 1'400}});
+  const IfIndex lo = add_loopback();
+  const auto agrees = [&](const char* what) {
+    const auto same = [&](const IpAddr& to, const IpAddr& from, IfIndex interface) {
+      const auto wanted = ip_->route(to, from, 0);
+      const auto got = ip_->route_back(to, from, interface);
+      ASSERT_EQ(got.has_value(), wanted.has_value()) << what << ": " << to.to_string();
+      if (!wanted) return;
+      EXPECT_EQ(got->hop, wanted->hop) << what << ": " << to.to_string();
+      EXPECT_EQ(got->interface, wanted->interface);
+      EXPECT_EQ(got->source, wanted->source);
+      EXPECT_EQ(got->mtu, wanted->mtu);
+    };
+    for (const char* to : {"198.51.100.7", "198.51.100.8", "203.0.113.9", "192.0.2.77", "198.51.100.7"}) {
+      same(addr(to), our4_, if_);
+    }
+    for (const char* to : {"2001:db8:9::1", "2001:db8:9::2", "2001:db8::77", "fe80::7"}) same(addr(to), our6_, if_);
+    same(addr("127.0.0.1"), addr("127.0.0.1"), lo);
+    same(our4_, our4_, lo);
+  };
+  agrees("no way out");
+  ASSERT_TRUE(ip_->add_route(prefix("0.0.0.0/0"), if_, peer4_, 0, 0));
+  ASSERT_TRUE(ip_->add_route(prefix("::/0"), if_, peer6_, 0, 0));
+  agrees("default gateways");
+  ASSERT_TRUE(ip_->add_route(prefix("198.51.100.0/24"), other, addr("203.0.113.1"), 0, 0));
+  agrees("a longer prefix");
+  (void)ip_->learn_mtu(addr("198.51.100.8"), 1'280, now_);
+  agrees("a small path");
+  ASSERT_TRUE(ip_->remove_route(prefix("198.51.100.0/24"), other, 0));
+  ASSERT_TRUE(ip_->add_route(prefix("198.51.100.0/24"), if_, addr("192.0.2.3"), 0, 0));
+  agrees("another gateway in its place");
+  ASSERT_TRUE(ip_->set_link(if_, false, now_));
+  agrees("the link is down");
+  (void)sent();
+  (void)sent(other);
+}
+
 TEST_F(OutputTest, GivenSourceMustBeOurs) {
   EXPECT_EQ(route("192.0.2.9", "192.0.2.1")->source, our4_);
   EXPECT_EQ(route("192.0.2.9", "192.0.2.3").error(), Error::kAddressNotHere);
