@@ -1,6 +1,8 @@
 // A segment without data that belongs to no Conn: SYN-ACKs of half-open entries, resets, answers from TIME-WAIT.
 #pragma once
 
+#include <bit>
+
 #include "tcp/tcp.h"
 #include "wire/tcp_options.h"
 
@@ -14,14 +16,15 @@ struct Tcp::Bare {
   uint16_t window = 0;
   bool syn = false;          ///< emit the options in a SYN's order, with an MSS from the route
   uint16_t user_mss = 0;     ///< upper limit for that MSS, 0 = none
+  IfIndex accepted_at = IfIndex::kNone;  ///< answers a segment that came in there, for which Ip::accepts() held
   wire::TcpOptions options;
 };
 
 /// Window scale that lets a buffer of `bytes` be offered whole (RFC 7323 2.3).
 [[nodiscard]] constexpr uint8_t window_shift(uint64_t bytes) {
-  uint8_t shift = 0;
-  while (shift < kMaxWindowShift && (uint64_t{65'535} << shift) < bytes) ++shift;
-  return shift;
+  if (bytes <= 65'535) return 0;
+  const auto shift = static_cast<uint8_t>(std::bit_width((bytes - 1) / 65'535));
+  return shift < kMaxWindowShift ? shift : kMaxWindowShift;
 }
 
 /// The MSS that a SYN's options stand for (RFC 9293 3.7.1 MUST-15).

@@ -62,11 +62,10 @@ class ConnTable {
 
   [[gnu::always_inline]] void prefetch(uint64_t hash) const { __builtin_prefetch(&buckets_[bucket_of(hash)]); }
 
-  /// First entry whose tag matches, for prefetching the place behind it; may be another tuple's.
+  /// First entry whose tag matches, for prefetching the place behind it; may be another tuple's. Without a branch.
   [[nodiscard]] Ref peek(uint64_t hash) const {
     const Bucket& b = buckets_[bucket_of(hash)];
-    const uint32_t found = same_tags(b, tag_of(hash));
-    return found == 0 ? Ref() : Ref(b.ref[std::countr_zero(found)]);
+    return Ref(b.ref[std::countr_zero(same_tags(b, tag_of(hash)) | 1u << kPerBucket)]);
   }
 
   /// The place for which matches(ref) holds, or none.
@@ -125,8 +124,7 @@ class ConnTable {
   struct alignas(64) Bucket {
     uint32_t tag[kPerBucket];  // 0 = free
     uint32_t overflow;         // entries that belong here or before and lie further on
-    uint32_t ref[kPerBucket];
-    uint32_t unused;
+    uint32_t ref[kPerBucket + 1];  // the last is always none
   };
   static_assert(sizeof(Bucket) == 64);
 

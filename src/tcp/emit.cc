@@ -240,28 +240,35 @@ void Tcp::commit(uint32_t index, pkt::Packet* p, std::span<pkt::Packet*> out, si
   if (ip_.frame(conns_[index].hop, p, now)) out[n++] = p;
 }
 
-void Tcp::send_bare(const Bare& b, Instant now) {
-  const auto route = ip_.route(b.tuple.remote, b.tuple.local, 0);
+// The MSS that a SYN-ACK without a connection offers; `user_mss` is an upper limit, 0 = none.
+uint16_t Tcp::own_mss(uint32_t mtu, bool v4, uint16_t user_mss) const {
+  uint32_t mss = mtu - (v4 ? 40u : 60u);
+  if (user_mss != 0) mss = std::min<uint32_t>(mss, user_mss);
+  if (settings_.mss != 0) mss = std::min(mss, static_cast<uint32_t>(settings_.mss));
+  return static_cast<uint16_t>(mss);
+}
+
+void Tcp::send_bare(Bare& b, Instant now) {
+  const auto route = b.accepted_at == IfIndex::kNone ? ip_.route(b.tuple.remote, b.tuple.local, 0)
+                                                     : ip_.route_back(b.tuple.remote, b.tuple.local, b.accepted_at);
   if (!route) return;
   pkt::Packet* p = packets_.frame();
   if (p == nullptr) {
     counters_.add(Counter::kNoBuffers);
     return;
   }
-  std::byte options[wire::kTcpMaxOptions];
+  std::byte* tcp = p->append(wire::kTcpMinSize + wire::kTcpMaxOptions);
+  const std::span<std::byte> options{tcp + wire::kTcpMinSize, wire::kTcpMaxOptions};
   size_t option_bytes = 0;
   if (b.syn) {
-    wire::TcpOptions o = b.options;
-    uint32_t mss = ip_.limits(route->interface).mtu - (b.tuple.local.is_v4() ? 40u : 60u);
-    if (b.user_mss != 0) mss = std::min<uint32_t>(mss, b.user_mss);
-    if (settings_.mss != 0) mss = std::min(mss, static_cast<uint32_t>(settings_.mss));
-    o.mss = static_cast<uint16_t>(mss);
-    option_bytes = o.emit_syn(options);
+    b.options.mss = own_mss(ip_.limits(route->interface).mtu, b.tuple.local.is_v4(), b.user_mss);
+    option_bytes = b.options.emit_syn(options);
   } else {
     option_bytes = b.options.emit(options);
   }
   const uint32_t header = wire::kTcpMinSize + static_cast<uint32_t>(option_bytes);
-  std::byte* tcp = p->append(static_cast<uint16_t>(header));
+  p->len = static_cast<uint16_t>(header);
+  p->total = header;
   wire::TcpHeader h;
   h.source_port = b.tuple.local_port;
   h.destination_port = b.tuple.remote_port;
@@ -271,7 +278,6 @@ void Tcp::send_bare(const Bare& b, Instant now) {
   h.flags = wire::TcpFlags(b.flags);
   h.window = b.window;
   h.emit({tcp, header});
-  std::memcpy(tcp + wire::kTcpMinSize, options, option_bytes);
   finish(p, b.tuple.local, b.tuple.remote, header, 0, 1, 0, ip_.limits(route->interface));
   counters_.add(Counter::kSegmentsOut);
   if (ip_.frame(route->hop, p, now)) ip_.transmit(route->interface, p, ip::Lane::kFirst);

@@ -30,7 +30,11 @@ bool Tcp::parse(Segment& s) {
   s.length = p.total - header;
   s.has_ts = view->only_timestamps(s.ts_val, s.ts_ecr);
   s.plain = s.has_ts || s.option_bytes == 0;
-  if (!s.plain) {
+  if (!s.plain && wire::TcpOptions::is_usual_syn({s.options, s.option_bytes})) {
+    s.has_ts = true;
+    s.ts_val = wire::load_be32(s.options + 8);
+    s.ts_ecr = wire::load_be32(s.options + 12);
+  } else if (!s.plain) {
     const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
     if (options.malformed) counters_.add(Counter::kBadOptions);
     s.has_ts = options.has_timestamps;

@@ -19,14 +19,12 @@ TimeWait& Tcp::wait(Ref ref) {
 
 // RFC 9293 3.10.7.1 and 3.10.7.2.
 void Tcp::input_none(Segment& s, Instant now) {
-  if (s.remote.is_multicast() || s.local.is_multicast() || s.remote.is_limited_broadcast() ||
-      s.local.is_limited_broadcast() || s.remote.is_unspecified()) {
-    drop(s, Counter::kDropNotUnicast);  // RFC 9293 MUST-57
-    return;
-  }
-  // The worker's fast way in looks at no address; what Ip refuses for others is refused here (RFC 1122 3.2.1.3).
+  // The worker's fast way in looks at no address; what Ip refuses for others is refused here (RFC 1122 3.2.1.3). No
+  // group is among what it accepts (RFC 9293 MUST-57).
   if (!ip_.accepts(s.remote, s.local, s.interface)) {
-    drop(s, Counter::kDropAddress);
+    const bool unicast = !s.remote.is_multicast() && !s.local.is_multicast() && !s.remote.is_limited_broadcast() &&
+                         !s.local.is_limited_broadcast() && !s.remote.is_unspecified();
+    drop(s, unicast ? Counter::kDropAddress : Counter::kDropNotUnicast);
     return;
   }
   uint32_t slot = 0;

@@ -31,7 +31,7 @@ struct Segment {
   bool plain = false;   ///< no options but (perhaps) timestamps
   IfIndex interface = IfIndex::kNone;
   uint64_t hash = 0;
-  Ref hint;  ///< where prefetch_place() expects it to belong; not yet verified
+  Ref hint;  ///< where look_up() expects it to belong; not yet verified
 
   /// After parse(). A marked segment is not for the fast path.
   void set_marked(bool ce) {

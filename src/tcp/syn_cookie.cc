@@ -11,6 +11,8 @@ namespace {
 // What is usual, from the least that we believe on.
 constexpr uint16_t kMss[] = {kMinMss, 536, 1'200, 1'360, 1'400, 1'440, 1'460, 8'940};
 
+constexpr uint32_t kUsualMss = 6;
+
 constexpr uint32_t kHashBits = 0x0fffffff;
 
 uint64_t digest(const base::SipKey& key, const Tuple& t, Seq32 irs) {
@@ -32,7 +34,8 @@ SynCookies::Made SynCookies::make(const Tuple& t, Seq32 irs, uint16_t mss, Insta
   const uint64_t epoch = epoch_of(now);
   last_ = epoch;
   made_ = true;
-  const auto index = static_cast<uint32_t>(std::upper_bound(std::begin(kMss) + 1, std::end(kMss), mss) - kMss - 1);
+  uint32_t index = kUsualMss;
+  if (mss != kMss[kUsualMss]) index = static_cast<uint32_t>(std::upper_bound(kMss + 1, std::end(kMss), mss) - kMss - 1);
   const uint64_t hash = digest(keys_.at(epoch), t, irs);
   const uint32_t iss = (static_cast<uint32_t>(hash) & kHashBits) | static_cast<uint32_t>(epoch & 1) << 31 | index << 28;
   return {Seq32(iss), static_cast<uint32_t>(hash >> 32)};

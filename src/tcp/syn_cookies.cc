@@ -15,7 +15,47 @@ bool Tcp::uses_cookie(const Listener& listener, bool v4) const {
   return full || listener.half_open >= listener.backlog;
 }
 
+// A SYN with the usual options, which most are, gets the same ones back: its SYN-ACK is written at once. False, and
+// nothing done, if there is more to it.
+bool Tcp::answer_usual_syn(const Listener& listener, Segment& s, Instant now) {
+  if (!wire::TcpOptions::is_usual_syn({s.options, s.option_bytes}) || settings_.timestamps == 0 ||
+      settings_.sack == 0 || settings_.window_scaling == 0) {
+    return false;
+  }
+  const auto route = ip_.route_back(s.remote, s.local, s.interface);
+  pkt::Packet* p = route ? packets_.frame() : nullptr;
+  if (p == nullptr) return false;
+  const bool v4 = s.local.is_v4();
+  const link::DeviceLimits& limits = ip_.limits(route->interface);
+  const uint16_t offered = wire::load_be16(s.options + 2);
+  const auto made =
+      cookies_.make({s.local, s.remote, s.local_port, s.remote_port}, s.seq, std::max(offered, kMinMss), now);
+  SynOffer offer{std::min(wire::load_u8(s.options + 19), wire::kMaxWindowScale), true, grants_ecn(s, listener.options)};
+  const uint32_t flags = kSyn | kAck | (offer.ecn ? kEce : 0);
+  constexpr uint32_t kHeader = wire::kTcpMinSize + 20;
+  std::byte* tcp = p->append(kHeader);
+  wire::store_be16(tcp, s.local_port);
+  wire::store_be16(tcp + 2, s.remote_port);
+  wire::store_be32(tcp + 4, made.iss.raw());
+  wire::store_be32(tcp + 8, (s.seq + 1).raw());
+  wire::store_be32(tcp + 12, kHeader / 4 << 28 | flags << 16 | syn_window(listener));
+  wire::store_be32(tcp + 16, 0);
+  wire::store_be32(tcp + 20, 0x0204'0000u | own_mss(limits.mtu, v4, listener.options.mss));
+  wire::store_be32(tcp + 24, 0x0402'080au);
+  wire::store_be32(tcp + 28, offer.put_into(milliseconds_of(now) + made.ts_offset));
+  wire::store_be32(tcp + 32, s.ts_val);
+  wire::store_be32(tcp + 36, 0x0103'0300u | shift_for(listener.options));
+  finish(p, s.local, s.remote, kHeader, 0, 1, 0, limits);
+  done(s);
+  counters_.add(Counter::kSynAcksOut);
+  counters_.add(Counter::kCookiesSent);
+  counters_.add(Counter::kSegmentsOut);
+  if (ip_.frame(route->hop, p, now)) ip_.transmit(route->interface, p, ip::Lane::kFirst);
+  return true;
+}
+
 void Tcp::answer_with_cookie(uint32_t slot, Segment& s, Instant now) {
+  if (answer_usual_syn(listeners_[slot], s, now)) return;
   const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
   HalfOpen h = read_syn(slot, s, options);
   const bool ts = (h.flags & kMiniTimestamps) != 0;
@@ -24,6 +64,7 @@ void Tcp::answer_with_cookie(uint32_t slot, Segment& s, Instant now) {
   const SynCookies::Made made = cookies_.make(t, s.seq, h.mss, now);
   h.iss = made.iss;
   Bare b = syn_ack(h, t, milliseconds_of(now) + made.ts_offset);
+  b.accepted_at = s.interface;
   if (ts) {
     SynOffer offer;
     offer.sack = (h.flags & kMiniSack) != 0;

@@ -86,17 +86,6 @@ Tcp::~Tcp() {
   }
 }
 
-uint32_t Tcp::prefetch_behind(Ref ref) {
-  if (ref.place() != Place::kConn) return 0;
-  const Conn& c = conns_[ref.index()];
-  if (c.queue_head != nullptr) {
-    if ((c.tx_flags & kTxHeadless) == 0) __builtin_prefetch(c.queue_head, 1);
-    __builtin_prefetch(c.queue_head + 1, 1);  // freed by this ACK, filled by the answer
-  }
-  if (c.record_head != 0) __builtin_prefetch(&records_[c.record_head], 1);
-  return c.sock;
-}
-
 Result<void> Tcp::set(uint16_t row, int64_t value) {
   if (row >= std::size(kSettingRows)) return fail(Error::kNotFound);
   const auto changed = base::with_row(settings_, kSettingRows[row], value);

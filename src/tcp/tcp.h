@@ -57,17 +57,29 @@ class Tcp {
   // Forced inline: a compiler that sees a function of nothing but prefetches takes it for one without effect and drops
   // the calls.
   [[gnu::always_inline]] void prefetch_bucket(uint64_t hash) const { table_.prefetch(hash); }
-  [[gnu::always_inline]] void prefetch_place(Segment& s) {
+  /// Fills segment.hint. False: most likely it belongs to no connection.
+  bool look_up(Segment& s) const {
     s.hint = table_.peek(s.hash);
-    if (s.hint.place() != Place::kConn) return;
-    const char* conn = reinterpret_cast<const char*>(&conns_[s.hint.index()]);
+    return s.hint.place() == Place::kConn;
+  }
+  /// `hint` is a connection's.
+  [[gnu::always_inline]] void prefetch_place(Ref hint) {
+    const char* conn = reinterpret_cast<const char*>(&conns_[hint.index()]);
     __builtin_prefetch(conn, 1);
     __builtin_prefetch(conn + 64, 1);
     __builtin_prefetch(conn + 128, 1);
     __builtin_prefetch(conn + 192, 1);
   }
   /// Second stage of prefetching, once the connection's own lines are there. The socket's index, or 0.
-  uint32_t prefetch_behind(Ref hint);
+  [[gnu::always_inline]] uint32_t prefetch_behind(Ref hint) {
+    const Conn& c = conns_[hint.index()];
+    if (c.queue_head != nullptr) {
+      if ((c.tx_flags & kTxHeadless) == 0) __builtin_prefetch(c.queue_head, 1);
+      __builtin_prefetch(c.queue_head + 1, 1);  // freed by this ACK, filled by the answer
+    }
+    if (c.record_head != 0) __builtin_prefetch(&records_[c.record_head], 1);
+    return c.sock;
+  }
   /// Takes segment.packet. `segment.hash` must be hash(segment).
   void input(Segment& segment, Instant now);
   void on_error(const ip::PathError& error, Instant now);
@@ -183,6 +195,7 @@ class Tcp {
   void announce_passive_conn(uint32_t index, Listener& listener, Instant now);
   // syn_cookies.cc
   [[nodiscard]] bool uses_cookie(const Listener& listener, bool v4) const;
+  bool answer_usual_syn(const Listener& listener, Segment& s, Instant now);
   void answer_with_cookie(uint32_t slot, Segment& s, Instant now);
   bool input_cookie(Listener& listener, uint32_t slot, Ref old, Segment& s, Instant now);
   void make_room_for_half_open(bool v4);
@@ -492,7 +505,8 @@ class Tcp {
   bool challenge_allowed(Instant now);
   bool answer_allowed(uint32_t index, Instant now);
   void answer_stray(uint32_t index, const Segment& s, Instant now);
-  void send_bare(const Bare& b, Instant now);
+  void send_bare(Bare& b, Instant now);
+  [[nodiscard]] uint16_t own_mss(uint32_t mtu, bool v4, uint16_t user_mss) const;
 
   [[nodiscard]] MR_INLINE Ref find(const Segment& s) const;
   [[nodiscard]] MR_INLINE bool matches(Ref ref, const Tuple& t) const;
@@ -560,6 +574,8 @@ class Tcp {
   std::vector<Listener> listeners_;
   std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;
   std::unordered_map<uint32_t, uint32_t> listener_of_sock_;
+  Endpoint last_listener_;           // what find_listener() was asked last with success; port 0: nothing
+  uint32_t last_listener_slot_ = 0;  // and its answer
   std::vector<Effect> effects_;
   std::vector<DirtyList> dirty_;  // by interface
   base::Counters<Counter> counters_;

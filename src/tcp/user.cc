@@ -65,6 +65,10 @@ uint16_t Tcp::choose_port(const IpAddr& local, const Endpoint& remote, bool any_
 }
 
 Listener* Tcp::find_listener(const IpAddr& local, uint16_t port, uint32_t& slot) {
+  if (port == last_listener_.port && local == last_listener_.addr) {
+    slot = last_listener_slot_;
+    return &listeners_[slot];
+  }
   Listener* best = nullptr;
   int best_score = 0;
   const auto [begin, end] = listeners_by_port_.equal_range(port);
@@ -82,6 +86,10 @@ Listener* Tcp::find_listener(const IpAddr& local, uint16_t port, uint32_t& slot)
       best_score = score;
       slot = it->second;
     }
+  }
+  if (best != nullptr) {
+    last_listener_ = {local, port};
+    last_listener_slot_ = slot;
   }
   return best;
 }
@@ -101,6 +109,7 @@ Result<void> Tcp::listen(uint32_t sock, const Endpoint& local, uint32_t backlog,
   listeners_[slot] = {local, sock, std::max(backlog, 1u), 0, 0, options};
   listeners_by_port_.emplace(local.port, slot);
   listener_of_sock_[sock] = slot;
+  last_listener_ = {};
   return {};
 }
 
@@ -109,6 +118,7 @@ void Tcp::unlisten(uint32_t sock) {
   if (found == listener_of_sock_.end()) return;
   const uint32_t slot = found->second;
   listener_of_sock_.erase(found);
+  last_listener_ = {};
   Listener& l = listeners_[slot];
   const auto [begin, end] = listeners_by_port_.equal_range(l.local.port);
   for (auto it = begin; it != end; ++it) {

@@ -76,23 +76,7 @@ bool parse_one(Kind kind, Bytes body, TcpOptions& out) {
 
 }  // namespace
 
-// What the SYNs of most hosts bring: MSS, SACK permitted, timestamps, NOP, window scale.
-bool TcpOptions::parse_usual_syn(Bytes options, TcpOptions& out) {
-  const std::byte* at = options.data();
-  if (options.size() != 20 || load_be16(at) != 0x0204 || load_be32(at + 4) != 0x0402080a ||
-      load_be32(at + 16) >> 8 != 0x010303) {
-    return false;
-  }
-  out.has_mss = out.sack_permitted = out.has_timestamps = out.has_wscale = true;
-  out.mss = load_be16(at + 2);
-  out.ts_val = load_be32(at + 8);
-  out.ts_ecr = load_be32(at + 12);
-  out.wscale = std::min(load_u8(at + 19), kMaxWindowScale);  // RFC 7323 2.3
-  return true;
-}
-
 void TcpOptions::parse_slow(Bytes options, TcpOptions& out) {
-  if (parse_usual_syn(options, out)) return;
   for (size_t at = 0; at < options.size();) {
     const auto kind = static_cast<Kind>(load_u8(&options[at]));
     if (kind == Kind::kEnd) return;
