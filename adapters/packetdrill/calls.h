@@ -75,7 +75,8 @@ class Calls {
                       const std::function<Outcome()>& attempt);
   int take_error(Descriptor& d);
   [[nodiscard]] uint32_t low_water(const Descriptor& d) const {
-    return d.unsent_low_water != 0 ? d.unsent_low_water : flags_.unsent_low_water;
+    const uint32_t own = d.options.unsent_low_water;
+    return own != 0 ? own : static_cast<uint32_t>(flags_.tcp.notsent_lowat);
   }
 
   Outcome receive_now(Descriptor& d, std::span<const iovec> into, int flags);

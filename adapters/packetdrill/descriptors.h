@@ -43,7 +43,6 @@ struct Descriptor {
   bool read_shut = false;
   bool write_shut = false;
   bool wants_space = false;  ///< was seen without room to write
-  uint32_t unsent_low_water = 0;  ///< TCP_NOTSENT_LOWAT: no more is taken while so much waits unsent; 0 = the flag's
   bool tells_queue = false;  ///< TCP_INQ: recvmsg says what is left to read
   int linger_s = -1;         ///< SO_LINGER: seconds, -1 = off
   int64_t receive_timeout_us = 0;

@@ -96,7 +96,9 @@ void apply_tcp(Flags& flags, std::string_view key, std::string_view value) {
   if (key == "tcp_slow_start_after_idle") apply_switch(s.slow_start_after_idle, value);
   if (key == "tcp_syncookies") s.syncookies = std::clamp<int64_t>(number(value).value_or(1), 0, 2);
   if (key == "tcp_wmem") s.send_buffer = word(value, 1).value_or(s.send_buffer);
-  if (key == "tcp_notsent_lowat") flags.unsent_low_water = static_cast<uint32_t>(number(value).value_or(UINT32_MAX));
+  if (key == "tcp_notsent_lowat") {
+    s.notsent_lowat = std::max(static_cast<uint32_t>(number(value).value_or(UINT32_MAX)), 1u);
+  }
   if (key == "tcp_mtu_probing") s.mtu_probing = std::clamp<int64_t>(number(value).value_or(0), 0, 2);
   if (key == "tcp_invalid_ratelimit") {
     s.challenge_interval_us = std::max<int64_t>(number(value).value_or(500), 0) * 1'000;

@@ -23,7 +23,6 @@ struct Flags {
   uint64_t seed = 1;
   Duration rx_limit = seconds(90);  ///< of stack time, for netdev_receive and for a blocking call that nothing ends
   bool port_mode = false;           ///< mode=port or clock=real were asked for
-  uint32_t unsent_low_water = UINT32_MAX;  ///< tcp_notsent_lowat
   std::array<uint64_t, 2> fast_open_key{};  ///< tcp_fastopen_key, of every socket that names no other
   std::array<uint64_t, 2> fast_open_old_key{};
   tcp::Settings tcp{};

@@ -133,7 +133,7 @@ Outcome Calls::set_tcp_option(Descriptor& d, int name, const void* value, sockle
       o.fast_open_queue = static_cast<uint32_t>(n);
       break;
     case TCP_LINGER2: o.fin_wait_2 = n > 0 ? seconds(std::min(n, 120)) : Duration(); break;
-    case TCP_NOTSENT_LOWAT: d.unsent_low_water = static_cast<uint32_t>(n); return 0;
+    case TCP_NOTSENT_LOWAT: o.unsent_low_water = static_cast<uint32_t>(n); break;
     case TCP_QUICKACK: {
       SocketOptions once = o;
       once.quick_ack = n != 0;
@@ -257,7 +257,7 @@ Outcome Calls::get_option(int fd, int level, int name, void* value, socklen_t* l
     }
     case TCP_LINGER2: return write_int(seconds_of(o.fin_wait_2, 60), value, length);
     case TCP_CORK: return write_int(o.cork ? 1 : 0, value, length);
-    case TCP_NOTSENT_LOWAT: return write_int(static_cast<int>(d->unsent_low_water), value, length);
+    case TCP_NOTSENT_LOWAT: return write_int(static_cast<int>(o.unsent_low_water), value, length);
     case TCP_INQ: return write_int(d->tells_queue ? 1 : 0, value, length);
     case TCP_MAXSEG: {
       // What a segment holds, its timestamps included, as Linux counts; before there is a connection, what was asked.

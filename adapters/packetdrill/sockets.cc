@@ -123,7 +123,6 @@ Outcome Calls::accept(Lock& lock, int fd, sockaddr* address, socklen_t* length) 
   d->bound = true;
   d->connected_told = true;
   d->linger_s = listener->linger_s;
-  d->unsent_low_water = listener->unsent_low_water;
   d->receive_timeout_us = listener->receive_timeout_us;
   d->send_timeout_us = listener->send_timeout_us;
   d->handle = taken;

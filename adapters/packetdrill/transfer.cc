@@ -11,8 +11,6 @@
 namespace millrace::packetdrill {
 namespace {
 
-constexpr size_t kUnsentPiece = 16'384;  // taken at a time where TCP_NOTSENT_LOWAT is looked at in between
-
 size_t room_of(std::span<const iovec> pieces) {
   size_t bytes = 0;
   for (const iovec& piece : pieces) bytes += piece.iov_len;
@@ -104,11 +102,6 @@ Outcome Calls::send_now(Descriptor& d, std::span<const std::byte> data, int flag
   if (const int error = take_error(d); error != 0) return failed(error);
   if (!d.handle.valid() || d.kind == Descriptor::Kind::kListener || d.write_shut) return failed(EPIPE);
   if (data.empty()) return 0;
-  if (low_water(d) != UINT32_MAX) {
-    const auto state = info(d);
-    if (state && state->tcp.unsent >= low_water(d)) return failed(EAGAIN);
-    data = data.first(std::min(data.size(), kUnsentPiece));
-  }
   const bool more = (flags & MSG_MORE) != 0;
   const auto sent = engine_.request(req::Send{d.handle, data, more, (flags & MSG_OOB) != 0, (flags & MSG_EOR) != 0});
   if (!sent) {
@@ -133,13 +126,12 @@ Outcome Calls::send(Lock& lock, int fd, std::span<const iovec> from, int flags) 
   const bool may_block = (flags & MSG_DONTWAIT) == 0;
   const Outcome outcome = until_ready(lock, *d, may_block, d->send_timeout_us, [&]() -> Outcome {
     for (;;) {
-      const bool piecemeal = low_water(*d) != UINT32_MAX;
-      const size_t wanted = piecemeal ? std::min(data.size() - done, kUnsentPiece) : data.size() - done;
       const Outcome sent = send_now(*d, std::span(data).subspan(done), flags);
       if (!sent) return sent;
       done += static_cast<size_t>(*sent);
       if (done == data.size()) return 0;
-      if (static_cast<size_t>(*sent) < wanted) return failed(EAGAIN);
+      // With a low-water mark more fits as soon as some of it has been sent, which happens between requests.
+      if (low_water(*d) == UINT32_MAX) return failed(EAGAIN);
     }
   });
   if (done < data.size()) d->wants_space = true;

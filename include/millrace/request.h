@@ -58,6 +58,8 @@ struct SocketOptions {
   std::array<uint64_t, 2> fast_open_old_key{};  ///< with it: the one before, still good
   uint64_t max_pacing_rate = 0;  ///< bytes a second that are sent at most; 0 = no limit
   bool v6_only = false;          ///< of a listener on `::`: takes no IPv4
+  uint32_t unsent_low_water = 0;  ///< bytes: no write is taken while as much waits that was never sent, and kWritable
+                                  ///< comes at half of it (Linux's TCP_NOTSENT_LOWAT); 0 = as tcp.notsent_lowat says
   bool cork = false;        ///< hold back partial segments, for at most about one retransmission timeout
 };
 

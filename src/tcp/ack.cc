@@ -123,7 +123,7 @@ void Tcp::tell_space(uint32_t index) {
   if ((c.rx_flags & kRxCorked) == 0) c.rx_flags &= static_cast<uint8_t>(~kRxHold);
   if ((c.tx_flags & kTxWantSpace) == 0) return;
   grow_send_buffer(index);
-  if (c.snd_queued > c.snd_limit / 2) return;
+  if (c.snd_queued > c.snd_limit / 2 && !low_water_reached(index)) return;
   c.tx_flags &= static_cast<uint8_t>(~kTxWantSpace);
   notify(c, kWritable);
 }

@@ -108,7 +108,7 @@ struct alignas(64) Conn {
   uint32_t snd_wnd = 0;
   uint32_t max_snd_wnd = 0;
   uint32_t snd_queued = 0;     ///< bytes of data from snd_una to the end of the queue
-  uint32_t snd_limit = 0;      ///< send buffer
+  uint32_t snd_limit = 0;      ///< send buffer; 0 where there is a low-water mark (RoomState::low_water)
   pkt::Block* queue_head = nullptr;
   pkt::Block* queue_tail = nullptr;
   uint32_t head_offset = 0;    ///< bytes of queue_head already acknowledged
@@ -204,6 +204,8 @@ struct RoomState {
   uint32_t rtt_us = 0;             ///< by the timestamps that the peer echoes; 0: none of use
   uint32_t least_us = UINT32_MAX;  ///< of those in this round trip
   uint32_t short_at = 0;           ///< Tcp::stamp()
+  uint32_t low_water = 0;          ///< SocketOptions::unsent_low_water; 0: none
+  uint32_t send_limit = 0;         ///< with it: send buffer
 };
 
 /// Of the runs received out of order (ReasmPiece), in a SideTable.

@@ -97,6 +97,9 @@ bool Tcp::output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
     if (!retransmit_tail(index, out, n, now, any)) return false;
   }
   if (c.rated != 0) note_app_limited(index);
+  if (c.snd_limit == 0 && (c.tx_flags & kTxWantSpace) != 0) [[unlikely]] {
+    if (low_water_reached(index)) arm(index, now.ns());  // conn_timer() tells
+  }
   if (any) return true;  // every segment carried the acknowledgment
   const uint8_t due = early ? kRxAckNow : kRxAckNow | kRxWindowUpdate;  // a larger window can wait for the handshake
   if ((c.rx_flags & due) != 0) return send_ack(index, out, n, now);

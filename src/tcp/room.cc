@@ -19,6 +19,7 @@ constexpr uint64_t kShare = 4;
 constexpr int32_t kTickMs = 2;
 constexpr uint64_t kShortTripMost = 1'048'576;
 constexpr int64_t kShortTripNs = 10'000'000'000;
+constexpr uint32_t kMostRun = 65'535;
 constexpr uint32_t kNoSampleUs = 200'000;  // taken for the round trip before any was measured
 
 }  // namespace
@@ -88,10 +89,43 @@ void Tcp::measure_room(uint32_t index, const Segment& s, Instant now) {
 // when that is acknowledged, and half of it so that it is told in time (tell_space()).
 void Tcp::grow_send_buffer(uint32_t index) {
   Conn& c = conns_[index];
+  uint32_t& limit = c.snd_limit != 0 ? c.snd_limit : room(index).send_limit;
   const uint64_t wanted = std::min({3 * uint64_t{std::min(c.cwnd, c.max_snd_wnd)},
                                     static_cast<uint64_t>(settings_.send_buffer_max), blocks_.limit_bytes() / kShare});
-  if (wanted <= c.snd_limit || blocks_.in_use_bytes() > blocks_.limit_bytes() / 2 || room(index).fixed_send) return;
-  c.snd_limit = static_cast<uint32_t>(wanted);
+  if (wanted <= limit || blocks_.in_use_bytes() > blocks_.limit_bytes() / 2 || room(index).fixed_send) return;
+  limit = static_cast<uint32_t>(wanted);
+}
+
+// A connection with a low-water mark has no snd_limit, so that every write comes here to ask.
+void Tcp::set_low_water(uint32_t index, const SocketOptions& o) {
+  Conn& c = conns_[index];
+  const auto wanted = o.unsent_low_water != 0 ? o.unsent_low_water : static_cast<uint32_t>(settings_.notsent_lowat);
+  const bool none = wanted == UINT32_MAX;
+  if (none && c.snd_limit != 0) return;
+  RoomState& r = room(index);
+  if (c.snd_limit != 0) r.send_limit = c.snd_limit;
+  r.low_water = none ? 0 : wanted;
+  c.snd_limit = none ? r.send_limit : 0;
+}
+
+// As with Linux the mark is looked at once for every run of half the peer's window (64 KiB at most) that begins: a run
+// may be filled up, and goes on being filled while it is sent.
+uint32_t Tcp::low_water_space(uint32_t index) const {
+  const Conn& c = conns_[index];
+  const RoomState* const r = room_.find(index);
+  if (c.snd_limit != 0 || r == nullptr || r->send_limit <= c.snd_queued) return 0;
+  const uint32_t unsent = c.snd_queued - std::min(c.snd_queued, flight(c));
+  const uint32_t run = std::max(std::min(c.max_snd_wnd / 2, kMostRun) / c.mss, 1u) * c.mss;
+  const uint64_t most = (uint64_t{std::max(unsent, r->low_water)} + run - 1) / run * run;
+  return static_cast<uint32_t>(std::min<uint64_t>(r->send_limit - c.snd_queued, most - unsent));
+}
+
+bool Tcp::low_water_reached(uint32_t index) const {
+  const Conn& c = conns_[index];
+  const RoomState* const r = room_.find(index);
+  if (c.snd_limit != 0 || r == nullptr) return false;
+  const uint32_t unsent = c.snd_queued - std::min(c.snd_queued, flight(c));
+  return c.snd_queued <= r->send_limit / 2 && uint64_t{2} * unsent < r->low_water;
 }
 
 }  // namespace millrace::tcp

@@ -11,6 +11,8 @@ namespace millrace::tcp {
   X(send_buffer, 1'048'576, 2'048, 1'073'741'824, "send buffer of a new socket, bytes")                            \
   X(send_buffer_max, 16'777'216, 0, 1'073'741'824,                                                                 \
     "what the send buffer may grow to with the congestion window; 0 = it does not grow")                           \
+  X(notsent_lowat, 4'294'967'295, 1, 4'294'967'295,                                                                \
+    "no write is taken while as many bytes wait that were never sent, of a new socket; 4294967295 = any number")   \
   X(receive_buffer, 262'144, 2'048, 1'073'741'824, "receive buffer of a new socket, bytes")                        \
   X(receive_buffer_max, 16'777'216, 0, 1'073'741'824,                                                              \
     "what the receive buffer may grow to with what is read in a round trip; 0 = it does not grow")                 \

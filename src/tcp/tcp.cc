@@ -127,7 +127,7 @@ Info Tcp::info(uint32_t index) const {
   i.receive_window = static_cast<uint32_t>(c.rcv_adv - c.rcv_nxt);
   i.send_scale = c.snd_wscale;
   i.receive_scale = c.rcv_wscale;
-  i.send_limit = c.snd_limit;
+  i.send_limit = send_limit(index);
   i.receive_limit = c.rcv_limit;
   i.receive_charge = c.rcv_charge;
   for (uint32_t at = c.reasm; at != 0; at = pieces_[at].link) ++i.out_of_order;

@@ -382,6 +382,13 @@ class Tcp {
   void grow_receive_buffer(Conn& c, uint64_t bytes);
   void grow_send_buffer(uint32_t index);
   // output.cc, emit.cc
+  void set_low_water(uint32_t index, const SocketOptions& options);
+  /// With a low-water mark (snd_limit is 0): what a write may queue now, and whether a writer is to be told of it.
+  [[nodiscard]] uint32_t low_water_space(uint32_t index) const;
+  [[nodiscard]] bool low_water_reached(uint32_t index) const;
+  [[nodiscard]] uint32_t send_limit(uint32_t index) const {
+    return conns_[index].snd_limit != 0 ? conns_[index].snd_limit : room_.find(index)->send_limit;
+  }
   MR_INLINE void mark_dirty(uint32_t index);
   bool output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   // fast_output.cc

@@ -138,6 +138,10 @@ void Tcp::conn_timer(uint32_t index, Instant now) {
     }
     if (c.gen != gen) return;
   }
+  if ((c.tx_flags & kTxWantSpace) != 0 && c.snd_limit == 0 && low_water_reached(index)) {
+    c.tx_flags &= static_cast<uint8_t>(~kTxWantSpace);
+    notify(c, kWritable);
+  }
   int64_t next = std::min(c.rto_deadline, c.delack_deadline);
   if (c.rated != 0) next = std::min(next, pace_timer(index, now));
   if ((c.options & kOptKeepalive) != 0) {

@@ -153,6 +153,7 @@ void Tcp::apply_options(Conn& c, ConnCold& k, const SocketOptions& o) {
 
 void Tcp::apply_rare_options(uint32_t index, const SocketOptions& o) {
   fix_room(index, o);
+  set_low_water(index, o);
   set_pace(index, o.max_pacing_rate);
   const bool any = o.user_timeout.ns() > 0 || o.fin_wait_2.ns() > 0 || o.syn_retries != 0;
   if (!any && rare_.find(index) == nullptr) return;
@@ -167,11 +168,11 @@ Result<void> Tcp::set_options(uint32_t index, const SocketOptions& o, Instant no
   if (no_such_controller(o)) return fail(Error::kNotFound);
   Conn& c = conns_[index];
   const uint32_t receive_limit = c.rcv_limit;
-  const uint32_t send_limit = c.snd_limit;
+  const uint32_t buffer = c.snd_limit;
   apply_options(c, cold(index), o);
-  apply_rare_options(index, o);
   if (o.receive_buffer == 0) c.rcv_limit = receive_limit;
-  if (o.send_buffer == 0) c.snd_limit = send_limit;
+  if (o.send_buffer == 0) c.snd_limit = buffer;
+  apply_rare_options(index, o);
   c.last_rx_ms = std::max(c.last_rx_ms, milliseconds_of(now));
   if ((c.options & kOptKeepalive) != 0) arm(index, keepalive_deadline(index, now));
   if (o.quick_ack) c.quick_acks = *o.quick_ack ? kQuickAcks : 0;
@@ -314,7 +315,7 @@ Result<uint32_t> Tcp::send_space(uint32_t conn) const {
     default: return fail(Error::kBrokenPipe);
   }
   if ((c.tx_flags & kTxFinQueued) != 0) return fail(Error::kBrokenPipe);
-  return c.snd_limit > c.snd_queued ? c.snd_limit - c.snd_queued : 0;
+  return c.snd_limit > c.snd_queued ? c.snd_limit - c.snd_queued : low_water_space(conn);
 }
 
 // Whether what is queued waits for more, now that a write said so or not; `can_wait` if there is room for more at all.
@@ -326,7 +327,7 @@ void Tcp::hold_tail(Conn& c, bool more, bool can_wait) {
 
 size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more, Instant) {
   Conn& c = conns_[index];
-  const uint32_t space = c.snd_limit > c.snd_queued ? c.snd_limit - c.snd_queued : 0;
+  const uint32_t space = c.snd_limit > c.snd_queued ? c.snd_limit - c.snd_queued : low_water_space(index);
   size_t left = std::min<size_t>(data.size(), space);
   const size_t wanted = left;
   const std::byte* from = data.data();
@@ -359,7 +360,7 @@ size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more
   }
   // A full buffer cannot be followed by more: what is there must go.
   if (__builtin_expect(more || (c.tx_flags & kTxMore) != 0 || (c.rx_flags & (kRxCorked | kRxHold)) != 0, 0)) {
-    hold_tail(c, more, left == 0 && wanted == data.size() && c.snd_queued < c.snd_limit);
+    hold_tail(c, more, left == 0 && wanted == data.size() && c.snd_queued < send_limit(index));
   }
   if (wanted > left) mark_dirty(index);
   return wanted - left;

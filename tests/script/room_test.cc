@@ -178,5 +178,75 @@ TEST_P(Room, SettingsThatChangeDuringAHandshakeDoNotChangeWhatItAnnounced) {
   }
 }
 
+// What is taken of a large write, sent while it fits the congestion window of ten segments.
+size_t write_all(Script& s, Handle c, uint32_t n) {
+  size_t taken = 0;
+  for (;;) {
+    const auto some = s.try_write(c, n);
+    if (!some) return taken;
+    taken += *some;
+  }
+}
+
+TEST_P(Room, LowWaterMarkBoundsWhatIsNotSentByOneRun) {
+  Script s(GetParam());
+  SocketOptions o;
+  o.unsent_low_water = 4'000;
+  const Handle c = s.server(o);
+  const size_t run = std::min(s.info().tcp.send_window / 2, 65'535U) / s.full() * s.full();
+  EXPECT_EQ(write_all(s, c, 200'000), 10 * s.full() + run);
+  EXPECT_EQ(s.info().tcp.unsent, run);
+  EXPECT_EQ(s.skip(), 10U);
+}
+
+TEST_P(Room, WriterIsToldAtHalfTheLowWaterMark) {
+  Script s(GetParam());
+  SocketOptions o;
+  o.unsent_low_water = 4 * s.full();
+  const Handle c = s.server(o);
+  const size_t taken = write_all(s, c, 200'000);
+  (void)s.events(c);
+  uint32_t acked = 0;
+  while (s.info().tcp.unsent >= 2 * s.full()) {
+    EXPECT_EQ(s.events(c) & kWritable, 0U) << s.info().tcp.unsent;
+    s.skip();
+    acked += s.full();
+    s.in(ACK, ack(1 + acked));
+    s.advance(0);
+    ASSERT_LT(acked, taken);
+  }
+  s.advance(1);
+  EXPECT_NE(s.events(c) & kWritable, 0U) << "sending is enough, no further acknowledgment is needed";
+  EXPECT_GT(*s.try_write(c, 200'000), 0U);
+  s.skip();
+}
+
+TEST_P(Room, LowWaterMarkComesAndGoesWithTheOption) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  const uint32_t before = s.info().tcp.send_limit;
+  SocketOptions o;
+  o.unsent_low_water = 1;
+  ASSERT_TRUE(s.ask(req::SetOptions{c, o}));
+  EXPECT_EQ(s.info().tcp.send_limit, before);
+  s.write(c, 10 * s.full());
+  EXPECT_EQ(s.skip(), 10U);
+  ASSERT_GT(*s.try_write(c, 10), 0U);
+  o.unsent_low_water = UINT32_MAX;
+  ASSERT_TRUE(s.ask(req::SetOptions{c, o}));
+  EXPECT_EQ(s.info().tcp.send_limit, before);
+  EXPECT_EQ(*s.try_write(c, before), before - 10 * s.full() - 10);
+  s.skip();
+}
+
+TEST_P(Room, LowWaterMarkOfTheSettingHoldsForNewSockets) {
+  Options options;
+  options.tcp.notsent_lowat = 4'000;
+  Script s(GetParam(), options);
+  const Handle c = s.server();
+  EXPECT_LT(write_all(s, c, 500'000), 120'000U);
+  s.skip();
+}
+
 }  // namespace
 }  // namespace millrace::script
