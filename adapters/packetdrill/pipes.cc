@@ -33,6 +33,10 @@ Outcome Calls::splice(Lock& lock, int from, int to, size_t length, unsigned flag
     std::deque<std::byte>& bytes = target->pipe->bytes;
     std::vector<std::byte> some(std::min(length, kPipeRoom - std::min(kPipeRoom, bytes.size())));
     if (some.empty()) return length == 0 ? Outcome(0) : Outcome(failed(EAGAIN));
+    // Like the kernel's, it stops in front of an urgent byte, and does not wait behind which there is more.
+    const auto urgent = engine_.request(req::UrgentLeft{stream(from)->handle});
+    if (urgent && urgent->bytes > 0) some.resize(std::min(some.size(), urgent->bytes - 1));
+    if (some.empty()) return 0;
     const iovec into{some.data(), some.size()};
     const Outcome got = receive(lock, from, {&into, 1}, may_block ? 0 : MSG_DONTWAIT);
     if (got) bytes.insert(bytes.end(), some.begin(), some.begin() + *got);

@@ -236,6 +236,7 @@ struct TxRecord {
   uint32_t newer = 0;
   uint8_t times = 0;  ///< transmissions so far, at most 255
   uint8_t flags = 0;
+  bool ends_piece = false;  ///< sent with PSH as the last of several segments (Tcp::unpaced_quantum)
 };
 enum RecordFlag : uint8_t {
   kRecSacked = 1 << 0,
@@ -244,7 +245,7 @@ enum RecordFlag : uint8_t {
   kRecFin = 1 << 3,
   kRecSplit = 1 << 4,      ///< cut off another one because a SACK block began or ended there
   kRecWasSacked = 1 << 5,  ///< selectively acknowledged before a timeout forgot it
-  kRecPush = 1 << 6,       ///< sent with PSH, and so again
+  kRecPush = 1 << 6,       ///< ends what a program wrote: sent with PSH, and so again
   kRecMtuProbe = 1 << 7,   ///< larger than the path MTU as known
 };
 static_assert(sizeof(TxRecord) == 32);

@@ -139,6 +139,7 @@ bool Tcp::retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n
   if (c.recovery == Recovery::kLoss && l.timeout == Timeout::kNewData) return true;
   const Allowance pace = c.rated != 0 ? pace_allowance(index, now) : Allowance{};
   uint32_t allowed = pace.bytes;
+  uint32_t before = 0;
   while (const uint32_t at = l.lost.first) {
     const TxRecord& r = records_[at];
     const auto length = static_cast<uint32_t>(r.end - r.start);
@@ -156,7 +157,10 @@ bool Tcp::retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n
       counters_.add(Counter::kNoBuffers);
       return false;
     }
-    if (!retransmit(index, at, out, n, now)) return false;
+    // The end of a piece has PSH again if more of the piece goes with it.
+    const bool joined = before != 0 && records_[before].link == at && !records_[before].ends_piece;
+    if (!retransmit(index, at, joined, out, n, now)) return false;
+    before = at;
     if (c.send_credit > 0) --c.send_credit;
     allowed -= std::min(allowed, static_cast<uint32_t>(r.end - r.start));
     any = true;
@@ -164,8 +168,8 @@ bool Tcp::retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n
   return true;
 }
 
-// Sends a record again, as one frame. False if there was no room or no buffer for it.
-bool Tcp::retransmit(uint32_t index, uint32_t at, std::span<pkt::Packet*> out, size_t& n, Instant now) {
+// Sends a record again, as one frame; `joined` to the record before. False if there was no room or no buffer for it.
+bool Tcp::retransmit(uint32_t index, uint32_t at, bool joined, std::span<pkt::Packet*> out, size_t& n, Instant now) {
   if (n == out.size()) return false;
   Conn& c = conns_[index];
   LossState& l = loss(index);
@@ -178,7 +182,8 @@ bool Tcp::retransmit(uint32_t index, uint32_t at, std::span<pkt::Packet*> out, s
     if (MR_PLANTED(fast_retransmit_wrong_range) && bytes > 1 && from != c.snd_una) from = from - 1;
     uint32_t offset = 0;
     pkt::Block* block = bytes > 0 ? find_block(c, from, offset) : nullptr;
-    const auto flags = static_cast<uint8_t>(kAck | (fin ? kFin : 0) | ((r.flags & kRecPush) != 0 ? kPsh : 0));
+    const bool push = (r.flags & kRecPush) != 0 || (r.ends_piece && (joined || bytes > c.mss));
+    const auto flags = static_cast<uint8_t>(kAck | (fin ? kFin : 0) | (push ? kPsh : 0));
     pkt::Packet* p = build(index, r.start, bytes, c.mss, flags, block, offset, now);
     if (p == nullptr) return false;
     ++cold(index).retransmits;
@@ -219,7 +224,7 @@ uint32_t Tcp::tso_bytes(const Conn& c, const link::DeviceLimits& limits) {
 
 // Whether nothing follows at once behind a segment that leaves `queued` bytes to send, `usable` of the peer's window
 // and `room` of the congestion window. The last segment of a burst has PSH, as if a device had cut it from one: whoever
-// merges segments on the way up then does not wait for more.
+// merges segments on the way up then does not wait for more. So has the last of each piece (unpaced_quantum()).
 bool Tcp::ends_burst(const Conn& c, uint32_t queued, uint32_t usable, uint32_t room) {
   const uint32_t next = std::min<uint32_t>(queued, c.mss);
   if (next == 0 || usable < next || room < next) return true;
@@ -268,7 +273,8 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   const uint32_t largest = single ? c.mss : std::clamp<uint32_t>(pace.frame, c.mss, tso_bytes(c, limits));
   // RFC 8985 7.3: a tail loss probe is new data if there is any, whatever the congestion window and Nagle say.
   bool probe = c.recovery == Recovery::kDisorder && loss(index).probe == Probe::kDue;
-  uint32_t burst = 0;  // bytes that this call has sent
+  uint32_t piece = 0;  // bytes sent of it
+  uint32_t whole = 0;
   for (;;) {
     const uint32_t sent = static_cast<uint32_t>(c.snd_nxt - c.snd_una) - ((c.tx_flags & kTxFinSent) != 0 ? 1 : 0);
     const uint32_t queued = c.snd_queued - sent;
@@ -347,12 +353,16 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
       return false;
     }
     const bool fin_here = with_fin && length == queued;
-    burst += length;
-    const bool stops =
-        n + 1 == out.size() || ends_burst(c, queued - length, usable - length, room - std::min(room, length));
-    const bool push = length > 0 && (length == queued ? (c.tx_flags & kTxMore) == 0 || fin_here || burst > c.mss
-                                                      : ends_record || (burst > c.mss && stops));
-    const auto flags = static_cast<uint8_t>(kAck | (fin_here ? kFin : 0) | (push ? kPsh : 0));
+    if (piece >= whole) {
+      piece = 0;
+      whole = length < queued ? unpaced_quantum(c) : UINT32_MAX;
+    }
+    piece += length;
+    const bool stops = piece >= whole || n + 1 == out.size() ||
+                       ends_burst(c, queued - length, usable - length, room - std::min(room, length));
+    const bool written = length > 0 && (length == queued ? (c.tx_flags & kTxMore) == 0 || fin_here : ends_record);
+    const bool ends_piece = piece > c.mss && (stops || length == queued);
+    const auto flags = static_cast<uint8_t>(kAck | (fin_here ? kFin : 0) | (written || ends_piece ? kPsh : 0));
     const uint32_t segment = mtu_probe != 0 ? mtu_probe : c.mss;
     pkt::Packet* p = build(index, c.snd_nxt, length, segment, flags, block, offset, now);
     if (p == nullptr) {
@@ -373,7 +383,8 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
       loss(index).probe_end = r.end;
       probe = false;
     }
-    r.flags = static_cast<uint8_t>((fin_here ? kRecFin : 0) | (push ? kRecPush : 0));
+    r.flags = static_cast<uint8_t>((fin_here ? kRecFin : 0) | (written ? kRecPush : 0));
+    r.ends_piece = ends_piece;
     if (mtu_probe != 0) {
       r.flags |= kRecMtuProbe;
       paths_.of(index).end = r.end;

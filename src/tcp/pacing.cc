@@ -16,6 +16,7 @@ constexpr int64_t kCreditNs = 1'000'000;
 constexpr uint32_t kLeastSegments = 2;     // of a quantum
 constexpr uint32_t kMostQuantum = 65'536;  // bytes
 constexpr uint64_t kStartGain = 277;       // 4 ln 2, percent: doubles with each round trip (draft-ietf-ccwg-bbr 5.6.2)
+constexpr uint32_t kShortTripUs = 2'000;   // in which nothing is gained by sending less at a time
 constexpr uint64_t kSlowStartGain = 200;
 constexpr uint64_t kAvoidanceGain = 120;
 
@@ -40,6 +41,17 @@ uint64_t Tcp::pacing_rate(uint32_t index) const {
 uint32_t Tcp::send_quantum(const Conn& c, uint64_t bytes_per_second) {
   const uint64_t bytes = std::min<uint64_t>(bytes_per_second / 1'000, kMostQuantum);
   return static_cast<uint32_t>(std::max<uint64_t>(bytes / c.mss, kLeastSegments)) * c.mss;
+}
+
+// What would go to a device in one piece were the connection paced: a millisecond of what its window carries in a round
+// trip, and more where that is short; never more than half the window, so that acknowledgments come evenly.
+uint32_t Tcp::unpaced_quantum(const Conn& c) {
+  uint64_t bytes_per_second = uint64_t{UINT32_MAX} * 1'000;
+  if (c.srtt_us > kShortTripUs) {
+    const uint64_t gain = c.cwnd < c.ssthresh / 2 ? kSlowStartGain : kAvoidanceGain;
+    bytes_per_second = std::max(c.cwnd, flight(c)) * gain * 10'000 / c.srtt_us;
+  }
+  return std::min(send_quantum(c, bytes_per_second), std::max(c.cwnd / 2 / c.mss, 1u) * c.mss);
 }
 
 // What may be sent now, and in one frame.

@@ -112,8 +112,10 @@ uint32_t Tcp::split_record(uint32_t index, uint32_t record, Seq32 at) {
   b.sent = a.sent;
   b.times = a.times;
   b.flags = a.flags & static_cast<uint8_t>(~(kRecSyn | kRecSplit));
+  b.ends_piece = a.ends_piece;
   a.end = at;
   a.flags &= static_cast<uint8_t>(~(kRecFin | kRecPush));
+  a.ends_piece = false;
   b.link = a.link;
   a.link = second;
   if (c.record_tail == record) c.record_tail = second;

@@ -315,6 +315,7 @@ class Tcp {
   using Allowance = PaceAllowance;
   [[nodiscard]] uint64_t pacing_rate(uint32_t index) const;
   [[nodiscard]] static uint32_t send_quantum(const Conn& c, uint64_t bytes_per_second);
+  [[nodiscard]] static uint32_t unpaced_quantum(const Conn& c);
   [[nodiscard]] Allowance pace_allowance(uint32_t index, Instant now);
   void pace_sent(uint32_t index, uint32_t bytes, Instant now);
   void pace_wait(uint32_t index, Instant now);
@@ -381,7 +382,6 @@ class Tcp {
   [[gnu::noinline, gnu::cold]] void measure_room(uint32_t index, const Segment& s, Instant now);
   void grow_receive_buffer(Conn& c, uint64_t bytes);
   void grow_send_buffer(uint32_t index);
-  // output.cc, emit.cc
   void set_low_water(uint32_t index, const SocketOptions& options);
   /// With a low-water mark (snd_limit is 0): what a write may queue now, and whether a writer is to be told of it.
   [[nodiscard]] uint32_t low_water_space(uint32_t index) const;
@@ -389,6 +389,7 @@ class Tcp {
   [[nodiscard]] uint32_t send_limit(uint32_t index) const {
     return conns_[index].snd_limit != 0 ? conns_[index].snd_limit : room_.find(index)->send_limit;
   }
+  // output.cc, emit.cc
   MR_INLINE void mark_dirty(uint32_t index);
   bool output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   // fast_output.cc
@@ -397,7 +398,7 @@ class Tcp {
                                uint32_t length, Instant now);
   bool send_ack(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   bool retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
-  bool retransmit(uint32_t index, uint32_t record, std::span<pkt::Packet*> out, size_t& n, Instant now);
+  bool retransmit(uint32_t index, uint32_t record, bool joined, std::span<pkt::Packet*> out, size_t& n, Instant now);
   [[nodiscard]] uint32_t initial_window(const Conn& c) const {
     return static_cast<uint32_t>(settings_.initial_window) * c.mss;
   }

@@ -69,7 +69,7 @@ bool Tcp::retransmit_tail(uint32_t index, std::span<pkt::Packet*> out, size_t& n
     l.probe = Probe::kNone;
     return true;
   }
-  if (!retransmit(index, c.record_tail, out, n, now)) return false;
+  if (!retransmit(index, c.record_tail, false, out, n, now)) return false;
   l.probe = Probe::kAgain;
   l.probe_end = c.snd_nxt;
   any = true;

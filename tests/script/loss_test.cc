@@ -305,6 +305,30 @@ TEST_P(LossSack, SackBelowTheAckOrBeyondWhatWasSentIsIgnored) {  // RFC 2883 4, 
   EXPECT_EQ(s.counter("tcp.fast_retransmits"), 0u);
 }
 
+TEST_P(LossNoSack, EndOfAPieceHasPshAgainOnlyWithTheRestOfIt) {
+  if (GetParam().tso) GTEST_SKIP() << "the device cuts";
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, s.full());
+  s.expect(ACK, seq(1), len(s.full()));
+  s.advance(20);
+  s.in(ACK);
+  s.write(c, 10 * s.full());  // pieces of two segments
+  const auto edge = [&](uint32_t n) { return (1 + n) * s.full() + 1; };
+  for (uint32_t i = 0; i < 10; ++i) s.expect(ACK, seq(edge(i)), len(s.full()), psh(i % 2 == 1));
+  s.advance(1'000);
+  s.expect(ACK, seq(edge(0)), len(s.full()), psh(false));
+  s.skip();
+  s.in(ACK, ack(edge(1)));  // two may go: the end of one piece, the beginning of the next
+  s.expect(ACK, seq(edge(1)), len(s.full()), psh(false));
+  s.expect(ACK, seq(edge(2)), len(s.full()), psh(false));
+  s.in(ACK, ack(edge(3)));
+  s.expect(ACK, seq(edge(3)), len(s.full()), psh(false));
+  s.expect(ACK, seq(edge(4)), len(s.full()), psh(false));
+  s.expect(ACK, seq(edge(5)), len(s.full()), psh());
+  s.skip();
+}
+
 TEST_P(LossNoSack, PartialAckRetransmitsTheNextHole) {  // RFC 6582 3.2 step 3
   Script s(GetParam());
   ten_in_flight(s);
