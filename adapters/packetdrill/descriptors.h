@@ -47,8 +47,6 @@ struct Descriptor {
   int linger_s = -1;         ///< SO_LINGER: seconds, -1 = off
   int64_t receive_timeout_us = 0;
   int64_t send_timeout_us = 0;
-  int type_of_service = 0;
-  int hop_limit = -1;
   int error = 0;  ///< errno that the next call or SO_ERROR reports, beside the worker's own
 
   std::map<int, Watched> watched{};  // epoll sets

@@ -171,12 +171,12 @@ Outcome Calls::set_option(int fd, int level, int name, const void* value, sockle
     if (!number) return failed(EINVAL);
     const bool v6 = level == IPPROTO_IPV6;
     if (name == (v6 ? IPV6_TCLASS : IP_TOS)) {
-      d->type_of_service = *number;
+      d->options.traffic_class = static_cast<uint8_t>(*number & 0xfc);  // ECN's bits are not the program's
       return apply_options(*d);
     }
     if (name == (v6 ? IPV6_UNICAST_HOPS : IP_TTL)) {
       if (*number < -1 || *number == 0 || *number > 255) return failed(EINVAL);
-      d->hop_limit = *number;
+      d->options.hop_limit = static_cast<uint8_t>(std::max(*number, 0));
       return apply_options(*d);
     }
     if (name == (v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER) || name == (v6 ? IPV6_RECVERR : IP_RECVERR) ||
@@ -231,9 +231,11 @@ Outcome Calls::get_option(int fd, int level, int name, void* value, socklen_t* l
       default: return failed(ENOPROTOOPT);
     }
   }
-  if (level == IPPROTO_IP && name == IP_TOS) return write_int(d->type_of_service, value, length);
-  if (level == IPPROTO_IPV6 && name == IPV6_TCLASS) return write_int(d->type_of_service, value, length);
-  if (level == IPPROTO_IP && name == IP_TTL) return write_int(d->hop_limit < 0 ? 64 : d->hop_limit, value, length);
+  if (level == IPPROTO_IP && name == IP_TOS) return write_int(o.traffic_class, value, length);
+  if (level == IPPROTO_IPV6 && name == IPV6_TCLASS) return write_int(o.traffic_class, value, length);
+  if ((level == IPPROTO_IP && name == IP_TTL) || (level == IPPROTO_IPV6 && name == IPV6_UNICAST_HOPS)) {
+    return write_int(o.hop_limit != 0 ? o.hop_limit : 64, value, length);
+  }
   if (level != IPPROTO_TCP) return failed(ENOPROTOOPT);
   switch (name) {
     case TCP_INFO: return tcp_info(*d, value, length);

@@ -57,6 +57,8 @@ struct SocketOptions {
   std::array<uint64_t, 2> fast_open_key{};      ///< of a listener's cookies; zeros: the worker's, which change
   std::array<uint64_t, 2> fast_open_old_key{};  ///< with it: the one before, still good
   uint64_t max_pacing_rate = 0;  ///< bytes a second that are sent at most; 0 = no limit
+  uint8_t traffic_class = 0;     ///< DSCP of what is sent, in the upper six bits; the other two are ECN's (RFC 3168 5)
+  uint8_t hop_limit = 0;         ///< TTL or hop limit of what is sent; 0 = 64, or what IPv6 routers say
   bool v6_only = false;          ///< of a listener on `::`: takes no IPv4
   uint32_t unsent_low_water = 0;  ///< bytes: no write is taken while as much waits that was never sent, and kWritable
                                   ///< comes at half of it (Linux's TCP_NOTSENT_LOWAT); 0 = as tcp.notsent_lowat says

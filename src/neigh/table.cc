@@ -158,6 +158,11 @@ void Table::confirm(EntryId id, Instant now) {
   settle(id.index);
 }
 
+void Table::suspect(EntryId id, Instant now) {
+  entry(id).reach.suspect(now);
+  settle(id.index);
+}
+
 Step Table::set_static(EntryId id, const MacAddr& mac) {
   Entry& e = entry(id);
   const bool waiting = e.pending != 0;

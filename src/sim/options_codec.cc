@@ -21,6 +21,8 @@ void put(Writer& out, const SocketOptions& o) {
   for (const uint64_t word : o.fast_open_old_key) out.fixed(word);
   out.u64(o.max_pacing_rate);
   out.u64(o.unsent_low_water);
+  out.u8(o.traffic_class);
+  out.u8(o.hop_limit);
   out.u8(
       static_cast<uint8_t>(o.cork | o.quick_ack.has_value() << 1 | o.quick_ack.value_or(false) << 2 | o.v6_only << 3));
 }
@@ -43,6 +45,8 @@ SocketOptions get_options(Reader& in) {
   for (uint64_t& word : o.fast_open_old_key) word = in.fixed();
   o.max_pacing_rate = in.u64();
   o.unsent_low_water = static_cast<uint32_t>(in.u64());
+  o.traffic_class = in.u8();
+  o.hop_limit = in.u8();
   const uint8_t bits = in.u8();
   o.cork = (bits & 1) != 0;
   o.v6_only = (bits & 8) != 0;

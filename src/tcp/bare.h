@@ -15,9 +15,17 @@ struct Tcp::Bare {
   uint8_t flags = 0;
   uint16_t window = 0;
   bool syn = false;          ///< emit the options in a SYN's order, with an MSS from the route
+  uint8_t traffic_class = 0;
+  uint8_t hop_limit = 0;     ///< 0: the interface's
   uint16_t user_mss = 0;     ///< upper limit for that MSS, 0 = none
   IfIndex accepted_at = IfIndex::kNone;  ///< answers a segment that came in there, for which Ip::accepts() held
   wire::TcpOptions options;
+
+  /// In the name of a socket with these options.
+  void mark(const SocketOptions& o) {
+    traffic_class = socket_class(o);
+    hop_limit = o.hop_limit;
+  }
 };
 
 /// Window scale that lets a buffer of `bytes` be offered whole (RFC 7323 2.3).

@@ -10,6 +10,7 @@
 
 #include "base/wheel.h"
 #include "ip/ip.h"
+#include "millrace/request.h"
 #include "pkt/block.h"
 #include "tcp/cc/controller.h"
 #include "tcp/types.h"
@@ -132,6 +133,7 @@ struct alignas(64) Conn {
   uint8_t backoff = 0;        ///< doublings of rto_us in force; only a new sample ends them (RFC 6298 5.5 to 5.7)
   uint8_t rated : 1 = 0;      ///< its delivery rate is measured and its pace may be held (RateState)
   uint8_t searched : 1 = 0;   ///< its path MTU is, or was (PathState)
+  uint8_t marked : 1 = 0;     ///< its segments have a DSCP or a hop limit of their own (RareOptions)
   base::TimerNode timer;
   int64_t rto_deadline = INT64_MAX;
 };
@@ -162,6 +164,11 @@ struct alignas(64) ConnCold {
 static_assert(sizeof(ConnCold) == 128, "cold state is two cache lines");
 static_assert(cc::kControllers <= 16, "ConnCold::controller has four bits");
 
+/// What a program says of the traffic class. ECN's bits are the protocol's (RFC 3168 6.1).
+[[nodiscard]] inline uint8_t socket_class(const SocketOptions& o) {
+  return static_cast<uint8_t>(o.traffic_class & ~kEcnBits);
+}
+
 /// Options that few programs set, and what fast open has under way, in a SideTable.
 struct RareOptions {
   uint32_t gen = 0;
@@ -170,6 +177,8 @@ struct RareOptions {
   uint32_t syn_retries = 0;
   uint32_t fast_listener = 0;  ///< slot + 1 of the listener among whose pending ones it is
   uint8_t fast_flags = 0;      ///< MiniFlags of its SYN
+  uint8_t traffic_class = 0;   ///< without ECN's bits
+  uint8_t hop_limit = 0;       ///< 0: the interface's
 };
 
 /// The search for the path MTU (path_mtu.cc), in a SideTable. Sizes are of IP packets.

@@ -166,7 +166,13 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint32_t seg
     return nullptr;
   }
   uint8_t traffic_class = 0;
+  uint8_t hop_limit = 0;
   if (__builtin_expect((c.rx_flags & kRxEcn) != 0, 0)) flags |= ecn_flags(index, seq, length, flags, traffic_class);
+  if (c.marked != 0) [[unlikely]] {
+    const RareOptions own = rare(index);
+    traffic_class |= own.traffic_class;
+    hop_limit = own.hop_limit;
+  }
   const bool ts = (c.options & kOptTimestamps) != 0;
   const bool sack_due = (c.options & kOptSack) != 0 && (c.reasm != 0 || (c.rx_flags & kRxDsack) != 0);
   std::byte* tcp;
@@ -204,14 +210,14 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint32_t seg
     }
   }
   if ((flags & kAck) != 0) note_ack_sent(c);
-  finish(p, c.local, c.remote, header, length, segment, traffic_class, ip_.limits(ip_.hop_interface(c.hop)));
+  finish(p, c.local, c.remote, header, length, segment, traffic_class, hop_limit, ip_.limits(ip_.hop_interface(c.hop)));
   counters_.add(Counter::kSegmentsOut);
   return p;
 }
 
 // Checksum and segmentation, then the IP header.
 void Tcp::finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header, uint32_t length,
-                 uint32_t mss, uint8_t traffic_class, const link::DeviceLimits& limits) {
+                 uint32_t mss, uint8_t traffic_class, uint8_t hop_limit, const link::DeviceLimits& limits) {
   const bool v4 = local.is_v4();
   const bool segmented = length > mss;
   const bool by_device = v4 ? limits.tx_checksum_v4 : limits.tx_checksum_v6;
@@ -231,8 +237,8 @@ void Tcp::finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint
   const bool ip_by_device = v4 && by_device && limits.tx_ip_checksum;
   if (ip_by_device) p->flags |= pkt::kTxIpChecksum;
   std::byte* at = p->push(ip_bytes);
-  ip::write_ip_header(at, local, remote, wire::kProtocolTcp, header + length, v4 ? kHopLimit : limits.hop_limit,
-                      traffic_class, !ip_by_device);
+  if (hop_limit == 0) hop_limit = v4 ? kHopLimit : limits.hop_limit;
+  ip::write_ip_header(at, local, remote, wire::kProtocolTcp, header + length, hop_limit, traffic_class, !ip_by_device);
 }
 
 // Hands a segment to the next hop; it becomes a frame now, or when the neighbour answers.
@@ -278,7 +284,7 @@ void Tcp::send_bare(Bare& b, Instant now) {
   h.flags = wire::TcpFlags(b.flags);
   h.window = b.window;
   h.emit({tcp, header});
-  finish(p, b.tuple.local, b.tuple.remote, header, 0, 1, 0, ip_.limits(route->interface));
+  finish(p, b.tuple.local, b.tuple.remote, header, 0, 1, b.traffic_class, b.hop_limit, ip_.limits(route->interface));
   counters_.add(Counter::kSegmentsOut);
   if (ip_.frame(route->hop, p, now)) ip_.transmit(route->interface, p, ip::Lane::kFirst);
 }

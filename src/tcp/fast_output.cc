@@ -19,7 +19,7 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   const uint32_t length = c.snd_queued - flying;
   const bool usual = c.state == State::kEstablished && (c.tx_flags & kNotNow) == 0 &&
                      (c.options & (kOptNoDelay | kOptUrgent)) == kOptNoDelay && c.recovery == Recovery::kOpen &&
-                     c.rated == 0 && c.reasm == 0 && (c.rx_flags & (kRxDsack | kRxHold | kRxEcn)) == 0;
+                     c.rated == 0 && c.marked == 0 && c.reasm == 0 && (c.rx_flags & (kRxDsack | kRxHold | kRxEcn)) == 0;
   if (!usual || length - 1 >= std::min<uint32_t>(c.mss, kCopyBytes)) return false;
   if (flying + length > std::min(c.snd_wnd, c.cwnd) || n == out.size() || c.record_count == UINT16_MAX) return false;
   // Where the bytes lie.

@@ -152,6 +152,7 @@ Tcp::Bare Tcp::syn_ack(const HalfOpen& h, const Tuple& t, uint32_t ts_val) const
   b.options.has_mss = true;
   b.syn = true;
   b.user_mss = listeners_[h.listener].options.mss;
+  b.mark(listeners_[h.listener].options);
   b.window = h.own_window;
   b.options.sack_permitted = (h.flags & kMiniSack) != 0;
   if ((h.flags & kMiniTimestamps) != 0) {
@@ -201,6 +202,7 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     b.ack = next;
     b.flags = kAck;
     b.window = static_cast<uint16_t>((h.own_window + (1u << h.own_wscale) - 1) >> h.own_wscale);
+    b.mark(listeners_[h.listener].options);
     if ((h.flags & kMiniTimestamps) != 0) {
       b.options.has_timestamps = true;
       b.options.ts_val = milliseconds_of(now) + timestamp_offset(b.tuple);
@@ -450,6 +452,8 @@ void Tcp::input_time_wait(Ref ref, Segment& s, Instant now) {
   b.ack = w.rcv_nxt;
   b.flags = kAck;
   b.window = static_cast<uint16_t>(w.rcv_wnd >> w.rcv_wscale);
+  b.traffic_class = w.traffic_class;
+  b.hop_limit = w.hop_limit;
   if (ts) {
     b.options.has_timestamps = true;
     b.options.ts_val = milliseconds_of(now) + w.ts_offset;
@@ -493,6 +497,10 @@ void Tcp::enter_time_wait(uint32_t index, Instant now) {
   w.ts_recent = c.ts_recent;
   w.ts_offset = c.ts_offset;
   w.rcv_wscale = c.rcv_wscale;
+  if (c.marked != 0) {
+    w.traffic_class = rare(index).traffic_class;
+    w.hop_limit = rare(index).hop_limit;
+  }
   if ((c.options & kOptTimestamps) != 0) w.flags |= kMiniTimestamps;
   const Tuple t{c.local, c.remote, c.local_port, c.remote_port};
   const uint8_t wscale = c.rcv_wscale;
@@ -510,6 +518,8 @@ void Tcp::enter_time_wait(uint32_t index, Instant now) {
   b.ack = w.rcv_nxt;
   b.flags = kAck;
   b.window = static_cast<uint16_t>(w.rcv_wnd >> wscale);
+  b.traffic_class = w.traffic_class;
+  b.hop_limit = w.hop_limit;
   if ((w.flags & kMiniTimestamps) != 0) {
     b.options.has_timestamps = true;
     b.options.ts_val = milliseconds_of(now) + w.ts_offset;

@@ -57,6 +57,8 @@ struct TimeWait {
   uint32_t ts_offset = 0;
   uint8_t flags = 0;
   uint8_t rcv_wscale = 0;
+  uint8_t traffic_class = 0;  ///< of what it answers
+  uint8_t hop_limit = 0;
 };
 static_assert(sizeof(TimeWait) <= 56);
 

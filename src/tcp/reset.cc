@@ -35,6 +35,9 @@ void Tcp::send_reset(uint32_t index, Instant now) {
     b.options.ts_val = milliseconds_of(now) + c.ts_offset;
     b.options.ts_ecr = c.ts_recent;
   }
+  const RareOptions own = rare(index);
+  b.traffic_class = own.traffic_class;
+  b.hop_limit = own.hop_limit;
   counters_.add(Counter::kResetsOut);
   trace_.put(index, base::TraceEvent::kTxReset, b.seq.raw());
   trace_.keep(index);

@@ -45,7 +45,7 @@ bool Tcp::answer_usual_syn(const Listener& listener, Segment& s, Instant now) {
   wire::store_be32(tcp + 28, offer.put_into(milliseconds_of(now) + made.ts_offset));
   wire::store_be32(tcp + 32, s.ts_val);
   wire::store_be32(tcp + 36, 0x0103'0300u | shift_for(listener.options));
-  finish(p, s.local, s.remote, kHeader, 0, 1, 0, limits);
+  finish(p, s.local, s.remote, kHeader, 0, 1, socket_class(listener.options), listener.options.hop_limit, limits);
   done(s);
   counters_.add(Counter::kSynAcksOut);
   counters_.add(Counter::kCookiesSent);

@@ -426,7 +426,8 @@ class Tcp {
   MR_INLINE static void note_ack_sent(Conn& c);
   uint32_t write_options(uint32_t index, std::byte* at, uint8_t flags, uint32_t payload, Instant now);
   MR_INLINE static void finish(pkt::Packet* p, const IpAddr& local, const IpAddr& remote, uint32_t header,
-                               uint32_t length, uint32_t mss, uint8_t traffic_class, const link::DeviceLimits& limits);
+                               uint32_t length, uint32_t mss, uint8_t traffic_class, uint8_t hop_limit,
+                               const link::DeviceLimits& limits);
   bool refresh_route(uint32_t index, Instant now);
   static uint16_t segment_size(const Conn& c, const ConnCold& cold, uint16_t mtu);
   /// Where the search for the path MTU begins.

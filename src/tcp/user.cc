@@ -155,13 +155,17 @@ void Tcp::apply_rare_options(uint32_t index, const SocketOptions& o) {
   fix_room(index, o);
   set_low_water(index, o);
   set_pace(index, o.max_pacing_rate);
-  const bool any = o.user_timeout.ns() > 0 || o.fin_wait_2.ns() > 0 || o.syn_retries != 0;
+  const bool any = o.user_timeout.ns() > 0 || o.fin_wait_2.ns() > 0 || o.syn_retries != 0 || socket_class(o) != 0 ||
+                   o.hop_limit != 0;
   if (!any && rare_.find(index) == nullptr) return;
   const auto ms = [](Duration d) { return static_cast<uint32_t>(std::clamp<int64_t>(d.ms(), 0, UINT32_MAX)); };
   RareOptions& own = rare_.of(index);
   own.user_timeout_ms = ms(o.user_timeout);
   own.fin_wait_2_ms = ms(o.fin_wait_2);
   own.syn_retries = o.syn_retries;
+  own.traffic_class = socket_class(o);  // RFC 9293 3.9.2 MUST-48, MUST-49; of a living connection too
+  own.hop_limit = o.hop_limit;
+  conns_[index].marked = own.traffic_class != 0 || own.hop_limit != 0 ? 1 : 0;
 }
 
 Result<void> Tcp::set_options(uint32_t index, const SocketOptions& o, Instant now) {

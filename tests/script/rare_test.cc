@@ -6,6 +6,69 @@ namespace {
 
 SCRIPTS(Rare, plain_variants());
 
+SocketOptions marking(uint8_t traffic_class, uint8_t hop_limit) {
+  SocketOptions o;
+  o.traffic_class = traffic_class;
+  o.hop_limit = hop_limit;
+  return o;
+}
+
+TEST_P(Rare, AllSegmentsOfAMarkedListenerBearItsDscpAndHopLimit) {  // RFC 9293 3.9.2 MUST-48, MUST-49
+  Script s(GetParam());
+  const Handle l = s.listen(marking(0xb8 | 3, 9));  // ECN's bits are not the program's
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0), ack(1), marked(0xb8, 9), ecn(0));
+  s.in(ACK);
+  const Handle c = s.accept(l);
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100), marked(0xb8, 9), ecn(0));
+  s.expect_after(1'000, ACK, seq(1), len(100), marked(0xb8, 9), ecn(0));
+  s.in(ACK, len(2 * 100));
+  s.expect(ACK, ack(201), marked(0xb8, 9));
+  (void)s.read(c);
+  s.close(c);
+  s.expect(FIN | ACK, marked(0xb8, 9));
+  s.in(FIN | ACK);
+  s.expect(ACK, marked(0xb8, 9));
+  s.in(ACK, seq(1));  // TIME-WAIT answers
+  s.expect(ACK, marked(0xb8, 9));
+}
+
+TEST_P(Rare, SynAckThatIsACookieBearsTheListenersMarks) {
+  Options o;
+  o.tcp.syncookies = 2;
+  Script s(GetParam(), o);
+  (void)s.listen(marking(0xb8, 9));
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0), ack(1), marked(0xb8, 9));
+}
+
+TEST_P(Rare, MarksOfALivingConnectionFollowTheOptions) {  // RFC 9293 3.9.2 MUST-48, MUST-49
+  Script s(GetParam());
+  const Handle c = s.client();
+  s.write(c, 100);
+  s.expect(ACK, len(100), marked(0, 64));
+  s.in(ACK);
+  ASSERT_TRUE(s.ask(req::SetOptions{c, marking(0x28, 3)}));
+  s.write(c, 100);
+  s.expect(ACK, len(100), marked(0x28, 3));
+  s.in(ACK);
+  ASSERT_TRUE(s.ask(req::SetOptions{c, marking(0, 0)}));
+  s.write(c, 100);
+  s.expect(ACK, len(100), marked(0, 64));
+  s.in(ACK);
+  ASSERT_TRUE(s.ask(req::SetOptions{c, marking(0x28, 3)}));
+  s.abort(c);
+  s.expect(RST | ACK, marked(0x28, 3));
+}
+
+TEST_P(Rare, MarksOfAClientBeginWithItsSyn) {  // RFC 9293 3.9.2 MUST-48, MUST-49
+  Script s(GetParam());
+  (void)s.connect(marking(0x10, 255));
+  s.expect(SYN, marked(0x10, 255));
+  s.skip();
+}
+
 SocketOptions keepalive() {
   SocketOptions o;
   o.keepalive = true;

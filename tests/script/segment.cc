@@ -70,6 +70,8 @@ std::string Segment::difference(const Segment& real) const {
   if ((real.flags & SYN) == 0 && of_a_syn) out += "an option of a SYN; ";  // RFC 9293 3.2 MUST-65, RFC 2018 2
   if (urgent != real.urgent) out += "the urgent pointer differs; ";
   compare(out, "ECN bits", ecn, real.ecn);
+  compare(out, "DSCP", dscp, real.dscp);
+  compare(out, "TTL", ttl, real.ttl);
   compare(out, "seq", seq, real.seq);
   compare(out, "ack", ack, real.ack);
   compare(out, "window", win, real.win);

@@ -43,6 +43,8 @@ struct Segment {
   std::optional<FastOpen> fast_open;
   std::optional<bool> psh;
   std::optional<uint8_t> ecn;           ///< the two bits of the IP header
+  std::optional<uint8_t> dscp;          ///< the other six, as they stand in the byte
+  std::optional<uint8_t> ttl;           ///< or hop limit
   uint16_t urgent = 0;                  ///< the urgent pointer, with URG
   bool corrupt = false;                 ///< sent with a wrong checksum
   std::vector<uint8_t> raw_options;     ///< sent as they are, in place of all others
@@ -86,6 +88,10 @@ inline Token urg(uint16_t pointer = 1) {
 /// The ECN bits of the IP header: 0 = not capable, 2 = ECT(0), 3 = congestion experienced.
 inline Token ecn(uint8_t v) {
   return [=](Segment& s) { s.ecn = v; };
+}
+/// DSCP in the upper six bits, and TTL or hop limit.
+inline Token marked(uint8_t dscp, uint8_t ttl) {
+  return [=](Segment& s) { s.dscp = dscp, s.ttl = ttl; };
 }
 inline Token corrupt() { return [](Segment& s) { s.corrupt = true; }; }
 inline Token raw(const std::vector<uint8_t>& bytes) {

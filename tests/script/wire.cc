@@ -247,7 +247,11 @@ void Script::record(std::span<const std::byte> segment) {
   s.port = view->destination_port();
   s.urgent = view->urgent();
   const auto second = static_cast<uint8_t>(last_ip_[1]);
-  s.ecn = static_cast<uint8_t>((variant_.v6 ? second >> 4 : second) & 3);
+  const auto first = static_cast<uint8_t>(last_ip_[0]);
+  const auto traffic_class = static_cast<uint8_t>(variant_.v6 ? first << 4 | second >> 4 : second);
+  s.ecn = traffic_class & 3;
+  s.dscp = traffic_class & 0xfc;
+  s.ttl = static_cast<uint8_t>(last_ip_[variant_.v6 ? 7 : 8]);
   Flow& f = flow(s.port);
   f.local_port = view->source_port();
   const bool syn = (s.flags & SYN) != 0;
