@@ -77,6 +77,8 @@ void apply_tcp(Flags& flags, std::string_view key, std::string_view value) {
   if (key == "tcp_window_scaling") apply_switch(s.window_scaling, value);
   if (key == "tcp_syn_retries") s.syn_retries = std::max<int64_t>(number(value).value_or(s.syn_retries), 1);
   if (key == "tcp_synack_retries") s.synack_retries = std::max<int64_t>(number(value).value_or(s.synack_retries), 1);
+  if (key == "tcp_retries1") s.retries1 = std::max<int64_t>(number(value).value_or(s.retries1), 1);
+  if (key == "tcp_retries2") s.retries = std::max<int64_t>(number(value).value_or(s.retries), 3);
   if (key == "tcp_rmem_max") s.receive_buffer_max = number(value).value_or(s.receive_buffer_max);
   if (key == "tcp_rmem") {
     s.receive_buffer = word(value, 1).value_or(s.receive_buffer);

@@ -24,6 +24,7 @@ enum EventMask : uint32_t {
   kError = 1 << 5,       ///< the connection failed; read or write says how
   kReleased = 1 << 6,    ///< lent buffers came back: Event::cookie names the one
   kUrgent = 1 << 7,      ///< the peer called data urgent: Net::urgent_left says how far it reaches
+  kUnanswered = 1 << 8,  ///< what was sent was sent again tcp.retries1 times in vain; nothing has failed yet
 };
 
 struct Event {

@@ -225,6 +225,7 @@ size_t Ip::interface_count() const { return state_->netifs.size(); }
 bool Ip::frame_slow(HopId hop, pkt::Packet* packet, Instant now) {
   return state_->frame_slow(static_cast<uint32_t>(hop), packet, now);
 }
+void Ip::suspect(HopId hop, Instant now) { state_->suspect(static_cast<uint32_t>(hop), now); }
 void Ip::confirm_slow(HopId hop, Instant now) { state_->confirm_slow(static_cast<uint32_t>(hop), now); }
 Result<void> Ip::send(const SendArgs& args, pkt::Packet* packet, Instant now) {
   return state_->send(args, packet, now);

@@ -210,6 +210,9 @@ class Ip {
     HopCache& cache = hops_[static_cast<uint32_t>(hop)];
     if (cache.confirm_after < now) confirm_slow(hop, now);
   }
+  /// The opposite: nothing that went through this hop was answered for long (RFC 1122 3.3.1.4, RFC 4861 7.3.1). It is
+  /// asked at once whether it is there; a router that is not gives way to the next (RFC 4861 6.3.6).
+  void suspect(HopId hop, Instant now);
   [[nodiscard]] IfIndex hop_interface(HopId hop) const { return hops_[static_cast<uint32_t>(hop)].interface; }
   /// For a caller that writes whole frames: the kFrameHeader bytes of Ethernet header to put in front, or nullptr while
   /// only frame() knows what to do.

@@ -87,6 +87,19 @@ void Ip::State::confirm_slow(uint32_t index, Instant now) {
   ip.hops_[index].confirm_after = kNever;  // nothing to confirm until the neighbour is known again
 }
 
+void Ip::State::suspect(uint32_t index, Instant now) {
+  if (index == 0 || index >= hops.size()) return;
+  const neigh::EntryId id = hops[index].neighbour;
+  const neigh::Entry* entry = neighbours.get(id);
+  if (entry == nullptr) return;
+  if (following) {
+    (void)following->suspected.add(entry->interface, entry->addr);  // full: it finds out by itself
+    return;
+  }
+  neighbours.suspect(id, now);
+  act(id, {}, now);
+}
+
 // Carries out what an event of the table asks for and shows the new state in the hop.
 void Ip::State::act(neigh::EntryId id, const neigh::Step& step, Instant now) {
   neigh::Entry& entry = *neighbours.get(id);

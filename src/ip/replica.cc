@@ -153,7 +153,7 @@ void Ip::State::hear_replica(Feed& feed, const TableMessage& m, Instant now) {
   const neigh::EntryId id = wanted ? obtain_neighbour(m.interface, m.addr) : neighbours.find(m.interface, m.addr);
   if (wanted && id.valid()) act(id, neighbours.use(id, now), now);
   if (!wanted && id.valid()) {
-    neighbours.confirm(id, now);
+    m.kind == Kind::kConfirmed ? neighbours.confirm(id, now) : neighbours.suspect(id, now);
     act(id, {}, now);
   }
   if (wanted) feed.changed(m.interface, m.addr);
@@ -279,6 +279,7 @@ size_t Ip::State::tell_control(std::span<TableMessage> out) {
   };
   drain(following->wanted, Kind::kWanted);
   drain(following->confirmed, Kind::kConfirmed);
+  drain(following->suspected, Kind::kSuspected);
   n += tell_mtus(following->mtus, out.subspan(n));
   return n + tell_members(out.subspan(n));
 }
@@ -375,7 +376,8 @@ void Ip::hear(uint32_t worker, std::span<const TableMessage> news, Instant now) 
       s.hear_mtu(m, now);
     } else if (worker >= 1 && worker <= s.feeds.size() && (m.kind == Kind::kMember || m.kind == Kind::kSource)) {
       s.hear_member(s.feeds[worker - 1], m);
-    } else if (worker >= 1 && worker <= s.feeds.size() && (m.kind == Kind::kWanted || m.kind == Kind::kConfirmed)) {
+    } else if (worker >= 1 && worker <= s.feeds.size() &&
+               (m.kind == Kind::kWanted || m.kind == Kind::kConfirmed || m.kind == Kind::kSuspected)) {
       s.hear_replica(s.feeds[worker - 1], m, now);
     }
   }

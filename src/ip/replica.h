@@ -34,6 +34,7 @@ struct TableMessage {
     // To the control worker.
     kWanted,     ///< packets wait for `addr`, or are sent to it while it is stale
     kConfirmed,  ///< progress through `addr`
+    kSuspected,  ///< none for long
     kMember,     ///< whether sockets of this worker want the group `addr` at `interface` is `up`; `exclude` and
                  ///< `sources` are their filter's, whose sources follow
     kSource,     ///< `addr`, of the member before
@@ -113,12 +114,14 @@ struct Feed {
 
 /// What a replica has to ask of the control worker, and the tables it is being told.
 struct Following {
-  Following(uint32_t limit, const base::SipKey& key) : wanted(limit, key), confirmed(limit, key), mtus(limit, key) {}
+  Following(uint32_t limit, const base::SipKey& key)
+      : wanted(limit, key), confirmed(limit, key), suspected(limit, key), mtus(limit, key) {}
 
   NeighbourSet wanted;
   NeighbourSet confirmed;
+  NeighbourSet suspected;
   NeighbourSet mtus;
-  [[nodiscard]] bool empty() const { return wanted.empty() && confirmed.empty() && mtus.empty(); }
+  [[nodiscard]] bool empty() const { return wanted.empty() && confirmed.empty() && suspected.empty() && mtus.empty(); }
   std::vector<TableMessage> coming;  ///< since kBegin
   bool in_series = false;
   std::vector<GroupWish> members{};        ///< what the control worker was told

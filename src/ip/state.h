@@ -232,6 +232,7 @@ struct Ip::State {
   // neighbours.cc: between neigh::Table, the hops and the link.
   bool frame_slow(uint32_t hop, pkt::Packet* packet, Instant now);
   void confirm_slow(uint32_t hop, Instant now);
+  void suspect(uint32_t hop, Instant now);
   void act(neigh::EntryId id, const neigh::Step& step, Instant now);
   void solicit(const neigh::Entry& entry, neigh::Solicit how);
   void flush_pending(neigh::EntryId id);

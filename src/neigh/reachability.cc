@@ -79,6 +79,10 @@ void Reachability::confirm(Instant now, Duration reachable) {
   reach(now, reachable);
 }
 
+void Reachability::suspect(Instant now) {
+  if (state_ == State::kReachable || state_ == State::kStale || state_ == State::kDelay) enter(State::kDelay, now);
+}
+
 Step Reachability::tick(Instant now, const Timing& timing) {
   if (now < deadline_) return {};
   switch (state_) {

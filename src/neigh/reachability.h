@@ -78,6 +78,8 @@ class Reachability {
   Step hear_source(const MacAddr& mac);
   /// The upper layer made forward progress through the neighbour.
   void confirm(Instant now, Duration reachable);
+  /// The upper layer doubts it (RFC 1122 3.3.1.4): it is asked as soon as tick() runs.
+  void suspect(Instant now);
   /// The deadline passed.
   Step tick(Instant now, const Timing& timing);
 

@@ -99,6 +99,7 @@ class Table {
   Step hear_advert(EntryId id, const Advert& advert, Instant now);
   Step hear_source(EntryId id, const MacAddr& mac);
   void confirm(EntryId id, Instant now);
+  void suspect(EntryId id, Instant now);
   Step set_static(EntryId id, const MacAddr& mac);
   /// Copies what another worker's table says; see Reachability.
   Step mirror(EntryId id, State state, const MacAddr& mac);

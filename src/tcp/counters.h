@@ -15,6 +15,7 @@ namespace millrace::tcp {
   X(kSlowPath, "tcp.slow_path", "segments taken in by the steps of RFC 9293 3.10.7")                                   \
   X(kRetransmits, "tcp.retransmits", "segments sent again")                                                            \
   X(kRtos, "tcp.rtos", "retransmission timeouts")                                                                      \
+  X(kUnanswered, "tcp.unanswered", "times that a segment was sent again tcp.retries1 times in vain")                   \
   X(kFastRetransmits, "tcp.fast_retransmits", "fast recoveries entered")                                               \
   X(kRackMarks, "tcp.rack_marks", "segments that RACK found lost (RFC 8985)")                                          \
   X(kPaced, "tcp.paced", "times that the pace held data back")                                                         \

@@ -27,6 +27,8 @@ namespace millrace::tcp {
   X(rto_max_us, 120'000'000, 1'000'000, 600'000'000, "greatest retransmission timeout")                            \
   X(syn_retries, 6, 1, 32, "retransmissions of a SYN before giving up (R2 of RFC 9293 3.8.3)")                     \
   X(synack_retries, 5, 1, 32, "retransmissions of a SYN-ACK")                                                      \
+  X(retries1, 3, 1, 64,                                                                                            \
+    "retransmissions after which the next hop is doubted and the program told (R1 of RFC 9293 3.8.3)")             \
   X(retries, 15, 3, 64, "retransmissions of data before giving up (R2)")                                           \
   X(delayed_ack_us, 40'000, 0, 500'000, "longest delay of an acknowledgment (RFC 9293 3.8.6.3)")                   \
   X(time_wait_us, 60'000'000, 1'000, 600'000'000, "length of TIME-WAIT")                                           \

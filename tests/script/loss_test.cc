@@ -176,12 +176,30 @@ TEST_P(Loss, SilentPeerIsGivenUp) {  // RFC 9293 3.8.3 R2, MUST-20
   s.expect(ACK, seq(1), len(100));
   for (const int64_t ms : {1'000, 2'000, 4'000}) s.expect_after(ms, ACK, seq(1), len(100));
   s.quiet(7'999);
-  EXPECT_EQ(s.events(c), 0u);
+  EXPECT_EQ(s.events(c), uint32_t{kUnanswered});
   s.quiet(1);
   EXPECT_NE(s.events(c) & kError, 0u);
   EXPECT_EQ(s.try_write(c, 1).error(), Error::kTimedOut);
   EXPECT_EQ(s.try_write(c, 1).error(), Error::kBrokenPipe);
   EXPECT_EQ(s.counter("tcp.timed_out"), 1u);
+}
+
+TEST_P(Loss, ProgramHearsOfTroubleWhenR1IsReached) {  // RFC 9293 3.8.3 R1, SHLD-9, SHLD-10
+  Script s(GetParam());
+  const Handle c = s.server();
+  (void)s.events(c);
+  s.write(c, 100);
+  s.expect(ACK, seq(1), len(100));
+  for (const int64_t ms : {1'000, 2'000}) s.expect_after(ms, ACK, seq(1), len(100));
+  EXPECT_EQ(s.events(c), 0u);
+  s.expect_after(4'000, ACK, seq(1), len(100));
+  EXPECT_EQ(s.events(c), uint32_t{kUnanswered});
+  s.expect_after(8'000, ACK, seq(1), len(100));
+  EXPECT_EQ(s.events(c), 0u) << "once";
+  s.in(ACK);
+  s.write(c, 100);
+  EXPECT_EQ(s.counter("tcp.unanswered"), 1u);
+  s.skip();
 }
 
 TEST_P(Loss, TimeoutShrinksTheWindowToOneSegmentThenSlowStarts) {  // RFC 5681 3.1 (4)

@@ -209,8 +209,22 @@ TEST_F(ArpTest, ConfirmationKeepsTheNeighbourReachableWithoutProbes) {
   EXPECT_TRUE(sent().empty());
 }
 
+TEST_F(ArpTest, DoubtedNeighbourIsAskedAtOnceAndGivenUpWithoutAnAnswer) {  // RFC 1122 3.3.1.4
+  send_tcp(peer4_);
+  hear(reply(kPeerMac));
+  (void)sent();
+  ip_->suspect(ip_->route(peer4_, {}, 0)->hop, now_);
+  advance(milliseconds(1));
+  EXPECT_EQ(sent().size(), 1u);
+  EXPECT_EQ(state(), "PROBE 02:00:00:00:00:02");
+  for (int i = 0; i < 4; ++i) advance(seconds(1));
+  EXPECT_EQ(state().substr(0, 6), "FAILED");
+}
+
 TEST_F(ArpTest, ConfirmationOfAnUnknownHopIsHarmless) {
   const HopId hop = ip_->route(peer4_, {}, 0)->hop;
+  ip_->suspect(hop, now_);
+  ip_->suspect(HopId::kNone, now_);
   ip_->confirm(hop, now_);
   ip_->confirm(HopId::kNone, now_);
   EXPECT_EQ(state(), "none");

@@ -289,6 +289,18 @@ TEST_F(Replica, ProgressAtTheReplicaKeepsTheNeighbourReachable) {
   }
 }
 
+TEST_F(Replica, DoubtAtTheReplicaMakesTheControlWorkerAsk) {
+  EXPECT_FALSE(send(kPeer));
+  talk();
+  arp_reply(kPeer, kPeerMac);
+  talk();
+  ASSERT_EQ(control_state(kPeer), "REACHABLE");
+  replica_->ip->suspect(hop_, now_);
+  talk();
+  pass(milliseconds(1));
+  EXPECT_EQ(control_state(kPeer), "PROBE");
+}
+
 TEST_F(Replica, ANewAddressOfTheNeighbourReachesTheReplica) {
   EXPECT_FALSE(send(kPeer));
   talk();

@@ -135,6 +135,24 @@ TEST_F(ReachabilityTest, ConfirmationEndsDelayAndProbe) {
   EXPECT_EQ(r_.state(), State::kReachable);
 }
 
+TEST_F(ReachabilityTest, DoubtAsksAtOnceWhereThereIsAnAddress) {  // RFC 1122 3.3.1.4
+  r_.suspect(now_);
+  EXPECT_EQ(r_.state(), State::kFailed);
+  stale();
+  r_.suspect(now_);
+  EXPECT_EQ(r_.state(), State::kDelay);
+  EXPECT_EQ(r_.deadline(), now_);
+  EXPECT_EQ(tick(), Step{.send = Solicit::kUnicast});
+  r_.suspect(now_);
+  EXPECT_EQ(r_.state(), State::kProbe);
+  r_.confirm(now_, kReachable);
+  r_.suspect(now_);
+  EXPECT_EQ(tick(), Step{.send = Solicit::kUnicast});
+  r_.set_static(kMacA);
+  r_.suspect(now_);
+  EXPECT_EQ(r_.state(), State::kStatic);
+}
+
 TEST_F(ReachabilityTest, ConfirmationNeedsAnAddress) {
   r_.confirm(now_, kReachable);
   EXPECT_EQ(r_.state(), State::kFailed);
