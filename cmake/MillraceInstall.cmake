@@ -31,7 +31,8 @@ foreach(target ${targets})
 endforeach()
 add_custom_target(programs DEPENDS ${tools} ${apps} ${libraries})
 
-list(REMOVE_ITEM libraries millrace_sim)  # the simulated world is for the tests
+# The simulated world is for the tests; what is preloaded would replace functions of whoever links to it.
+list(REMOVE_ITEM libraries millrace_sim millrace_shim)
 if(tools OR apps)
   install(TARGETS ${tools} ${apps} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()

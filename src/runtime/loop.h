@@ -62,6 +62,8 @@ class Loop final : public Door {
   void end_wait(std::span<const pollfd> waits);
   /// A fresh instant.
   [[nodiscard]] Instant clock() { return clock_.now(); }
+  /// Requests between turns happen now, not at the instant of the last turn.
+  void refresh() { now_ = clock_.now(); }
 
   Result<Reply> request(const Request& request) override { return worker_.request(request, now_); }
   [[nodiscard]] Instant now() const override { return now_; }

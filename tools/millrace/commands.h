@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "client.h"
@@ -22,5 +23,9 @@ struct Command {
 [[nodiscard]] Command neighbours(CLI::App& cli, Target& target, bool v6);
 [[nodiscard]] Command netstat(CLI::App& cli, Target& target);
 [[nodiscard]] Command sysctl(CLI::App& cli, Target& target);
+/// Only for the help: the words behind `millrace run` are other programs' too and go to run_program() as they are.
+CLI::App* add_run(CLI::App& cli);
+/// Becomes the program, or says why not and returns an exit status.
+[[nodiscard]] int run_program(std::vector<std::string> words);
 
 }  // namespace millrace::tool

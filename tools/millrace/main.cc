@@ -105,8 +105,13 @@ int main(int argc, char** argv) {
   for (const auto& [command, example] : kExamples) {
     cli.get_subcommand(command)->footer(std::string("Example:\n  millrace ") + example);
   }
-  std::vector<std::string> names{"config"};
+  add_run(cli);
+  std::vector<std::string> names{"config", "run"};
   for (const Command& c : commands) names.push_back(c.app->get_name());
+  const auto is_help = [](const std::string& word) { return word == "--help" || word == "-h"; };
+  if (argc > 1 && std::string_view(argv[1]) == "run" && (argc == 2 || !is_help(argv[2]))) {
+    return run_program({argv + 2, argv + argc});
+  }
   const std::vector<std::string_view> known(names.begin(), names.end());
   if (argc > 1 && argv[1][0] != '-' && std::find(known.begin(), known.end(), argv[1]) == known.end()) {
     return complain({conf::unknown_message("command", argv[1], "millrace", known), {}}, kBadUsage);

@@ -1,0 +1,28 @@
+// Between Millrace's values and those of libc: errors, socket addresses, time.
+#pragma once
+
+#include <sys/socket.h>
+#include <time.h>
+
+#include <optional>
+
+#include "millrace/address.h"
+#include "millrace/result.h"
+#include "millrace/time.h"
+
+namespace millrace::posix {
+
+/// The errno number that Linux gives for it.
+[[nodiscard]] int errno_of(Error error);
+
+/// Reads a socket address for a socket of `family` (AF_INET, AF_INET6): a negative errno number if it is none. For
+/// AF_INET6, mapped IPv4 addresses are IPv4's. AF_UNSPEC is refused with -EAFNOSUPPORT.
+[[nodiscard]] int read_address(const sockaddr* address, socklen_t length, int family, Endpoint& out);
+/// Writes as much as `*length` has room for and sets it to the true size.
+void write_address(const Endpoint& endpoint, int family, sockaddr* out, socklen_t* length);
+
+[[nodiscard]] Duration duration_of(const timespec& t);
+/// Milliseconds of poll and epoll_wait: nothing for a negative one, which waits for ever.
+[[nodiscard]] std::optional<Duration> milliseconds_of(int timeout);
+
+}  // namespace millrace::posix

@@ -1,0 +1,223 @@
+#include "posix/epoll.h"
+
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "posix/stack.h"
+
+namespace millrace::posix {
+namespace {
+
+constexpr uint32_t kExclusiveMay = uint32_t{EPOLLIN} | uint32_t{EPOLLOUT} | kAlwaysReported | uint32_t{EPOLLWAKEUP} |
+                                   uint32_t{EPOLLET} | uint32_t{EPOLLEXCLUSIVE};
+constexpr int kMostEvents = INT32_MAX / static_cast<int>(sizeof(epoll_event));
+constexpr uint32_t kLookAtKernelsAfter = 4;  // calls that had something of ours to give
+constexpr size_t kAtATime = 256;             // a call gives no more of ours
+
+}  // namespace
+
+Epoll::~Epoll() {
+  while (!watches_.empty()) remove(*watches_.begin()->second);
+}
+
+Watch* Epoll::find(int fd, const File* file) {
+  const auto found = watches_.find({fd, file});
+  return found == watches_.end() ? nullptr : found->second.get();
+}
+
+Watch& Epoll::add(int fd, File& file, const epoll_event& event) {
+  auto& slot = watches_[{fd, &file}];
+  slot = std::make_unique<Watch>();
+  slot->set = this;
+  slot->file = &file;
+  slot->fd = fd;
+  slot->events = event.events | kAlwaysReported;
+  slot->data = event.data;
+  file.watches.push_back(slot.get());
+  return *slot;
+}
+
+void Epoll::remove(Watch& watch) {
+  unlist(watch);
+  std::erase(watch.file->watches, &watch);
+  watches_.erase({watch.fd, watch.file});
+}
+
+void Epoll::list(Watch& watch) {
+  if (watch.listed) return;
+  watch.listed = true;
+  watch.next = nullptr;
+  watch.before = last_;
+  (last_ == nullptr ? first_ : last_->next) = &watch;
+  last_ = &watch;
+}
+
+void Epoll::unlist(Watch& watch) {
+  if (!watch.listed) return;
+  watch.listed = false;
+  (watch.before == nullptr ? first_ : watch.before->next) = watch.next;
+  (watch.next == nullptr ? last_ : watch.next->before) = watch.before;
+}
+
+bool Epoll::any_ready() {
+  while (first_ != nullptr) {
+    Watch& watch = *first_;
+    if (watch.armed() && (watch.file->ready() & watch.events) != 0) return true;
+    unlist(watch);
+  }
+  return false;
+}
+
+size_t Epoll::collect(std::span<epoll_event> out) {
+  size_t n = 0;
+  Watch* const end = last_;
+  for (Watch* watch = first_; watch != nullptr && n < out.size();) {
+    Watch* const next = watch == end ? nullptr : watch->next;
+    unlist(*watch);
+    const uint32_t mask = watch->armed() ? watch->file->ready() & watch->events : 0U;
+    if (mask != 0) {
+      out[n].events = mask;
+      out[n].data = watch->data;
+      ++n;
+      if ((watch->events & EPOLLONESHOT) != 0) {
+        watch->events &= kHowReported;
+      } else if ((watch->events & EPOLLET) == 0) {
+        list(*watch);
+      }
+    }
+    watch = next;
+  }
+  return n;
+}
+
+uint32_t Epoll::ready() { return any_ready() ? kReadBits : 0U; }
+
+void Stack::epoll_made(int set) {
+  const Lock lock(*this);
+  if (lock.busy() || fenced_) return;
+  auto epoll = std::make_unique<Epoll>(set);
+  if (!descriptors_.set(set, epoll.get())) return;
+  epoll->numbers = 1;
+  epoll.release();
+}
+
+long Stack::epoll_ctl(int set, int op, int fd, epoll_event* event) {
+  const Lock lock(*this);
+  File* holder = descriptors_.find(set);
+  File* file = descriptors_.find(fd);
+  const auto pass = [&] {
+    if (op == EPOLL_CTL_ADD && holder != nullptr && holder->kind() == FileKind::kEpoll) {
+      static_cast<Epoll&>(*holder).has_kernels = true;
+    }
+    return kernel::epoll_ctl(set, op, fd, event);
+  };
+  if (lock.busy() || file == nullptr || holder == nullptr || holder->kind() != FileKind::kEpoll) return pass();
+  const bool nested = file->kind() == FileKind::kEpoll;
+  if (fenced_) return nested ? pass() : -EBADF;
+  if (nested) {  // the kernel knows the half that is its own, and judges loops
+    if (const long result = pass(); result < 0) return result;
+  }
+  if (op != EPOLL_CTL_DEL && event == nullptr) return -EFAULT;
+  if (holder == file) return -EINVAL;
+  auto& epoll = static_cast<Epoll&>(*holder);
+  Watch* watch = epoll.find(fd, file);
+  if (op == EPOLL_CTL_DEL) {
+    if (watch == nullptr) return -ENOENT;
+    epoll.remove(*watch);
+    return 0;
+  }
+  if ((event->events & EPOLLEXCLUSIVE) != 0 &&
+      (op == EPOLL_CTL_MOD || nested || (event->events & ~kExclusiveMay) != 0)) {
+    return -EINVAL;
+  }
+  if (op == EPOLL_CTL_ADD) {
+    if (watch != nullptr) return -EEXIST;
+    if (epoll.in_kernel != 0 && epoll.kick < 0) {
+      epoll.kick = static_cast<int>(kernel::call(SYS_eventfd2, 1, EFD_CLOEXEC));
+      epoll_event kick{};
+      kick.events = EPOLLIN;
+      kick.data.ptr = &epoll;
+      (void)kernel::epoll_ctl(set, EPOLL_CTL_ADD, epoll.kick, &kick);
+    }
+    watch = &epoll.add(fd, *file, *event);
+  } else if (op == EPOLL_CTL_MOD) {
+    if (watch == nullptr) return -ENOENT;
+    if ((watch->events & EPOLLEXCLUSIVE) != 0) return -EINVAL;
+    watch->events = event->events | kAlwaysReported;
+    watch->data = event->data;
+  } else {
+    return -EINVAL;
+  }
+  if ((file->ready() & watch->events) != 0) {
+    epoll.list(*watch);
+    news_ = true;
+    if (!epoll.watches.empty()) notify(epoll, kReadBits);
+    ring_ready(nullptr);
+  }
+  return 0;
+}
+
+long Stack::epoll_wait(int set, epoll_event* events, int count, const timespec* timeout, const sigset_t* mask) {
+  if (count <= 0 || count > kMostEvents) return -EINVAL;
+  const Lock lock(*this);
+  File* file = descriptors_.find(set);
+  const timespec none{};
+  if (lock.busy() || file == nullptr || file->kind() != FileKind::kEpoll || fenced_) {
+    return kernel::call(SYS_epoll_pwait2, set, kernel::arg(events), count, kernel::arg(lock.busy() ? &none : timeout),
+                        kernel::arg(mask), kernel::kSigsetBytes);
+  }
+  auto& epoll = static_cast<Epoll&>(*file);
+  use(epoll);
+  long result = 0;
+  if (transport_ == nullptr || epoll.empty()) {
+    // Nothing of ours in it: the kernel's own wait. What is added meanwhile calls it back.
+    ++epoll.in_kernel;
+    mutex_.unlock();
+    inside = 0;
+    result = kernel::call(SYS_epoll_pwait2, set, kernel::arg(events), count, kernel::arg(timeout), kernel::arg(mask),
+                          kernel::kSigsetBytes);
+    inside = 1;
+    mutex_.lock();
+    --epoll.in_kernel;
+    if (epoll.kick >= 0 && result > 0) {
+      const auto called = [&](const epoll_event& e) { return e.data.ptr == &epoll; };
+      result = std::remove_if(events, events + result, called) - events;
+      if (epoll.in_kernel == 0) {
+        kernel::close(epoll.kick);
+        epoll.kick = -1;
+      }
+      if (result == 0) result = -EAGAIN;
+    }
+    if (result != -EAGAIN) {
+      done(epoll);
+      return result;
+    }
+  }
+  const Instant until = deadline(timeout);
+  const auto room = static_cast<size_t>(count);
+  pollfd half{set, POLLIN, 0};
+  for (;;) {
+    const Woke woke = wait([&] { return epoll.any_ready(); }, until, {&half, 1}, mask);
+    size_t ours = epoll.collect({events, std::min(room, kAtATime)});
+    long theirs = 0;
+    const bool look = ours == 0 || ++epoll.passed_by >= kLookAtKernelsAfter;
+    if (epoll.has_kernels && look && ours < room && woke != Woke::kSignal) {
+      epoll.passed_by = 0;
+      theirs = kernel::epoll_fetch(set, events + ours, static_cast<int>(room - ours));
+      if (theirs < 0) theirs = 0;
+    }
+    result = static_cast<long>(ours) + theirs;
+    if (result != 0 || woke == Woke::kTimeout) break;
+    if (woke == Woke::kSignal) {
+      result = -EINTR;
+      break;
+    }
+    if (ended_) break;
+  }
+  done(epoll);
+  return result;
+}
+
+}  // namespace millrace::posix

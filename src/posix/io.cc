@@ -1,0 +1,260 @@
+// Sending and receiving.
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "posix/convert.h"
+#include "posix/stack.h"
+
+namespace millrace::posix {
+namespace {
+
+constexpr size_t kScratch = 65'536;
+
+// Calls `visit(piece)` for what is left of `data` behind `skip` bytes, until it says no.
+template <class Visit>
+void each_piece(std::span<const iovec> data, size_t skip, Visit&& visit) {
+  for (size_t i = 0; i < data.size(); ++i) {
+    if (skip >= data[i].iov_len) {
+      skip -= data[i].iov_len;
+      continue;
+    }
+    if (!visit(static_cast<std::byte*>(data[i].iov_base) + skip, data[i].iov_len - skip, i + 1 < data.size())) return;
+    skip = 0;
+  }
+}
+
+// Bytes of all pieces, or a negative errno number.
+long total_of(std::span<const iovec> data) {
+  size_t total = 0;
+  for (const iovec& piece : data) {
+    if (piece.iov_len > SSIZE_MAX - total) return -EINVAL;
+    total += piece.iov_len;
+  }
+  return static_cast<long>(total);
+}
+
+}  // namespace
+
+Stack::Woke Stack::wait_stream(Stream& stream, std::function<bool()> ready, Instant until) {
+  use(stream);
+  const Woke woke = wait(std::move(ready), until);
+  done(stream);
+  return woke;
+}
+
+long Stack::broken_pipe(int flags) const {
+  if ((flags & MSG_NOSIGNAL) == 0) kernel::signal_this_thread(SIGPIPE);
+  return -EPIPE;
+}
+
+// As much as goes without waiting: bytes, or a negative errno number if there were none.
+long Stack::send_some(Stream& stream, std::span<const iovec> data, bool more, size_t skip) {
+  long sent = 0;
+  long error = 0;
+  each_piece(data, skip, [&](std::byte* piece, size_t bytes, bool pieces_follow) {
+    const auto reply = transport_->request(req::Send{stream.handle, {piece, bytes}, more || pieces_follow});
+    if (!reply) {
+      if (reply.error() == Error::kWouldBlock || reply.error() == Error::kNoBuffers) {
+        stream.writable = false;
+        error = -EAGAIN;
+      } else {
+        if (sent == 0) stream.error_waits = false;
+        error = -stream.errno_for(reply.error());
+      }
+      return false;
+    }
+    sent += static_cast<long>(reply->bytes);
+    if (reply->bytes == bytes) return true;
+    stream.writable = false;
+    return false;
+  });
+  return sent != 0 ? sent : error;
+}
+
+long Stack::send(int fd, std::span<const iovec> data, int flags) {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  Stream* stream = stream_of(fd);
+  if (stream == nullptr) return -ENOTSOCK;
+  if (fenced_) return -EBADF;
+  if ((flags & MSG_OOB) != 0) return -EOPNOTSUPP;
+  const long total = total_of(data);
+  if (total < 0) return total;
+  const bool wait_for_room = !stream->nonblocking && (flags & MSG_DONTWAIT) == 0;
+  const Instant until = stream->send_timeout.ns() == 0 ? kNever : transport_->now() + stream->send_timeout;
+  use(*stream);
+  long sent = 0;
+  long error = 0;
+  for (;;) {
+    if (stream->state == Stream::State::kFresh || stream->state == Stream::State::kListening || stream->shut_write) {
+      error = -EPIPE;
+    } else if (stream->state == Stream::State::kConnecting) {
+      error = -EAGAIN;
+    } else {
+      const long n = send_some(*stream, data, (flags & MSG_MORE) != 0, static_cast<size_t>(sent));
+      flush();
+      if (n >= 0) {
+        sent += n;
+        error = 0;
+        if (sent == total) break;
+        if (n > 0 && wait_for_room) continue;
+        error = -EAGAIN;
+      } else {
+        error = n;
+      }
+    }
+    if (error != -EAGAIN) break;
+    if (!wait_for_room) {
+      turn();  // a program that only tries must see acknowledgments too
+      if (stream->can_write() && sent == 0 && stream->state == Stream::State::kConnected) continue;
+      break;
+    }
+    const Woke woke = wait_stream(
+        *stream,
+        [&] { return stream->state != Stream::State::kConnecting && (stream->can_write() || stream->output_ended()); },
+        until);
+    if (woke == Woke::kTimeout) break;
+    if (woke == Woke::kSignal && (sent != 0 || until != kNever || !restarts())) {
+      error = -EINTR;
+      break;
+    }
+  }
+  done(*stream);
+  if (sent != 0 || total == 0) return error == -EPIPE && sent == 0 ? broken_pipe(flags) : sent;
+  return error == -EPIPE ? broken_pipe(flags) : error;
+}
+
+long Stack::receive_some(Stream& stream, std::span<const iovec> into, bool peek, bool discard, size_t skip) {
+  long got = 0;
+  long error = 0;
+  std::vector<std::byte> scratch;
+  each_piece(into, skip, [&](std::byte* piece, size_t bytes, bool) {
+    if (discard) {
+      scratch.resize(std::min(bytes, kScratch));
+      piece = scratch.data();
+      bytes = scratch.size();
+    }
+    const auto reply = transport_->request(req::Receive{stream.handle, {piece, bytes}, peek});
+    if (!reply) {
+      if (reply.error() == Error::kWouldBlock) {
+        stream.readable = false;
+        error = -EAGAIN;
+      } else {
+        if (got == 0) stream.error_waits = false;
+        error = -stream.errno_for(reply.error());
+      }
+      return false;
+    }
+    got += static_cast<long>(reply->bytes);
+    if (!peek) stream.note_read(reply->bytes, bytes);
+    return reply->bytes == bytes && !peek;
+  });
+  return got != 0 ? got : error;
+}
+
+long Stack::receive(int fd, std::span<const iovec> into, int flags) {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  Stream* stream = stream_of(fd);
+  if (stream == nullptr) return -ENOTSOCK;
+  if (fenced_) return -EBADF;
+  if ((flags & MSG_OOB) != 0) return -EINVAL;
+  if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
+  const long total = total_of(into);
+  if (total < 0) return total;
+  if (stream->state == Stream::State::kFresh || stream->state == Stream::State::kListening) return -ENOTCONN;
+  const bool wait_for_data = !stream->nonblocking && (flags & MSG_DONTWAIT) == 0;
+  const bool peek = (flags & MSG_PEEK) != 0;
+  const Instant until = stream->receive_timeout.ns() == 0 ? kNever : transport_->now() + stream->receive_timeout;
+  use(*stream);
+  long got = 0;
+  long result = 0;
+  bool turned = false;
+  while (got < total) {
+    const long n =
+        stream->state == Stream::State::kConnecting
+            ? -EAGAIN
+            : receive_some(*stream, into, peek, (flags & MSG_TRUNC) != 0, peek ? 0 : static_cast<size_t>(got));
+    if (n > 0) {
+      got = peek ? n : got + n;
+      if ((flags & MSG_WAITALL) == 0 || !wait_for_data || got >= total) break;
+    } else if (n != -EAGAIN) {
+      result = n;
+      break;
+    }
+    if (stream->shut_read && n == -EAGAIN) break;
+    if (!wait_for_data) {
+      result = -EAGAIN;
+      if (turned) break;
+      turn();
+      turned = true;
+      if (stream->state != Stream::State::kConnecting && stream->can_read()) continue;
+      break;
+    }
+    const auto wanted = static_cast<uint32_t>(peek ? got : 0);
+    const Woke woke = wait_stream(
+        *stream,
+        [&] {
+          if (stream->state == Stream::State::kConnecting) return false;
+          if (stream->input_ended() || wanted == 0) return stream->input_ended() || stream->can_read();
+          return stream->look().unread > wanted;  // a peek that wants all
+        },
+        until);
+    result = -EAGAIN;
+    if (woke == Woke::kTimeout) break;
+    if (woke == Woke::kSignal && (got != 0 || until != kNever || !restarts())) {
+      result = -EINTR;
+      break;
+    }
+    if (peek && stream->input_ended() && got != 0) break;
+  }
+  const bool shut = stream->shut_read;
+  done(*stream);
+  return got != 0 || total == 0 ? got : (shut && result == -EAGAIN ? 0 : result);
+}
+
+long Stack::sendmsg(int fd, const msghdr* message, int flags) {
+  if (message->msg_iovlen > IOV_MAX) return -EMSGSIZE;
+  return send(fd, {message->msg_iov, message->msg_iovlen}, flags);
+}
+
+long Stack::recvmsg(int fd, msghdr* message, int flags) {
+  if (message->msg_iovlen > IOV_MAX) return -EMSGSIZE;
+  const long n = receive(fd, {message->msg_iov, message->msg_iovlen}, flags & ~MSG_CMSG_CLOEXEC);
+  if (n < 0) return n;
+  message->msg_namelen = 0;
+  message->msg_controllen = 0;
+  message->msg_flags = flags & MSG_CMSG_CLOEXEC;
+  return n;
+}
+
+// Blocks of the file go through a buffer; what the socket has no room for is read again by the next call.
+long Stack::sendfile(int out, int in, off_t* offset, size_t count) {
+  std::vector<std::byte> buffer(std::min(count, kScratch));
+  long sent = 0;
+  while (static_cast<size_t>(sent) < count) {
+    const size_t wanted = std::min(buffer.size(), count - static_cast<size_t>(sent));
+    const long at = offset != nullptr ? static_cast<long>(*offset) : kernel::call(SYS_lseek, in, 0, SEEK_CUR);
+    if (at < 0) return sent != 0 ? sent : -EINVAL;
+    const long n = kernel::call(SYS_pread64, in, kernel::arg(buffer.data()), static_cast<long>(wanted), at);
+    if (n <= 0) return sent != 0 ? sent : n;
+    const iovec piece{buffer.data(), static_cast<size_t>(n)};
+    const bool more = static_cast<size_t>(sent + n) < count;
+    const long taken = send(out, {&piece, 1}, more && static_cast<size_t>(n) == wanted ? MSG_MORE : 0);
+    if (taken < 0) return sent != 0 ? sent : taken;
+    sent += taken;
+    if (offset != nullptr) {
+      *offset += taken;
+    } else {
+      kernel::call(SYS_lseek, in, at + taken, SEEK_SET);
+    }
+    if (taken < n) return sent;
+  }
+  return sent;
+}
+
+}  // namespace millrace::posix

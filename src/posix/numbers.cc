@@ -1,0 +1,144 @@
+// What acts on descriptors rather than on what they name: close, dup, fcntl, ioctl.
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "posix/convert.h"
+#include "posix/stack.h"
+
+namespace millrace::posix {
+
+void Stack::done(File& file) {
+  --file.users;
+  drop(file);
+}
+
+// Ends a File that nothing names or uses any more.
+void Stack::drop(File& file) {
+  if (file.numbers != 0 || file.users != 0) return;
+  for (Watch* watch : std::vector<Watch*>(file.watches)) watch->set->remove(*watch);
+  if (file.kind() == FileKind::kStream) {
+    destroy(static_cast<Stream&>(file));
+  } else {
+    auto& set = static_cast<Epoll&>(file);
+    if (set.kick >= 0) kernel::close(set.kick);
+  }
+  delete &file;
+}
+
+void Stack::destroy(Stream& stream) {
+  --live_streams_;
+  slots_[stream.slot] = nullptr;
+  free_slots_.push_back(stream.slot);
+  if (stream.handle.valid()) {
+    if (stream.linger && stream.linger_s == 0 && stream.state == Stream::State::kConnected) {
+      (void)transport_->request(req::Abort{stream.handle});
+    } else {
+      (void)transport_->request(req::Close{stream.handle});
+    }
+    flush();
+  }
+  if (stream.claim == 0) return;
+  if (stream.state == Stream::State::kListening) transport_->unlisten(stream.claim);
+  transport_->release(stream.claim);
+}
+
+// SO_LINGER: the call waits until all is acknowledged, or the time is over.
+void Stack::linger_before_close(Stream& stream) {
+  if (!stream.linger || stream.linger_s <= 0 || stream.state != Stream::State::kConnected || stream.nonblocking) return;
+  if (stream.broken || stream.look().unread != 0) return;
+  (void)transport_->request(req::Shutdown{stream.handle});
+  stream.shut_write = true;
+  (void)wait_stream(
+      stream, [&] { return stream.broken || stream.look().unsent == 0; }, transport_->now() + seconds(stream.linger_s));
+}
+
+long Stack::close(int fd) {
+  const Lock lock(*this);
+  File* file = descriptors_.find(fd);
+  // In a child of vfork these tables are the parent's.
+  if (lock.busy() || file == nullptr || kernel::pid() != owner_) return kernel::close(fd);
+  if (!fenced_ && file->kind() == FileKind::kStream && file->numbers == 1) {
+    linger_before_close(static_cast<Stream&>(*file));
+  }
+  descriptors_.set(fd, nullptr);
+  const long result = kernel::close(fd);
+  --file->numbers;
+  if (!fenced_) drop(*file);
+  return result;
+}
+
+void Stack::forget(int fd) {
+  const Lock lock(*this);
+  File* file = descriptors_.find(fd);
+  if (lock.busy() || file == nullptr || kernel::pid() != owner_) return;
+  descriptors_.set(fd, nullptr);
+  --file->numbers;
+  if (!fenced_) drop(*file);
+}
+
+void Stack::duplicated(int fd, int fresh) {
+  if (ours(fresh)) forget(fresh);
+  const Lock lock(*this);
+  File* file = descriptors_.find(fd);
+  if (lock.busy() || file == nullptr || kernel::pid() != owner_) return;
+  if (descriptors_.set(fresh, file)) ++file->numbers;
+}
+
+void Stack::close_range(unsigned first, unsigned last) {
+  const Lock lock(*this);
+  if (lock.busy() || kernel::pid() != owner_) return;
+  std::vector<std::pair<int, File*>> found;
+  descriptors_.each(first, last, [&](int fd, File* file) { found.emplace_back(fd, file); });
+  for (const auto& [fd, file] : found) {
+    descriptors_.set(fd, nullptr);
+    --file->numbers;
+    if (!fenced_) drop(*file);
+  }
+}
+
+long Stack::fcntl(int fd, int command, long value) {
+  if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) {
+    const int fresh = kernel::fcntl(fd, command, value);
+    if (fresh >= 0) duplicated(fd, fresh);
+    return fresh;
+  }
+  const int result = kernel::fcntl(fd, command, value);
+  if (result < 0 || command != F_SETFL) return result;
+  const Lock lock(*this);
+  File* file = descriptors_.find(fd);
+  if (!lock.busy() && file != nullptr) file->nonblocking = (value & O_NONBLOCK) != 0;
+  return result;
+}
+
+long Stack::ioctl(int fd, unsigned long request, void* value) {
+  const auto pass = [&] { return kernel::call(SYS_ioctl, fd, static_cast<long>(request), kernel::arg(value)); };
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  Stream* stream = stream_of(fd);
+  if (stream == nullptr) return pass();
+  if (fenced_) return -EBADF;
+  int* number = static_cast<int*>(value);
+  switch (request) {
+    case FIONBIO: {
+      const long result = pass();
+      if (result == 0) stream->nonblocking = *number != 0;
+      return result;
+    }
+    case FIONREAD:
+      if (stream->state == Stream::State::kListening) return -EINVAL;
+      if (stream->state != Stream::State::kFresh) turn();
+      *number = stream->handle.valid() ? static_cast<int>(stream->look().unread) : 0;
+      return 0;
+    case SIOCOUTQ:
+      if (stream->state == Stream::State::kListening) return -EINVAL;
+      *number = stream->handle.valid() ? static_cast<int>(stream->look().unsent) : 0;
+      return 0;
+    default: return pass();
+  }
+}
+
+}  // namespace millrace::posix

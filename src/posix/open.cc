@@ -1,0 +1,379 @@
+// From socket() to shutdown(): opening, naming and half-closing.
+#include <netinet/in.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "posix/convert.h"
+#include "posix/stack.h"
+
+namespace millrace::posix {
+namespace {
+
+constexpr int kTypeBits = 0xf;
+constexpr int kMaxBacklog = 4'096;  // net.core.somaxconn
+
+}  // namespace
+
+bool Stack::wanted(int domain, int type, int protocol) {
+  return (domain == AF_INET || domain == AF_INET6) && (type & kTypeBits) == SOCK_STREAM &&
+         (protocol == 0 || protocol == IPPROTO_TCP);
+}
+
+Stream* Stack::stream_of(int fd) {
+  File* file = descriptors_.find(fd);
+  return file != nullptr && file->kind() == FileKind::kStream ? static_cast<Stream*>(file) : nullptr;
+}
+
+uint64_t Stack::new_slot(Stream& stream) {
+  if (free_slots_.empty()) {
+    slots_.push_back(&stream);
+    return slots_.size() - 1;
+  }
+  const uint64_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  slots_[slot] = &stream;
+  return slot;
+}
+
+long Stack::socket(int domain, int type, int protocol) {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  if (fenced_ || !bring_up()) return -ENETDOWN;
+  const int fd = kernel::socket(domain, type, protocol);
+  if (fd < 0) return fd;
+  auto stream = std::make_unique<Stream>(*transport_, domain);
+  stream->nonblocking = (type & SOCK_NONBLOCK) != 0;
+  stream->options.no_delay = false;
+  if (!descriptors_.set(fd, stream.get())) return fd;  // too high a number: the kernel's
+  stream->slot = new_slot(*stream);
+  stream->numbers = 1;
+  stream.release();
+  ++live_streams_;
+  return fd;
+}
+
+void Stack::give_to_kernel(int fd, Stream& stream) {
+  for (Watch* watch : std::vector<Watch*>(stream.watches)) {
+    const epoll_event event{watch->events, watch->data};
+    (void)kernel::epoll_ctl(watch->set->number(), EPOLL_CTL_ADD, watch->fd, &event);
+    watch->set->has_kernels = true;
+    watch->set->remove(*watch);
+  }
+  descriptors_.each(0, UINT32_MAX, [&](int number, File* file) {
+    if (file == &stream) descriptors_.set(number, nullptr);
+  });
+  (void)fd;
+  stream.numbers = 0;
+}
+
+long Stack::bind(int fd, const sockaddr* address, socklen_t length) {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  Stream* stream = stream_of(fd);
+  if (stream == nullptr) return -ENOTSOCK;
+  if (fenced_) return -EBADF;
+  Endpoint wanted;
+  if (address != nullptr && length >= sizeof(sockaddr_in) && stream->family == AF_INET) {
+    // Linux lets AF_UNSPEC stand for the unspecified address.
+    sockaddr_in in{};
+    __builtin_memcpy(&in, address, sizeof in);
+    if (in.sin_family == AF_UNSPEC && in.sin_addr.s_addr == 0) wanted = {IpAddr::any_v4(), ntohs(in.sin_port)};
+  }
+  if (!(wanted.addr.is_v4() && wanted.addr.is_unspecified())) {
+    if (address == nullptr) return -EFAULT;
+    if (const int bad = read_address(address, length, stream->family, wanted); bad < 0) return bad;
+  }
+  if (stream->state != Stream::State::kFresh || stream->claim != 0) return -EINVAL;
+  if (is_kernels(wanted.addr)) {
+    use(*stream);
+    give_to_kernel(fd, *stream);
+    done(*stream);
+    return kernel::call(SYS_bind, fd, kernel::arg(address), length);
+  }
+  if (stream->options.v6_only && stream->family == AF_INET6 && wanted.addr.is_v4()) return -EINVAL;
+  if (wanted.addr.is_multicast() || wanted.addr.is_limited_broadcast()) return -EADDRNOTAVAIL;
+  if (!wanted.addr.is_unspecified() && !transport_->is_local(wanted.addr)) return -EADDRNOTAVAIL;
+  Transport::Claim claim;
+  claim.local = wanted;
+  claim.reuse_address = stream->reuse_address;
+  claim.v6_only = stream->options.v6_only;
+  const auto reserved = transport_->reserve(claim);
+  if (!reserved) return -errno_of(reserved.error());
+  stream->claim = reserved->id;
+  stream->local = reserved->local;
+  stream->chosen_port = wanted.port == 0;
+  return 0;
+}
+
+long Stack::listen(int fd, int backlog) {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  Stream* stream = stream_of(fd);
+  if (stream == nullptr) return -ENOTSOCK;
+  if (fenced_) return -EBADF;
+  if (stream->state == Stream::State::kListening) return 0;
+  if (stream->state != Stream::State::kFresh) return -EINVAL;
+  if (stream->claim == 0) {
+    Transport::Claim claim;
+    claim.local = stream->local;
+    if (claim.local.addr.is_unspecified() && stream->family == AF_INET) claim.local.addr = IpAddr::any_v4();
+    claim.reuse_address = stream->reuse_address;
+    const auto reserved = transport_->reserve(claim);
+    if (!reserved) return -errno_of(reserved.error());
+    stream->claim = reserved->id;
+    stream->local = reserved->local;
+    stream->chosen_port = true;
+  }
+  if (const auto done = transport_->reserve_listen(stream->claim); !done) return -errno_of(done.error());
+  // As Linux counts: a queue of n holds n + 1; a negative one is the largest.
+  const auto room = static_cast<uint32_t>(backlog < 0 || backlog > kMaxBacklog ? kMaxBacklog : backlog) + 1;
+  const auto reply = transport_->request(req::Listen{stream->local, room, stream->slot, stream->options});
+  if (!reply) {
+    transport_->unlisten(stream->claim);
+    return -errno_of(reply.error());
+  }
+  stream->handle = reply->handle;
+  stream->state = Stream::State::kListening;
+  stream->readable = false;
+  return 0;
+}
+
+long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
+  if ((flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0) return -EINVAL;
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  Stream* listener = stream_of(fd);
+  if (listener == nullptr) return -ENOTSOCK;
+  if (fenced_) return -EBADF;
+  if (listener->state != Stream::State::kListening) return -EINVAL;
+  if (!listener->can_read()) turn();
+  const Instant until = listener->receive_timeout.ns() == 0 ? kNever : transport_->now() + listener->receive_timeout;
+  use(*listener);
+  long result = -EAGAIN;
+  while (result == -EAGAIN) {
+    if (!listener->can_read()) {
+      if (listener->state != Stream::State::kListening) {
+        result = -EINVAL;
+        break;
+      }
+      if (listener->nonblocking) break;
+      const Woke woke = wait_stream(
+          *listener, [&] { return listener->state != Stream::State::kListening || listener->can_read(); }, until);
+      if (woke == Woke::kTimeout) break;
+      if (woke == Woke::kSignal && (until != kNever || !restarts())) result = -EINTR;
+      continue;
+    }
+    const int fresh = kernel::socket(listener->family, SOCK_STREAM | flags, 0);
+    if (fresh < 0) {
+      result = fresh;
+      break;
+    }
+    auto stream = std::make_unique<Stream>(*transport_, listener->family);
+    stream->slot = new_slot(*stream);
+    const auto taken = transport_->request(req::Accept{listener->handle, stream->slot});
+    listener->certain = false;
+    if (!taken || !descriptors_.set(fresh, stream.get())) {
+      if (taken) (void)transport_->request(req::Abort{taken->handle});
+      slots_[stream->slot] = nullptr;
+      free_slots_.push_back(stream->slot);
+      kernel::close(fresh);
+      if (!taken && taken.error() != Error::kWouldBlock) result = -errno_of(taken.error());
+      listener->readable = taken.has_value();
+      continue;
+    }
+    stream->handle = taken->handle;
+    stream->state = Stream::State::kConnected;
+    stream->nonblocking = (flags & SOCK_NONBLOCK) != 0;
+    stream->writable = stream->readable = true;  // look before believing
+    stream->numbers = 1;
+    stream->options = listener->options;
+    stream->reuse_address = listener->reuse_address;
+    stream->linger = listener->linger;
+    stream->linger_s = listener->linger_s;
+    stream->receive_timeout = listener->receive_timeout;
+    stream->send_timeout = listener->send_timeout;
+    stream->inherited = listener->given;
+    stream->claim = listener->claim;
+    transport_->hold(stream->claim);
+    (void)transport_->request(req::Names{taken->handle, &stream->local, &stream->remote});
+    write_address(stream->remote, stream->family, address, length);
+    stream.release();
+    ++live_streams_;
+    result = fresh;
+  }
+  done(*listener);
+  return result;
+}
+
+long Stack::start_connect(Stream& stream, const Endpoint& remote) {
+  const IpAddr& to = remote.addr;
+  if (stream.options.v6_only && stream.family == AF_INET6 && to.is_v4()) return -ENETUNREACH;
+  if (to.is_multicast() || to.is_limited_broadcast()) return -ENETUNREACH;
+  req::Connect connect;
+  connect.remote = remote;
+  connect.user = stream.slot;
+  connect.options = stream.options;
+  if (stream.claim != 0) connect.local = stream.local;
+  const auto reply = transport_->request(connect);
+  if (!reply) return -errno_of(reply.error());
+  stream.handle = reply->handle;
+  stream.state = Stream::State::kConnecting;
+  stream.broken = stream.error_waits = stream.ended = stream.readable = stream.writable = false;
+  stream.shut_read = stream.shut_write = false;
+  stream.remote = remote;
+  (void)transport_->request(req::Names{stream.handle, &stream.local, nullptr});
+  flush();
+  return -EINPROGRESS;
+}
+
+long Stack::take_error(Stream& stream) {
+  DatagramError error;
+  if (!stream.error_waits) return 0;
+  stream.error_waits = false;
+  if (!transport_->request(req::TakeError{stream.handle, &error})) return 0;
+  return stream.errno_for(static_cast<Error>(error.error));
+}
+
+// What connect() says once the attempt is over: the first to ask is told, as after a kernel's.
+long Stack::finish_connect(int fd, Stream& stream) {
+  if (!stream.broken) {
+    stream.unclaimed = false;
+    return 0;
+  }
+  const long error = take_error(stream);
+  (void)transport_->request(req::Close{stream.handle});
+  stream.handle = {};
+  stream.state = Stream::State::kFresh;
+  stream.broken = false;
+  (void)fd;
+  return error != 0 ? -error : -ECONNABORTED;
+}
+
+long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  Stream* stream = stream_of(fd);
+  if (stream == nullptr) return -ENOTSOCK;
+  if (fenced_) return -EBADF;
+  if (address == nullptr) return -EFAULT;
+  if (length < sizeof(sa_family_t)) return -EINVAL;
+  if (address->sa_family == AF_UNSPEC) {  // dissolves the association
+    if (stream->handle.valid()) (void)transport_->request(req::Abort{stream->handle});
+    flush();
+    stream->handle = {};
+    stream->state = Stream::State::kFresh;
+    return 0;
+  }
+  if (stream->state == Stream::State::kListening) return -EISCONN;
+  if (stream->state == Stream::State::kConnected) {
+    if (stream->unclaimed || stream->broken) return finish_connect(fd, *stream);
+    return -EISCONN;
+  }
+  long result = -EALREADY;
+  if (stream->state == Stream::State::kFresh) {
+    Endpoint remote;
+    if (const int bad = read_address(address, length, stream->family, remote); bad < 0) return bad;
+    if (remote.addr.is_unspecified()) {  // Linux takes it for the host itself
+      remote.addr = remote.addr.is_v4() ? IpAddr::v4(127, 0, 0, 1) : *IpAddr::parse("::1");
+    }
+    if (is_kernels(remote.addr)) {
+      use(*stream);
+      give_to_kernel(fd, *stream);
+      done(*stream);
+      return kernel::call(SYS_connect, fd, kernel::arg(address), length);
+    }
+    result = start_connect(*stream, remote);
+    if (result != -EINPROGRESS) return result;
+  }
+  if (stream->nonblocking) {
+    turn();
+    if (stream->state == Stream::State::kConnected && result == -EALREADY) return finish_connect(fd, *stream);
+    return result;
+  }
+  use(*stream);
+  const Instant until = stream->send_timeout.ns() == 0 ? kNever : transport_->now() + stream->send_timeout;
+  Woke woke = Woke::kSignal;
+  do {
+    woke = wait_stream(
+        *stream, [&] { return stream->state != Stream::State::kConnecting; }, until);
+  } while (woke == Woke::kSignal && until == kNever && restarts());
+  if (stream->state == Stream::State::kConnected) {
+    result = finish_connect(fd, *stream);
+  } else if (woke == Woke::kSignal) {
+    result = -EINTR;
+  } else if (stream->state == Stream::State::kFresh) {
+    result = -ECONNABORTED;  // another thread took it apart
+  }
+  done(*stream);
+  return result;
+}
+
+long Stack::shutdown(int fd, int how) {
+  if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  Stream* stream = stream_of(fd);
+  if (stream == nullptr) return -ENOTSOCK;
+  if (fenced_) return -EBADF;
+  switch (stream->state) {
+    case Stream::State::kFresh: return -ENOTCONN;
+    case Stream::State::kListening:
+      if (how == SHUT_WR) return 0;
+      (void)transport_->request(req::Close{stream->handle});
+      transport_->unlisten(stream->claim);
+      stream->handle = {};
+      stream->state = Stream::State::kFresh;
+      if (stream->chosen_port) {
+        transport_->release(std::exchange(stream->claim, 0));
+        stream->local.port = 0;
+      }
+      break;
+    case Stream::State::kConnecting:
+      (void)transport_->request(req::Abort{stream->handle});
+      stream->handle = {};
+      stream->state = Stream::State::kFresh;
+      break;
+    case Stream::State::kConnected: {
+      if (stream->broken) return -ENOTCONN;
+      if (how != SHUT_WR) stream->shut_read = true;
+      if (how == SHUT_RD || stream->shut_write) break;
+      const auto shut = transport_->request(req::Shutdown{stream->handle});
+      if (!shut && shut.error() == Error::kNotConnected) return -ENOTCONN;
+      stream->shut_write = true;
+      break;
+    }
+  }
+  flush();
+  notify(*stream, kReadBits | kWriteBits | EPOLLRDHUP | EPOLLHUP);
+  ring_ready(nullptr);
+  return 0;
+}
+
+long Stack::getsockname(int fd, sockaddr* address, socklen_t* length) {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  const Stream* stream = stream_of(fd);
+  if (stream == nullptr) return -ENOTSOCK;
+  if (fenced_) return -EBADF;
+  if (stream->claim == 0 && stream->state == Stream::State::kFresh) {
+    return kernel::call(SYS_getsockname, fd, kernel::arg(address), kernel::arg(length));
+  }
+  if (*length > INT32_MAX) return -EINVAL;
+  write_address(stream->local, stream->family, address, length);
+  return 0;
+}
+
+long Stack::getpeername(int fd, sockaddr* address, socklen_t* length) {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  const Stream* stream = stream_of(fd);
+  if (stream == nullptr) return -ENOTSOCK;
+  if (fenced_) return -EBADF;
+  if (stream->state != Stream::State::kConnected || stream->broken) return -ENOTCONN;
+  if (*length > INT32_MAX) return -EINVAL;
+  write_address(stream->remote, stream->family, address, length);
+  return 0;
+}
+
+}  // namespace millrace::posix

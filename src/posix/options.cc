@@ -1,0 +1,192 @@
+// Socket options. The shadow keeps and judges their values; those that mean something here are carried over.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "posix/convert.h"
+#include "posix/stack.h"
+
+namespace millrace::posix {
+namespace {
+
+int int_of(const void* value, socklen_t length) {
+  int result = 0;
+  std::memcpy(&result, value, std::min<size_t>(length, sizeof result));
+  return result;
+}
+
+Duration time_of(const void* value, socklen_t length) {
+  timeval t{};
+  std::memcpy(&t, value, std::min<size_t>(length, sizeof t));
+  return duration_of({t.tv_sec, t.tv_usec * 1'000});
+}
+
+long answer(const void* value, size_t bytes, void* out, socklen_t* length) {
+  const size_t n = std::min<size_t>(bytes, *length);
+  std::memcpy(out, value, n);
+  *length = static_cast<socklen_t>(n);
+  return 0;
+}
+
+// Whether it changed what the worker should know.
+bool carry_tcp(SocketOptions& o, int name, int value) {
+  switch (name) {
+    case TCP_NODELAY: o.no_delay = value != 0; return true;
+    case TCP_CORK: o.cork = value != 0; return true;
+    case TCP_KEEPIDLE: o.keepalive_idle = seconds(value); return true;
+    case TCP_KEEPINTVL: o.keepalive_interval = seconds(value); return true;
+    case TCP_KEEPCNT: o.keepalive_probes = static_cast<uint8_t>(value); return true;
+    case TCP_USER_TIMEOUT: o.user_timeout = milliseconds(value); return true;
+    case TCP_MAXSEG: o.mss = static_cast<uint16_t>(value); return true;
+    case TCP_SYNCNT: o.syn_retries = static_cast<uint8_t>(value); return true;
+    case TCP_QUICKACK: o.quick_ack = value != 0; return true;
+    case TCP_LINGER2: o.fin_wait_2 = value > 0 ? seconds(value) : Duration(); return true;
+    default: return false;
+  }
+}
+
+// What the kernel made of a buffer size: it doubles it for its own overhead.
+uint32_t buffer_of(int fd, int name) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  if (kernel::getsockopt(fd, SOL_SOCKET, name, &value, &length) != 0) return 0;
+  return static_cast<uint32_t>(value) / 2;
+}
+
+bool carry_socket(int fd, Stream& s, int name, const void* value, socklen_t length) {
+  switch (name) {
+    case SO_REUSEADDR: s.reuse_address = int_of(value, length) != 0; return false;
+    case SO_KEEPALIVE: s.options.keepalive = int_of(value, length) != 0; return true;
+    case SO_SNDBUF:
+    case SO_SNDBUFFORCE: s.options.send_buffer = buffer_of(fd, SO_SNDBUF); return true;
+    case SO_RCVBUF:
+    case SO_RCVBUFFORCE: s.options.receive_buffer = buffer_of(fd, SO_RCVBUF); return true;
+    case SO_RCVTIMEO: s.receive_timeout = time_of(value, length); return false;
+    case SO_SNDTIMEO: s.send_timeout = time_of(value, length); return false;
+    case SO_LINGER: {
+      struct linger linger {};
+      std::memcpy(&linger, value, std::min<size_t>(length, sizeof linger));
+      s.linger = linger.l_onoff != 0;
+      s.linger_s = linger.l_linger;
+      return false;
+    }
+    case SO_MAX_PACING_RATE: {
+      uint64_t rate = 0;
+      std::memcpy(&rate, value, std::min<size_t>(length, sizeof rate));
+      const bool none = length < sizeof rate ? rate == UINT32_MAX : rate == UINT64_MAX;
+      s.options.max_pacing_rate = none ? 0 : rate;
+      return true;
+    }
+    default: return false;
+  }
+}
+
+void remember(Stream& s, int level, int name, const void* value, socklen_t length) {
+  if (s.given == nullptr) s.given = std::make_shared<std::vector<GivenOption>>();
+  // Sockets that were accepted hold the list as it was.
+  if (s.given.use_count() > 1) s.given = std::make_shared<std::vector<GivenOption>>(*s.given);
+  std::erase_if(*s.given, [&](const GivenOption& o) { return o.level == level && o.name == name; });
+  const auto* bytes = static_cast<const std::byte*>(value);
+  s.given->push_back({level, name, {bytes, bytes + length}});
+}
+
+// The shadow of an accepted socket does not know what the listener was told.
+void settle_inherited(int fd, Stream& s) {
+  if (s.inherited == nullptr) return;
+  for (const GivenOption& o : *s.inherited) {
+    (void)kernel::setsockopt(fd, o.level, o.name, o.value.data(), static_cast<socklen_t>(o.value.size()));
+  }
+  s.inherited = nullptr;
+}
+
+// States of tcp_info that programs tell apart.
+uint8_t state_of(const Stream& s) {
+  switch (s.state) {
+    case Stream::State::kListening: return TCP_LISTEN;
+    case Stream::State::kConnecting: return TCP_SYN_SENT;
+    case Stream::State::kConnected:
+      if (s.broken) return TCP_CLOSE;
+      if (s.ended) return s.shut_write ? TCP_LAST_ACK : TCP_CLOSE_WAIT;
+      return s.shut_write ? TCP_FIN_WAIT2 : TCP_ESTABLISHED;
+    case Stream::State::kFresh: break;
+  }
+  return TCP_CLOSE;
+}
+
+}  // namespace
+
+void Stack::apply_options(Stream& stream) {
+  if (stream.state == Stream::State::kFresh || stream.broken) return;
+  (void)transport_->request(req::SetOptions{stream.handle, stream.options});
+  stream.options.quick_ack.reset();
+  flush();
+}
+
+long Stack::setsockopt(int fd, int level, int name, const void* value, socklen_t length) {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  Stream* stream = stream_of(fd);
+  if (stream == nullptr) return -ENOTSOCK;
+  if (fenced_) return -EBADF;
+  settle_inherited(fd, *stream);
+  if (level == IPPROTO_TCP && name == TCP_CONGESTION) {  // the kernel's list of controllers is another
+    if (length < 1) return -EINVAL;
+    const auto* text = static_cast<const char*>(value);
+    const ControllerName before = stream->options.congestion_control;
+    stream->options.congestion_control = ControllerName(std::string_view(text, strnlen(text, length)));
+    if (stream->state == Stream::State::kFresh) return 0;
+    const auto done = transport_->request(req::SetOptions{stream->handle, stream->options});
+    if (!done) stream->options.congestion_control = before;
+    return done ? 0 : -errno_of(done.error());
+  }
+  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && (stream->claim != 0 || stream->state != Stream::State::kFresh)) {
+    return -EINVAL;
+  }
+  const int done = kernel::setsockopt(fd, level, name, value, length);
+  if (done < 0) return done;
+  remember(*stream, level, name, value, length);
+  bool tell = false;
+  if (level == SOL_SOCKET) tell = carry_socket(fd, *stream, name, value, length);
+  if (level == IPPROTO_TCP) tell = carry_tcp(stream->options, name, int_of(value, length));
+  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) stream->options.v6_only = int_of(value, length) != 0;
+  if (tell) apply_options(*stream);
+  return 0;
+}
+
+long Stack::getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  Stream* stream = stream_of(fd);
+  if (stream == nullptr) return -ENOTSOCK;
+  if (fenced_) return -EBADF;
+  if (value == nullptr || length == nullptr) return -EFAULT;
+  if (*length > INT32_MAX) return -EINVAL;
+  settle_inherited(fd, *stream);
+  if (level == SOL_SOCKET && name == SO_ERROR) {
+    if (stream->state == Stream::State::kConnecting) turn();
+    const int error = static_cast<int>(take_error(*stream));
+    return answer(&error, sizeof error, value, length);
+  }
+  if (level == SOL_SOCKET && name == SO_ACCEPTCONN) {
+    const int listening = stream->state == Stream::State::kListening ? 1 : 0;
+    return answer(&listening, sizeof listening, value, length);
+  }
+  if (level == IPPROTO_TCP && name == TCP_CONGESTION && !stream->options.congestion_control.empty()) {
+    char text[16] = {};
+    const std::string_view held = stream->options.congestion_control.view();
+    std::copy(held.begin(), held.end(), text);
+    return answer(text, sizeof text, value, length);
+  }
+  if (level == IPPROTO_TCP && name == TCP_INFO) {
+    tcp_info info{};
+    info.tcpi_state = state_of(*stream);
+    if (stream->handle.valid()) info.tcpi_unacked = stream->look().unsent;
+    return answer(&info, sizeof info, value, length);
+  }
+  return kernel::getsockopt(fd, level, name, value, length);
+}
+
+}  // namespace millrace::posix

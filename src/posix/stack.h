@@ -1,0 +1,191 @@
+// Stack: the meaning of POSIX sockets for one process, above one Transport. Functions are named after the calls they
+// stand for and return what the kernel would: a value, or a negative errno number. Every number given to them but
+// socket()'s and the sets' own must be ours(). Any thread may call; one lock serves all. fork and signals:
+// docs/ARCHITECTURE.md, "Unmodified programs".
+#pragma once
+
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "posix/descriptors.h"
+#include "posix/epoll.h"
+#include "posix/kernel.h"
+#include "posix/stream.h"
+#include "posix/transport.h"
+
+namespace millrace::posix {
+
+/// More than 0 while this thread holds the lock of a Stack or belongs to the stack itself: calls go to the kernel.
+extern constinit thread_local int inside __attribute__((tls_model("initial-exec")));
+
+struct StackOptions {
+  bool loopback = false;  ///< 127.0.0.0/8 and ::1 are the stack's too; else sockets that name them are the kernel's
+};
+
+class Stack final : private Sink {
+ public:
+  /// Called once, with the lock held, when the first socket is made; null if the stack cannot be had, and then every
+  /// socket() fails with ENETDOWN.
+  using Bring = std::function<std::unique_ptr<Transport>()>;
+  explicit Stack(Bring bring, const StackOptions& options = {});
+  ~Stack() override;
+
+  /// Whether the number names something of ours. Free of locks.
+  [[nodiscard]] bool ours(int fd) const { return descriptors_.find(fd) != nullptr; }
+  /// Whether a socket of this kind is ours to make.
+  [[nodiscard]] static bool wanted(int domain, int type, int protocol);
+
+  // open.cc
+  long socket(int domain, int type, int protocol);
+  long bind(int fd, const sockaddr* address, socklen_t length);
+  long listen(int fd, int backlog);
+  long accept4(int fd, sockaddr* address, socklen_t* length, int flags);
+  long connect(int fd, const sockaddr* address, socklen_t length);
+  long shutdown(int fd, int how);
+  long getsockname(int fd, sockaddr* address, socklen_t* length);
+  long getpeername(int fd, sockaddr* address, socklen_t* length);
+
+  // io.cc
+  long send(int fd, std::span<const iovec> data, int flags);
+  long receive(int fd, std::span<const iovec> into, int flags);
+  long sendmsg(int fd, const msghdr* message, int flags);
+  long recvmsg(int fd, msghdr* message, int flags);
+  /// From a descriptor of the kernel's to one of ours.
+  long sendfile(int out, int in, off_t* offset, size_t count);
+
+  // options.cc
+  long setsockopt(int fd, int level, int name, const void* value, socklen_t length);
+  long getsockopt(int fd, int level, int name, void* value, socklen_t* length);
+
+  // numbers.cc: what acts on descriptors.
+  long close(int fd);
+  /// `fresh` was made from `fd` by the kernel (dup, F_DUPFD); it may have replaced something of ours.
+  void duplicated(int fd, int fresh);
+  /// `fd` was replaced or closed by the kernel.
+  void forget(int fd);
+  long fcntl(int fd, int command, long value);
+  long ioctl(int fd, unsigned long request, void* value);
+  /// Numbers of ours in [first, last] are about to be closed (close_range); `mark`: to be marked close-on-exec only.
+  void close_range(unsigned first, unsigned last);
+
+  // poll.cc
+  [[nodiscard]] bool any_ours(std::span<const pollfd> fds) const;
+  [[nodiscard]] bool any_ours(int count, const fd_set* read, const fd_set* write, const fd_set* except) const;
+  /// `timeout` null: for ever.
+  long poll(std::span<pollfd> fds, const timespec* timeout, const sigset_t* mask);
+  long select(int count, fd_set* read, fd_set* write, fd_set* except, const timespec* timeout, const sigset_t* mask);
+
+  // epoll.cc
+  /// A set that the kernel has just made becomes ours too.
+  void epoll_made(int set);
+  long epoll_ctl(int set, int op, int fd, epoll_event* event);
+  long epoll_wait(int set, epoll_event* events, int count, const timespec* timeout, const sigset_t* mask);
+
+  // process.cc
+  void before_fork();
+  void after_fork(bool child);
+  /// At exit: closes every socket and lets what they hold leave.
+  void end();
+  /// The helper's work: one look, and a sleep while nothing is to be done. False: it should end.
+  bool help();
+
+  /// For tests: descriptors and claims that are left.
+  [[nodiscard]] size_t streams() const { return live_streams_; }
+
+ private:
+  friend class Lock;
+  friend class Epoll;
+
+  /// A thread asleep in a call.
+  struct Sleeper {
+    std::function<bool()>* ready = nullptr;
+    int doorbell = -1;
+    bool rung = false;
+  };
+  enum class Woke : uint8_t { kReady, kTimeout, kSignal };
+
+  // stack.cc
+  bool bring_up();
+  void event(const Event& event) override;
+  void turn();
+  void flush();
+  /// Waits, the lock released while asleep, until `ready()`, `until`, a signal, or `kernel` has something.
+  Woke wait(std::function<bool()> ready, Instant until, std::span<pollfd> kernel = {}, const sigset_t* mask = nullptr);
+  Woke sleep(Sleeper& self, Instant until, std::span<pollfd> kernel, const sigset_t* mask);
+  void ring_ready(const Sleeper* but);
+  void ring(Sleeper& sleeper);
+  void hand_on_lead();
+  int take_doorbell();
+  [[nodiscard]] Instant deadline(const timespec* timeout);
+  /// Something became ready: the sets that watch it list it.
+  void notify(File& file, uint32_t mask);
+  /// After a call that a signal ended: whether Linux would restart it.
+  static bool restarts();
+
+  Stream* stream_of(int fd);
+  void use(File& file) { ++file.users; }
+  void done(File& file);
+  void drop(File& file);
+  void destroy(Stream& stream);
+  uint64_t new_slot(Stream& stream);
+  /// The socket is the kernel's from now on: its shadow takes over.
+  void give_to_kernel(int fd, Stream& stream);
+  [[nodiscard]] bool is_kernels(const IpAddr& address) const { return !options_.loopback && address.is_loopback(); }
+  long start_connect(Stream& stream, const Endpoint& remote);
+  long finish_connect(int fd, Stream& stream);
+  long take_error(Stream& stream);
+  long receive_some(Stream& stream, std::span<const iovec> into, bool peek, bool discard, size_t skip);
+  long send_some(Stream& stream, std::span<const iovec> data, bool more, size_t skip);
+  long broken_pipe(int flags) const;
+  void apply_options(Stream& stream);
+  void linger_before_close(Stream& stream);
+  [[nodiscard]] Woke wait_stream(Stream& stream, std::function<bool()> ready, Instant until);
+
+  Bring bring_;
+  StackOptions options_;
+  std::mutex mutex_;
+  Descriptors descriptors_;
+  std::unique_ptr<Transport> transport_;
+  bool tried_ = false;   // to bring the transport up
+  bool fenced_ = false;  // a forked child
+  bool ended_ = false;
+  int owner_ = 0;               // process
+  std::vector<Stream*> slots_;  // by user value of events; 0 is none
+  std::vector<uint64_t> free_slots_;
+  size_t live_streams_ = 0;
+  uint64_t turns_ = 0;
+  bool news_ = false;  // something became ready since sleepers were last looked at
+  Sleeper* leader_ = nullptr;
+  std::vector<Sleeper*> sleepers_;
+  std::vector<int> doorbells_;  // not in use
+  std::vector<pollfd> waits_;
+  // The helper's.
+  Sleeper helper_{};
+  uint64_t helper_saw_ = 0;
+  int helper_quiet_ = 0;
+  std::atomic<uint32_t> helper_asleep_{0};  // a futex: 1 while it waits to be called
+};
+
+/// Holds the lock of a Stack and marks the thread. `busy`: a signal handler interrupted this very thread in there.
+class Lock {
+ public:
+  explicit Lock(Stack& stack);
+  ~Lock();
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+  [[nodiscard]] bool busy() const { return busy_; }
+
+ private:
+  Stack& stack_;
+  bool busy_;
+};
+
+}  // namespace millrace::posix

@@ -1,0 +1,73 @@
+#include "posix/stream.h"
+
+#include <cerrno>
+
+#include "posix/convert.h"
+
+namespace millrace::posix {
+
+SocketStatus Stream::look() {
+  SocketStatus status;
+  (void)transport_.request(req::Look{handle, &status});
+  return status;
+}
+
+bool Stream::can_read() {
+  if (!readable || certain) return readable;
+  const SocketStatus status = look();
+  readable = status.readable;
+  certain = true;
+  return readable;
+}
+
+bool Stream::can_write() {
+  if (!writable || room_certain) return writable;
+  const SocketStatus status = look();
+  writable = status.room != 0 || !status.alive;
+  room_certain = true;
+  return writable;
+}
+
+// What ends a connection whose peer has closed its direction is a broken pipe to Linux.
+int Stream::errno_for(Error error) const {
+  if (error == Error::kConnectionReset && ended && !shut_write) return EPIPE;
+  return errno_of(error);
+}
+
+void Stream::note_event(uint32_t mask) {
+  if ((mask & kConnected) != 0 && state == State::kConnecting) {
+    state = State::kConnected;
+    unclaimed = true;
+    writable = room_certain = true;
+  }
+  if ((mask & (kReadable | kAcceptable | kPeerClosed | kError)) != 0) {
+    readable = true;
+    certain = false;
+  }
+  if ((mask & kWritable) != 0) {
+    writable = true;
+    room_certain = false;
+  }
+  if ((mask & kPeerClosed) != 0) ended = true;
+  if ((mask & kError) != 0) {
+    broken = error_waits = true;
+    if (state == State::kConnecting) state = State::kConnected;
+  }
+}
+
+// What Linux's tcp_poll() reports of these states.
+uint32_t Stream::ready() {
+  if (state == State::kFresh) return kWriteBits | EPOLLHUP;
+  if (state == State::kListening) return can_read() ? kReadBits : 0U;
+  uint32_t mask = 0;
+  if (input_ended() && output_ended()) mask |= EPOLLHUP;
+  if (input_ended()) mask |= kReadBits | EPOLLRDHUP;
+  if (state != State::kConnecting) {
+    if (can_read()) mask |= kReadBits;
+    if (output_ended() || can_write()) mask |= kWriteBits;
+  }
+  if (error_waits) mask |= EPOLLERR;
+  return mask;
+}
+
+}  // namespace millrace::posix

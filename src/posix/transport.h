@@ -1,0 +1,69 @@
+// What stands between the meaning of POSIX and a worker: one in this process (inline.h), or a service's behind shared
+// memory. Everything is called with the lock of Stack held, so an implementation needs none. Requests are values;
+// payload is copied during the call; nothing is borrowed. Send and Receive never wait; other requests may take a round
+// trip. docs/ARCHITECTURE.md, "Unmodified programs".
+#pragma once
+
+#include <poll.h>
+
+#include <span>
+#include <vector>
+
+#include "millrace/event.h"
+#include "millrace/request.h"
+#include "millrace/result.h"
+#include "millrace/time.h"
+
+namespace millrace::posix {
+
+/// Takes what a worker tells programs.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  virtual void event(const Event& event) = 0;
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+
+  virtual Result<Reply> request(const Request& request) = 0;
+  /// Takes in what has happened, gives `sink` the events, sends what waits.
+  virtual void turn(Sink& sink) = 0;
+  /// Sends what requests have queued.
+  virtual void flush() = 0;
+  /// A fresh instant of CLOCK_MONOTONIC, or of a simulated clock.
+  [[nodiscard]] virtual Instant now() = 0;
+
+  /// Before the caller sleeps, without the lock, on what is in `waits`: appends what to wait for and lowers `until` to
+  /// the transport's own next deadline. False: something came, turn again. end_sleep() follows in either case, with
+  /// what was appended.
+  virtual bool begin_sleep(std::vector<pollfd>& waits, Instant& until) = 0;
+  virtual void end_sleep(std::span<const pollfd> waits) = 0;
+
+  /// A claim on a local address of TCP: of bind(), of an accepted connection.
+  struct Claim {
+    Endpoint local{};
+    bool reuse_address = false;
+    bool v6_only = false;
+    bool listening = false;
+  };
+  /// Takes an address: a port of 0 is chosen. kAddressInUse, kAddressNotHere. The result names the claim.
+  struct Reserved {
+    uint64_t id = 0;
+    Endpoint local{};
+  };
+  virtual Result<Reserved> reserve(const Claim& claim) = 0;
+  /// From now on it counts as a listener's: kAddressInUse if another on the port listens already.
+  virtual Result<void> reserve_listen(uint64_t id) = 0;
+  /// No more: what was accepted may keep the address.
+  virtual void unlisten(uint64_t id) = 0;
+  /// One more socket has the claim, which ends with its last release().
+  virtual void hold(uint64_t id) = 0;
+  virtual void release(uint64_t id) = 0;
+  [[nodiscard]] virtual bool is_local(const IpAddr& address) = 0;
+  /// The program ends: what is queued may leave for a moment, then nothing goes out any more.
+  virtual void drain() = 0;
+};
+
+}  // namespace millrace::posix

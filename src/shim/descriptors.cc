@@ -1,0 +1,87 @@
+// What acts on descriptors: close, dup, fcntl, ioctl.
+#include <fcntl.h>
+#include <stdarg.h>
+
+#include "shim/next.h"
+
+namespace millrace::shim {
+namespace {
+
+int duplicated(posix::Stack* stack, int fd, int fresh) {
+  if (fresh < 0) return static_cast<int>(libc_result(fresh));
+  stack->duplicated(fd, fresh);
+  return fresh;
+}
+
+// Something of ours may have been replaced by a descriptor of the kernel's.
+int replaced(int fd, int result) {
+  if (result >= 0) {
+    if (auto* stack = owner_of(fd)) stack->forget(fd);
+  }
+  return result;
+}
+
+}  // namespace
+
+MILLRACE_EXPORT(int, close, (int fd)) {
+  if (auto* stack = owner_of(fd)) return static_cast<int>(libc_result(stack->close(fd)));
+  return next.close(fd);
+}
+
+MILLRACE_EXPORT(int, close_range, (unsigned first, unsigned last, int flags)) {
+  constexpr int kMarkOnly = 1 << 2;  // CLOSE_RANGE_CLOEXEC
+  auto* stack = the_stack.load(std::memory_order_relaxed);
+  if (stack != nullptr && (flags & kMarkOnly) == 0 && first <= last) stack->close_range(first, last);
+  return next.close_range(first, last, flags);
+}
+
+MILLRACE_EXPORT(void, closefrom, (int first)) {
+  (void)shim_close_range(first < 0 ? 0U : static_cast<unsigned>(first), ~0U, 0);
+}
+
+MILLRACE_EXPORT(int, dup, (int fd)) {
+  auto* stack = owner_of(fd);
+  if (stack == nullptr) return next.dup(fd);
+  return duplicated(stack, fd, static_cast<int>(call(SYS_dup, fd)));
+}
+
+MILLRACE_EXPORT(int, dup2, (int fd, int fresh)) {
+  auto* stack = owner_of(fd);
+  if (stack == nullptr) return replaced(fresh, next.dup2(fd, fresh));
+  if (fd == fresh) return fresh;
+  return duplicated(stack, fd, static_cast<int>(call(SYS_dup2, fd, fresh)));
+}
+
+MILLRACE_EXPORT(int, dup3, (int fd, int fresh, int flags)) {
+  auto* stack = owner_of(fd);
+  if (stack == nullptr) return replaced(fresh, next.dup3(fd, fresh, flags));
+  return duplicated(stack, fd, static_cast<int>(call(SYS_dup3, fd, fresh, flags)));
+}
+
+MILLRACE_EXPORT(int, fcntl, (int fd, int command, ...)) {
+  va_list list;
+  va_start(list, command);
+  const long value = va_arg(list, long);
+  va_end(list);
+  if (auto* stack = owner_of(fd)) return static_cast<int>(libc_result(stack->fcntl(fd, command, value)));
+  return next.fcntl(fd, command, value);
+}
+
+MILLRACE_EXPORT(int, fcntl64, (int fd, int command, ...)) {
+  va_list list;
+  va_start(list, command);
+  const long value = va_arg(list, long);
+  va_end(list);
+  return shim_fcntl(fd, command, value);
+}
+
+MILLRACE_EXPORT(int, ioctl, (int fd, unsigned long request, ...)) {
+  va_list list;
+  va_start(list, request);
+  void* value = va_arg(list, void*);
+  va_end(list);
+  if (auto* stack = owner_of(fd)) return static_cast<int>(libc_result(stack->ioctl(fd, request, value)));
+  return next.ioctl(fd, request, value);
+}
+
+}  // namespace millrace::shim

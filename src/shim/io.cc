@@ -1,0 +1,144 @@
+// Reading and writing, libc's checking variants included.
+#include <limits.h>
+
+#include "shim/next.h"
+
+namespace millrace::shim {
+namespace {
+
+constexpr size_t kMostBytes = 0x7ffff000;  // of one call, as the kernel cuts it
+
+// One buffer as a list of one.
+struct Piece {
+  Piece(const void* data, size_t bytes) : piece{const_cast<void*>(data), bytes < kMostBytes ? bytes : kMostBytes} {}
+  [[nodiscard]] std::span<const iovec> span() const { return {&piece, 1}; }
+  iovec piece;
+};
+
+ssize_t receive_from(posix::Stack& stack, int fd, void* into, size_t bytes, int flags, socklen_t* length) {
+  const ssize_t got = libc_result(stack.receive(fd, Piece(into, bytes).span(), flags));
+  if (got >= 0 && length != nullptr) *length = 0;  // a stream names nobody
+  return got;
+}
+
+[[noreturn]] void overflow() { __builtin_trap(); }
+
+}  // namespace
+
+MILLRACE_EXPORT(ssize_t, read, (int fd, void* into, size_t bytes)) {
+  if (auto* stack = owner_of(fd)) return libc_result(stack->receive(fd, Piece(into, bytes).span(), 0));
+  return next.read(fd, into, bytes);
+}
+
+MILLRACE_EXPORT(ssize_t, __read_chk, (int fd, void* into, size_t bytes, size_t room)) {
+  if (bytes > room) overflow();
+  return shim_read(fd, into, bytes);
+}
+
+MILLRACE_EXPORT(ssize_t, write, (int fd, const void* from, size_t bytes)) {
+  if (auto* stack = owner_of(fd)) return libc_result(stack->send(fd, Piece(from, bytes).span(), 0));
+  return next.write(fd, from, bytes);
+}
+
+MILLRACE_EXPORT(ssize_t, readv, (int fd, const iovec* pieces, int count)) {
+  auto* stack = owner_of(fd);
+  if (stack == nullptr) return next.readv(fd, pieces, count);
+  if (count < 0 || count > IOV_MAX) return libc_result(-EINVAL);
+  return libc_result(stack->receive(fd, {pieces, static_cast<size_t>(count)}, 0));
+}
+
+MILLRACE_EXPORT(ssize_t, writev, (int fd, const iovec* pieces, int count)) {
+  auto* stack = owner_of(fd);
+  if (stack == nullptr) return next.writev(fd, pieces, count);
+  if (count < 0 || count > IOV_MAX) return libc_result(-EINVAL);
+  return libc_result(stack->send(fd, {pieces, static_cast<size_t>(count)}, 0));
+}
+
+MILLRACE_EXPORT(ssize_t, recv, (int fd, void* into, size_t bytes, int flags)) {
+  if (auto* stack = owner_of(fd)) return receive_from(*stack, fd, into, bytes, flags, nullptr);
+  return next.recv(fd, into, bytes, flags);
+}
+
+MILLRACE_EXPORT(ssize_t, __recv_chk, (int fd, void* into, size_t bytes, size_t room, int flags)) {
+  if (bytes > room) overflow();
+  return shim_recv(fd, into, bytes, flags);
+}
+
+MILLRACE_EXPORT(ssize_t, recvfrom,
+                (int fd, void* into, size_t bytes, int flags, sockaddr* address, socklen_t* length)) {
+  if (auto* stack = owner_of(fd)) return receive_from(*stack, fd, into, bytes, flags, length);
+  return next.recvfrom(fd, into, bytes, flags, address, length);
+}
+
+MILLRACE_EXPORT(ssize_t, __recvfrom_chk,
+                (int fd, void* into, size_t bytes, size_t room, int flags, sockaddr* address, socklen_t* length)) {
+  if (bytes > room) overflow();
+  return shim_recvfrom(fd, into, bytes, flags, address, length);
+}
+
+MILLRACE_EXPORT(ssize_t, send, (int fd, const void* from, size_t bytes, int flags)) {
+  if (auto* stack = owner_of(fd)) return libc_result(stack->send(fd, Piece(from, bytes).span(), flags));
+  return next.send(fd, from, bytes, flags);
+}
+
+MILLRACE_EXPORT(ssize_t, sendto,
+                (int fd, const void* from, size_t bytes, int flags, const sockaddr* address, socklen_t length)) {
+  if (auto* stack = owner_of(fd)) return libc_result(stack->send(fd, Piece(from, bytes).span(), flags));
+  return next.sendto(fd, from, bytes, flags, address, length);
+}
+
+MILLRACE_EXPORT(ssize_t, recvmsg, (int fd, msghdr* message, int flags)) {
+  if (auto* stack = owner_of(fd)) return libc_result(stack->recvmsg(fd, message, flags));
+  return next.recvmsg(fd, message, flags);
+}
+
+MILLRACE_EXPORT(ssize_t, sendmsg, (int fd, const msghdr* message, int flags)) {
+  if (auto* stack = owner_of(fd)) return libc_result(stack->sendmsg(fd, message, flags));
+  return next.sendmsg(fd, message, flags);
+}
+
+// The timeout, as Linux has it, is looked at between messages only; a stream's first message may block.
+MILLRACE_EXPORT(int, recvmmsg, (int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout)) {
+  auto* stack = owner_of(fd);
+  if (stack == nullptr) return next.recvmmsg(fd, messages, count, flags, timeout);
+  unsigned done = 0;
+  for (; done < count; ++done) {
+    const bool wait = done == 0 || (flags & MSG_WAITFORONE) == 0;
+    const long n = stack->recvmsg(fd, &messages[done].msg_hdr, (flags & ~MSG_WAITFORONE) | (wait ? 0 : MSG_DONTWAIT));
+    if (n < 0) return done != 0 ? static_cast<int>(done) : static_cast<int>(libc_result(n));
+    messages[done].msg_len = static_cast<unsigned>(n);
+    if (n == 0) return static_cast<int>(done + 1);
+  }
+  return static_cast<int>(done);
+}
+
+MILLRACE_EXPORT(int, sendmmsg, (int fd, mmsghdr* messages, unsigned count, int flags)) {
+  auto* stack = owner_of(fd);
+  if (stack == nullptr) return next.sendmmsg(fd, messages, count, flags);
+  unsigned done = 0;
+  for (; done < count && done < IOV_MAX; ++done) {
+    const long n = stack->sendmsg(fd, &messages[done].msg_hdr, flags);
+    if (n < 0) return done != 0 ? static_cast<int>(done) : static_cast<int>(libc_result(n));
+    messages[done].msg_len = static_cast<unsigned>(n);
+  }
+  return static_cast<int>(done);
+}
+
+MILLRACE_EXPORT(ssize_t, sendfile, (int out, int in, off_t* offset, size_t count)) {
+  if (owner_of(in) != nullptr) return libc_result(-EINVAL);
+  auto* stack = owner_of(out);
+  if (stack == nullptr) return next.sendfile(out, in, offset, count);
+  return libc_result(stack->sendfile(out, in, offset, count < kMostBytes ? count : kMostBytes));
+}
+
+MILLRACE_EXPORT(ssize_t, sendfile64, (int out, int in, off_t* offset, size_t count)) {
+  return shim_sendfile(out, in, offset, count);
+}
+
+// Programs fall back to reading and writing.
+MILLRACE_EXPORT(ssize_t, splice, (int in, loff_t* at, int out, loff_t* to, size_t bytes, unsigned flags)) {
+  if (owner_of(in) != nullptr || owner_of(out) != nullptr) return libc_result(-EINVAL);
+  return next.splice(in, at, out, to, bytes, flags);
+}
+
+}  // namespace millrace::shim

@@ -1,0 +1,121 @@
+// The library's beginning and end: finds libc's functions, makes the stack object, brings the stack up when the first
+// socket is made, and closes what is open when the process ends.
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include <string>
+#include <vector>
+
+#include "drivers/tap/tap.h"
+#if defined(MILLRACE_WITH_XDP)
+#include "drivers/xdp/xdp.h"
+#endif
+#include "posix/inline.h"
+#include "runtime/app.h"
+#include "shim/next.h"
+#include "shim/run.h"
+
+namespace millrace::shim {
+
+Next next;
+std::atomic<posix::Stack*> the_stack{nullptr};
+
+namespace {
+
+constexpr int kCannotRun = 125;
+
+std::vector<std::string> words_of(const char* text) {
+  std::vector<std::string> words;
+  std::string word;
+  for (const char* c = text; c != nullptr && *c != 0; ++c) {
+    if (*c != kWordEnd) {
+      word += *c;
+      continue;
+    }
+    words.push_back(word);
+    word.clear();
+  }
+  return words;
+}
+
+void say(const std::string& text) {
+  const std::string line = "millrace run: " + text + "\n";
+  posix::kernel::write(2, line.data(), line.size());
+}
+
+runtime::Outcome<std::unique_ptr<posix::Inline>> open_inline() {
+  static runtime::App app("millrace run", "", "");  // lives as long as the drivers in it
+  drivers::tap::register_driver(app.drivers());
+#if defined(MILLRACE_WITH_XDP)
+  drivers::xdp::register_driver(app.drivers());
+#endif
+  const auto config = app.configure(words_of(getenv(kFlagsVariable)));
+  if (!config) return tl::unexpected<runtime::Failure>(config.error());
+  return posix::Inline::open(*config, app.drivers());
+}
+
+// With the lock held, in the thread that made the first socket.
+std::unique_ptr<posix::Transport> bring_up() {
+  std::string why;
+  try {
+    auto transport = open_inline();
+    if (transport) {
+      posix::start_helper(*the_stack.load());
+      return std::move(*transport);
+    }
+    why = transport.error().to_string();
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  say(why);
+  const char* program = getenv(kProgramVariable);
+  if (program != nullptr && atol(program) == posix::kernel::pid()) {
+    call(SYS_exit_group, kCannotRun);
+  }
+  return nullptr;  // a program that the one on the stack has started
+}
+
+void find_next() {
+  const auto find = [](auto& pointer, const char* name) {
+    if (void* found = dlsym(RTLD_NEXT, name)) pointer = reinterpret_cast<std::decay_t<decltype(pointer)>>(found);
+  };
+  Next found;
+#define MILLRACE_FIND(result, name, parameters, arguments) find(found.name, #name);
+  MILLRACE_REPLACED(MILLRACE_FIND)
+#undef MILLRACE_FIND
+  find(found.pselect, "pselect");
+  find(found.exit_now, "_exit");
+  next = found;
+}
+
+[[gnu::constructor]] void begin() {
+  find_next();
+  if (getenv(kFlagsVariable) == nullptr) return;
+  posix::StackOptions options;
+  options.loopback = getenv(kLoopbackVariable) != nullptr;
+  static posix::Stack* stack = new posix::Stack(bring_up, options);  // never destroyed: threads may be in it at the end
+  the_stack.store(stack);
+  pthread_atfork([] { stack->before_fork(); }, [] { stack->after_fork(false); }, [] { stack->after_fork(true); });
+  at_quick_exit([] { stack->end(); });
+}
+
+void end() {
+  if (auto* stack = the_stack.load()) stack->end();
+}
+
+[[gnu::destructor]] void finish() { end(); }
+
+}  // namespace
+
+MILLRACE_EXPORT(void, _exit, (int status)) {
+  end();
+  if (next.exit_now != nullptr) next.exit_now(status);
+  call(SYS_exit_group, status);
+  __builtin_unreachable();
+}
+
+MILLRACE_EXPORT(void, _Exit, (int status)) { shim__exit(status); }
+
+}  // namespace millrace::shim

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""millrace run: unmodified programs on the stack, against the kernel. The oracle (tests/oracle) prints what a program
+observes of sockets; on the kernel and on the stack it must print the same."""
+import difflib
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import time
+
+import world
+from world import expect
+
+ORACLE = os.path.join(world.BIN, "oracle")
+RUN = ("millrace", "run", "--inline", "--interface", "mr0,dad=false", "--")  # IPv6 at once, no test of addresses
+BYTES = 64 << 20
+
+
+def ticks(process):
+    """Processor time that it has used, in hundredths of a second."""
+    with open(f"/proc/{process.pid}/stat") as f:
+        fields = f.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def idles(server, name):
+    time.sleep(1)
+    before = ticks(server.process)
+    time.sleep(1)
+    used = ticks(server.process) - before
+    expect(used <= 2, f"{name} does nothing and used {used} hundredths of a second in one second")
+
+
+def sees_what_it_sees_on_the_kernel(w):
+    ns = w.namespace("plain")
+    w.address(ns, "lo", f"{world.STACK4}/32", f"{world.STACK6}/128")
+    kernel = w.run(ORACLE, ns=ns).stdout.splitlines()
+    stack = w.run(*RUN, ORACLE).stdout.splitlines()
+    expect(kernel[-1] == "end" and len(kernel) > 500, f"the oracle itself did not end well:\n{kernel[-3:]}")
+    different = list(difflib.unified_diff(kernel, stack, "kernel", "stack", lineterm="", n=6))
+    expect(not different, "\n".join(different))
+    return f"{len(kernel)} lines"
+
+
+def says_why_a_program_cannot_run(w):
+    copy = w.path("set-user-id")
+    shutil.copy("/bin/true", copy)
+    os.chown(copy, 65534, 65534)
+    os.chmod(copy, 0o4755)
+    text = w.path("text")
+    with open(text, "w") as f:
+        f.write("no program\n")
+    os.chmod(text, 0o755)
+    plain = shutil.copy(text, w.path("plain"))
+    os.chmod(plain, 0o644)
+    cases = [(("--inline", "--", "no-such-program"), 127, "there is no program 'no-such-program'"),
+             (("--inline", "--", "/sbin/ldconfig"), 125, "is statically linked"),
+             (("--inline", "--", copy), 125, "gets privileges when it starts"),
+             (("--inline", "--", plain), 126, "cannot be executed"),
+             (("--inline", "--", text), 126, "is neither a program nor a script"),
+             (("--inline",), 125, "no program was named"),
+             (("--", "true"), 125, "there is no service to attach to"),
+             (("--inline", "--tpa", "mr0", "--", "true"), 2, "--tpa"),
+             (("--inline", "--address", "198.18.0.300/24", "--", "true"), 2, "198.18.0.300")]
+    for words, status, sentence in cases:
+        done = w.run("millrace", "run", *words, check=False)
+        expect(done.returncode == status and sentence in done.stderr,
+               f"{words}: status {done.returncode}\n{done.stderr}")
+    expect(w.run("millrace", "run", "--inline", "--", "echo", "--inline", "--", "x").stdout == "--inline -- x\n",
+           "the program's own flags were touched")
+    done = w.run("millrace", "run", "--inline", "--interface", "none0,driver=xdp", "--", "curl", "http://198.18.0.1/",
+                 check=False)
+    expect(done.returncode in (2, 125) and "millrace run:" in done.stderr,
+           f"without a device: status {done.returncode}\n{done.stderr}")
+
+
+def carries_files_in_both_directions(w):
+    """curl and python3 on the stack, the kernel's at the other end."""
+    os.mkdir(w.path("www"))
+    with open(w.path("www/file"), "wb") as f:
+        f.write(data := os.urandom(1 << 20) * (BYTES >> 20))
+    digest = hashlib.sha256(data).hexdigest()
+
+    def fetch(url, *prefix):
+        w.run(*prefix, "curl", "-sS", "-g", "--max-time", "20", "-o", w.path("got"), f"http://{url}:8000/file")
+        with open(w.path("got"), "rb") as f:
+            expect(hashlib.sha256(f.read()).hexdigest() == digest, f"{url}: other bytes")
+    serve = (sys.executable, "-m", "http.server", "8000", "--bind", "::", "-d", w.path("www"))
+    server = w.server(*serve, ready=lambda: w.connects("127.0.0.1", 8000))
+    for address in (world.KERNEL4, f"[{world.KERNEL6}]"):
+        fetch(address, *RUN)
+    server.stop()
+    server = w.server(*RUN, *serve, ready=lambda: w.connects(world.STACK4, 8000))
+    for address in (world.STACK4, f"[{world.STACK6}]"):
+        fetch(address)
+    idles(server, "http.server")
+
+
+def serves_redis(w):
+    if not shutil.which("redis-server"):
+        world.skip("redis-server is not installed (ci/install-packages test)")
+    server = w.server(*RUN, "redis-server", "--bind", world.STACK4, world.STACK6, "--protected-mode", "no", "--save", "",
+                      "--dir", w.dir, ready=lambda: w.connects(world.STACK4, 6379))
+
+    def ask(*words, host=world.STACK4):
+        return w.run("redis-cli", "-h", host, *words).stdout.strip()
+    expect(ask("set", "key", "x" * 100_000) == "OK" and ask("strlen", "key", host=world.STACK6) == "100000",
+           "redis forgot what it was told")
+    speeds = []
+    for pipeline, requests in ((1, 40_000), (16, 200_000)):
+        report = w.run("redis-benchmark", "-h", world.STACK4, "-t", "get", "-n", str(requests), "-P", str(pipeline),
+                       "--csv").stdout.splitlines()
+        speeds.append(f"-P {pipeline}: {float(report[-1].split(',')[1].strip(chr(34))):,.0f}/s")
+    expect(ask("bgsave") == "Background saving started", "no fork")
+    w.wait(lambda: "Background saving terminated with success" in server.output(), 10, server)
+    expect(ask("strlen", "key") == "100000", "redis does not answer after its fork")
+    shown = w.run("millrace", "netstat").stdout
+    expect(f"{world.STACK4}:6379" in shown, f"the tools do not see it:\n{shown}")
+    idles(server, "redis-server")
+    expect(server.stop(signal.SIGTERM) == 0, f"redis ended badly:\n{server.output()}")
+    return ", ".join(speeds)
+
+
+if __name__ == "__main__":
+    world.enter()
+    if not world.tap_usable():
+        world.skip("/dev/net/tun cannot be opened here")
+    world.main(sees_what_it_sees_on_the_kernel, says_why_a_program_cannot_run, carries_files_in_both_directions,
+               serves_redis)
