@@ -154,7 +154,7 @@ long Stack::epoll_ctl(int set, int op, int fd, epoll_event* event) {
     epoll.list(*watch);
     news_ = true;
     if (!epoll.watches.empty()) notify(epoll, kReadBits);
-    ring_ready(nullptr);
+    ring_ready();
   }
   return 0;
 }

@@ -24,7 +24,10 @@ class Inline final : public Transport {
 
   Result<Reply> request(const Request& request) override;
   void turn(Sink& sink) override;
-  void flush() override { host_->loop().flush(); }
+  bool flush() override {
+    host_->loop().flush();
+    return !host_->worker().events().empty();
+  }
   [[nodiscard]] Instant now() override { return host_->loop().clock(); }
   bool begin_sleep(std::vector<pollfd>& waits, Instant& until) override {
     return host_->loop().begin_wait(waits, until);

@@ -346,7 +346,7 @@ long Stack::shutdown(int fd, int how) {
   }
   flush();
   notify(*stream, kReadBits | kWriteBits | EPOLLRDHUP | EPOLLHUP);
-  ring_ready(nullptr);
+  ring_ready();
   return 0;
 }
 

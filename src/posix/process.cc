@@ -72,7 +72,6 @@ bool Stack::help() {
     return true;
   }
   turn();
-  ring_ready(nullptr);
   helper_saw_ = turns_;
   std::vector<pollfd> waits;
   Instant until = kNever;

@@ -63,9 +63,13 @@ void Stack::notify(File& file, uint32_t mask) {
 void Stack::turn() {
   ++turns_;
   transport_->turn(*this);
+  ring_ready();
 }
 
-void Stack::flush() { transport_->flush(); }
+// What went out may have come back at once, over a loopback interface, and wakes nobody who sleeps.
+void Stack::flush() {
+  if (transport_->flush() && !sleepers_.empty()) turn();
+}
 
 Instant Stack::deadline(const timespec* timeout) {
   if (timeout == nullptr) return kNever;
@@ -90,11 +94,11 @@ void Stack::ring(Sleeper& sleeper) {
 }
 
 // Wakes the sleepers whose calls can go on.
-void Stack::ring_ready(const Sleeper* but) {
+void Stack::ring_ready() {
   if (!news_) return;
   news_ = false;
   for (Sleeper* sleeper : sleepers_) {
-    if (sleeper != but && !sleeper->rung && (*sleeper->ready)()) ring(*sleeper);
+    if (!sleeper->rung && (*sleeper->ready)()) ring(*sleeper);
   }
 }
 
@@ -162,7 +166,6 @@ Stack::Woke Stack::wait(std::function<bool()> ready, Instant until, std::span<po
   bool signalled = false;
   for (;;) {
     turn();
-    ring_ready(&self);
     if (ended_ || ready()) {
       result = Woke::kReady;
       break;

@@ -120,7 +120,7 @@ class Stack final : private Sink {
   /// Waits, the lock released while asleep, until `ready()`, `until`, a signal, or `kernel` has something.
   Woke wait(std::function<bool()> ready, Instant until, std::span<pollfd> kernel = {}, const sigset_t* mask = nullptr);
   Woke sleep(Sleeper& self, Instant until, std::span<pollfd> kernel, const sigset_t* mask);
-  void ring_ready(const Sleeper* but);
+  void ring_ready();
   void ring(Sleeper& sleeper);
   void hand_on_lead();
   int take_doorbell();

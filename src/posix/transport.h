@@ -30,8 +30,8 @@ class Transport {
   virtual Result<Reply> request(const Request& request) = 0;
   /// Takes in what has happened, gives `sink` the events, sends what waits.
   virtual void turn(Sink& sink) = 0;
-  /// Sends what requests have queued.
-  virtual void flush() = 0;
+  /// Sends what requests have queued. True: there are events for turn() to give.
+  virtual bool flush() = 0;
   /// A fresh instant of CLOCK_MONOTONIC, or of a simulated clock.
   [[nodiscard]] virtual Instant now() = 0;
 
