@@ -42,7 +42,8 @@ class Calls {
 
   // transfer.cc
   Outcome receive(Lock& lock, int fd, std::span<const iovec> into, int flags);
-  Outcome send(Lock& lock, int fd, std::span<const iovec> from, int flags);
+  Outcome send(Lock& lock, int fd, std::span<const iovec> from, int flags, const sockaddr* to = nullptr,
+               socklen_t length = 0);
   /// Received from, for recvfrom and recvmsg.
   void store_peer(int fd, sockaddr* address, socklen_t* length);
   /// The control message of recvmsg, if the socket asked for one.
@@ -79,6 +80,7 @@ class Calls {
     return own != 0 ? own : static_cast<uint32_t>(flags_.tcp.notsent_lowat);
   }
 
+  Outcome send_with_syn(Lock& lock, Descriptor& d, const Endpoint& remote, std::span<const std::byte> data, int flags);
   Outcome receive_now(Descriptor& d, std::span<const iovec> into, int flags);
   Outcome send_now(Descriptor& d, std::span<const std::byte> data, int flags);
   Outcome apply_options(Descriptor& d);

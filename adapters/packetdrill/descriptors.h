@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "millrace/event.h"
 #include "millrace/request.h"
@@ -39,6 +40,8 @@ struct Descriptor {
   SocketOptions options{};
   Endpoint local{};
   bool bound = false;
+  bool fast_open_connect = false;      ///< TCP_FASTOPEN_CONNECT
+  std::optional<Endpoint> deferred{};  ///< with it: whom the first write connects to
   bool connected_told = false;  ///< connect() has reported the end of the handshake
   bool read_shut = false;
   bool write_shut = false;

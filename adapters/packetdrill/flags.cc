@@ -55,7 +55,7 @@ tcp::Settings assumed() {
   tcp::Settings s;
   s.ecn = 0;
   s.slow_start_after_idle = 0;
-  s.fastopen = tcp::kFastOpenServer | tcp::kFastOpenAllListeners;
+  s.fastopen = tcp::kFastOpenClient | tcp::kFastOpenServer | tcp::kFastOpenAllListeners;
   s.send_buffer = 256 * 1'024;
   s.receive_buffer = 540'000;
   s.receive_buffer_max = 15 * 1'024 * 1'024;

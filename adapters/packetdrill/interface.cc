@@ -85,8 +85,9 @@ ssize_t do_recvmsg(void* p, int fd, msghdr* message, int flags) {
   });
 }
 
-ssize_t send(void* p, int fd, std::span<const iovec> from, int flags) {
-  return locked(p, [&](Calls& c, Calls::Lock& l) { return c.send(l, fd, from, flags); });
+ssize_t send(void* p, int fd, std::span<const iovec> from, int flags, const sockaddr* to = nullptr,
+             socklen_t length = 0) {
+  return locked(p, [&](Calls& c, Calls::Lock& l) { return c.send(l, fd, from, flags, to, length); });
 }
 ssize_t do_write(void* p, int fd, const void* buffer, size_t bytes) {
   const iovec from{const_cast<void*>(buffer), bytes};
@@ -99,11 +100,13 @@ ssize_t do_send(void* p, int fd, const void* buffer, size_t bytes, int flags) {
   const iovec from{const_cast<void*>(buffer), bytes};
   return send(p, fd, {&from, 1}, flags);
 }
-ssize_t do_sendto(void* p, int fd, const void* buffer, size_t bytes, int flags, const sockaddr*, socklen_t) {
-  return do_send(p, fd, buffer, bytes, flags);
+ssize_t do_sendto(void* p, int fd, const void* buffer, size_t bytes, int flags, const sockaddr* to, socklen_t length) {
+  const iovec from{const_cast<void*>(buffer), bytes};
+  return send(p, fd, {&from, 1}, flags, to, length);
 }
 ssize_t do_sendmsg(void* p, int fd, const msghdr* message, int flags) {
-  return send(p, fd, {message->msg_iov, message->msg_iovlen}, flags);
+  return send(p, fd, {message->msg_iov, message->msg_iovlen}, flags, static_cast<const sockaddr*>(message->msg_name),
+              message->msg_namelen);
 }
 
 int do_fcntl(void* p, int fd, int command, ...) {

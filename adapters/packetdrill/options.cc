@@ -132,6 +132,10 @@ Outcome Calls::set_tcp_option(Descriptor& d, int name, const void* value, sockle
       if (n < 0 || (d.handle.valid() && d.kind != Descriptor::Kind::kListener)) return failed(EINVAL);
       o.fast_open_queue = static_cast<uint32_t>(n);
       break;
+    case TCP_FASTOPEN_CONNECT:
+      if (n < 0 || n > 1 || d.handle.valid()) return failed(EINVAL);
+      d.fast_open_connect = n != 0;
+      return 0;
     case TCP_LINGER2: o.fin_wait_2 = n > 0 ? seconds(std::min(n, 120)) : Duration(); break;
     case TCP_NOTSENT_LOWAT: o.unsent_low_water = static_cast<uint32_t>(n); break;
     case TCP_QUICKACK: {
@@ -253,6 +257,7 @@ Outcome Calls::get_option(int fd, int level, int name, void* value, socklen_t* l
     case TCP_SYNCNT:
       return write_int(o.syn_retries != 0 ? o.syn_retries : static_cast<int>(flags_.tcp.syn_retries), value, length);
     case TCP_FASTOPEN: return write_int(static_cast<int>(o.fast_open_queue), value, length);
+    case TCP_FASTOPEN_CONNECT: return write_int(d->fast_open_connect ? 1 : 0, value, length);
     case TCP_FASTOPEN_KEY: {
       if (*length < sizeof o.fast_open_key) return failed(EINVAL);
       return write_bytes(std::as_bytes(std::span(o.fast_open_key)), value, length);

@@ -33,6 +33,7 @@ void Calls::note(const Event& e) {
 }
 
 uint32_t Calls::stream_readiness(Descriptor& d) {
+  if (d.deferred) return kOut;
   if (!d.handle.valid()) return kOut | EPOLLHUP;
   const auto state = info(d);
   if (!state) return kOut | EPOLLHUP | EPOLLERR;

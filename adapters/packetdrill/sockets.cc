@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 
 #include "calls.h"
+#include "stack/impl.h"
 
 namespace millrace::packetdrill {
 
@@ -156,6 +157,7 @@ Outcome Calls::disconnect(Descriptor& d) {
   if (d.handle.valid()) give_up(d);
   d.handle = {};
   d.kind = Descriptor::Kind::kSocket;
+  d.deferred.reset();
   d.connected_told = d.read_shut = d.write_shut = d.wants_space = false;
   return 0;
 }
@@ -174,8 +176,14 @@ Outcome Calls::connect(Lock& lock, int fd, const sockaddr* address, socklen_t le
     if (outcome || outcome.error() != EAGAIN) return outcome;
     if (d->nonblocking) return failed(EALREADY);
   } else {
+    if (d->deferred) return failed(EISCONN);
+    // connect(2) with TCP_FASTOPEN_CONNECT: the SYN waits for the first write if that may go with it.
+    if (d->fast_open_connect && engine_.worker().impl().tcp.knows_cookie_of(remote->addr, engine_.now())) {
+      d->deferred = *remote;
+      return 0;
+    }
     const auto user = static_cast<uint64_t>(fd);
-    const auto begun = engine_.request(req::Connect{*remote, d->local, user, d->options});
+    const auto begun = engine_.request(req::Connect{*remote, d->local, user, d->options, 0, d->fast_open_connect});
     if (!begun) return failed(errno_of(begun.error()));
     d->handle = begun->handle;
     if (d->nonblocking) return failed(EINPROGRESS);

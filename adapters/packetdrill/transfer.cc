@@ -7,6 +7,8 @@
 
 #include "calls.h"
 #include "memory.h"
+#include "stack/impl.h"
+#include "tcp/fast_open.h"
 
 namespace millrace::packetdrill {
 namespace {
@@ -111,15 +113,47 @@ Outcome Calls::send_now(Descriptor& d, std::span<const std::byte> data, int flag
   return static_cast<long>(sent->bytes);
 }
 
-Outcome Calls::send(Lock& lock, int fd, std::span<const iovec> from, int flags) {
+// tcp(7), MSG_FASTOPEN: connects, with as much of the data as goes with the SYN.
+Outcome Calls::send_with_syn(Lock& lock, Descriptor& d, const Endpoint& remote, std::span<const std::byte> data,
+                             int flags) {
+  if (d.handle.valid()) return failed(d.connected_told ? EISCONN : EALREADY);
+  const auto user = static_cast<uint64_t>(d.fd);
+  const auto begun = engine_.request(req::Connect{remote, d.local, user, d.options, 0, true, data});
+  if (!begun) return failed(errno_of(begun.error()));
+  d.deferred.reset();
+  d.handle = begun->handle;
+  const size_t taken = begun->bytes;
+  if (d.nonblocking || (flags & MSG_DONTWAIT) != 0) {
+    return taken > 0 ? Outcome(static_cast<long>(taken)) : Outcome(failed(EINPROGRESS));
+  }
+  const Outcome connected = until_ready(lock, d, true, d.send_timeout_us, [&] { return finish_connect(d); });
+  if (!connected) return failed(connected.error() == EAGAIN ? EINPROGRESS : connected.error());
+  const auto rest = data.subspan(taken);
+  if (rest.empty()) return static_cast<long>(taken);
+  const iovec piece{const_cast<std::byte*>(rest.data()), rest.size()};
+  const Outcome sent = send(lock, d.fd, {&piece, 1}, flags & ~MSG_FASTOPEN);
+  if (!sent) return taken > 0 ? Outcome(static_cast<long>(taken)) : sent;
+  return static_cast<long>(taken) + *sent;
+}
+
+Outcome Calls::send(Lock& lock, int fd, std::span<const iovec> from, int flags, const sockaddr* to, socklen_t length) {
   Descriptor* d = stream(fd);
   if (d == nullptr) return failed(EBADF);
-  if ((flags & MSG_FASTOPEN) != 0) return failed(EOPNOTSUPP);
+  const bool fast = (flags & MSG_FASTOPEN) != 0;
+  if (fast) {
+    const bool nobody = to == nullptr ? !d->deferred : length >= sizeof(sa_family_t) && to->sa_family == AF_UNSPEC;
+    if ((flags_.tcp.fastopen & tcp::kFastOpenClient) == 0 || nobody) return failed(EOPNOTSUPP);
+  }
   std::vector<std::byte> data(room_of(from));
   size_t at = 0;
   for (const iovec& piece : from) {
     if (!copy_from_caller({data.data() + at, piece.iov_len}, piece.iov_base)) return failed(EFAULT);
     at += piece.iov_len;
+  }
+  if (fast || d->deferred) {
+    const auto remote = d->deferred ? tl::expected<Endpoint, int>(*d->deferred) : endpoint_of(to, length, d->family);
+    if (!remote) return failed(remote.error());
+    return send_with_syn(lock, *d, *remote, data, flags);
   }
   // A call that blocks returns when all of it is queued.
   size_t done = 0;

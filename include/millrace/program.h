@@ -59,6 +59,13 @@ class Net {
                          const Endpoint& local = {}) {
     return handle_of(door_.request(req::Connect{remote, local, user, options}));
   }
+  /// The same, with the first data if the server has given a cookie for that (req::Connect); `taken` bytes of it went.
+  Result<Handle> connect_with(const Endpoint& remote, std::span<const std::byte> first, size_t& taken,
+                              uint64_t user = 0, const SocketOptions& options = {}) {
+    const auto reply = door_.request(req::Connect{remote, {}, user, options, 0, true, first});
+    taken = reply ? reply->bytes : 0;
+    return handle_of(reply);
+  }
   /// Bytes taken, from 1 to data.size(); kWouldBlock when the send buffer is full, kNoBuffers when memory is
   /// short (kWritable follows both).
   Result<size_t> write(Handle h, std::span<const std::byte> data, bool more = false) {

@@ -101,13 +101,18 @@ struct Listen {
   SocketOptions options{};
   uint32_t table = 0;
 };
-/// The reply's handle is at once valid; kConnected or kError follows.
+/// The reply's handle is at once valid; kConnected or kError follows. With `fast_open` (RFC 7413), if tcp.fastopen
+/// allows it, data of `first` goes with the SYN: as much as one segment takes, where the server gave a cookie before.
+/// Reply::bytes says how much that is, and is 0 otherwise; the rest is to be written after kConnected. The server may
+/// see that data twice.
 struct Connect {
   Endpoint remote;
   Endpoint local{};  ///< unspecified: chosen by route, port by RFC 6056
   uint64_t user = 0;
   SocketOptions options{};
   uint32_t table = 0;
+  bool fast_open = false;
+  std::span<const std::byte> first{};
 };
 /// Takes the next connection of a listener; `user` is the new socket's.
 struct Accept {

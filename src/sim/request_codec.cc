@@ -90,6 +90,8 @@ struct Encode {
     out.u64(r.user);
     put(out, r.options);
     out.u64(r.table);
+    out.u8(r.fast_open);
+    out.bytes(r.first);
   }
   void operator()(const req::Accept& r) const {
     put(out, r.listener);
@@ -278,6 +280,9 @@ struct Decode {
     r.user = in.u64();
     r.options = get_options(in);
     r.table = get32(in);
+    r.fast_open = in.u8() != 0;
+    const auto first = in.bytes();
+    r.first = {reinterpret_cast<const std::byte*>(first.data()), first.size()};
   }
   void operator()(req::Accept& r) const {
     r.listener = get_handle(in);

@@ -61,13 +61,16 @@ Result<Reply> Sockets::connect(const req::Connect& r, Instant now) {
   s.kind = Kind::kStream;
   s.user = r.user;
   s.flags = kConnecting;
-  const auto conn = tcp_->connect(index, r, now);
+  size_t taken = 0;
+  const auto conn = tcp_->connect(index, r, now, taken);
   if (!conn) {
     slab_.release(index);
     return fail(conn.error());
   }
   s.conn = *conn;
-  return with_handle(handle_of(index));
+  Reply reply = with_handle(handle_of(index));
+  reply.bytes = taken;
+  return reply;
 }
 
 uint32_t Sockets::accepted(uint32_t listener_sock, uint32_t conn) {

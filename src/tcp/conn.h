@@ -169,6 +169,10 @@ static_assert(cc::kControllers <= 16, "ConnCold::controller has four bits");
   return static_cast<uint8_t>(o.traffic_class & ~kEcnBits);
 }
 
+/// How far a client's fast open has come (RFC 7413 4.2.1): its first SYN is to ask for a cookie, or to bring data; it
+/// did.
+enum class Early : uint8_t { kNever, kAsks, kOffers, kAsked, kSent };
+
 /// Options that few programs set, and what fast open has under way, in a SideTable.
 struct RareOptions {
   uint32_t gen = 0;
@@ -179,6 +183,8 @@ struct RareOptions {
   uint8_t fast_flags = 0;      ///< MiniFlags of its SYN
   uint8_t traffic_class = 0;   ///< without ECN's bits
   uint8_t hop_limit = 0;       ///< 0: the interface's
+  Early early = Early::kNever;
+  bool early_option = false;  ///< its SYN bore the option of RFC 7413
 };
 
 /// The search for the path MTU (path_mtu.cc), in a SideTable. Sizes are of IP packets.

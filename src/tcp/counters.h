@@ -55,6 +55,9 @@ namespace millrace::tcp {
   X(kCookiesAccepted, "tcp.syncookies_accepted", "connections accepted by a SYN cookie")                               \
   X(kCookiesFailed, "tcp.syncookies_failed", "ACKs for no connection that were no SYN cookie's answer")                \
   X(kFastOpenIn, "tcp.fastopen_in", "connections that data on a SYN opened (RFC 7413)")                                \
+  X(kFastOpenOut, "tcp.fastopen_out", "SYNs sent with data (RFC 7413)")                                                \
+  X(kFastOpenTaken, "tcp.fastopen_taken", "of those, whose data was acknowledged with them")                           \
+  X(kFastOpenPaused, "tcp.fastopen_paused", "times that timeouts stopped fast open as a client for a while")           \
   X(kFastOpenRefused, "tcp.fastopen_refused", "fast open cookies that were not ours")                                  \
   X(kFastOpenFull, "tcp.fastopen_full", "fast opens that became handshakes: their listener has too many pending")      \
   X(kNoBuffers, "tcp.no_buffers", "transmissions put off for want of a packet or block")                               \

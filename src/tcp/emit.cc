@@ -134,6 +134,7 @@ uint32_t Tcp::write_options(uint32_t index, std::byte* at, uint8_t flags, uint32
     const RareOptions own = rare(index);
     offer_cookie(listeners_[own.fast_listener - 1], tuple_of(Ref(Place::kConn, index)), own.fast_flags, o, now);
   }
+  if (c.state == State::kSynSent) offer_fast_open(index, o);
   return static_cast<uint32_t>(o.emit_syn({at, wire::kTcpMaxOptions}));
 }
 

@@ -1,4 +1,4 @@
-// Fast open (RFC 7413): the cookies that a server makes.
+// Fast open (RFC 7413): the settings' bits, and the cookies that a server makes.
 //
 // A cookie is eight bytes of SipHash over the client's and the server's address. The worker's key lives for half a day
 // and is taken for as long again; a listener may have a key of its own, for servers that share an address.
@@ -16,7 +16,9 @@ namespace millrace::tcp {
 
 /// Settings::fastopen, as Linux counts.
 enum FastOpenBit : uint32_t {
+  kFastOpenClient = 0x1,
   kFastOpenServer = 0x2,
+  kFastOpenClientNoCookie = 0x4,    ///< data goes with a SYN to whom gave no cookie, too
   kFastOpenServerNoCookie = 0x200,  ///< data on a SYN is taken without a cookie
   kFastOpenAllListeners = 0x400,    ///< listeners that did not ask for it too
 };

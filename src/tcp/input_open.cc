@@ -399,8 +399,10 @@ void Tcp::input_syn_sent(uint32_t index, Segment& s, Instant now) {
   if (ack_ok) {
     c.tx_flags &= static_cast<uint8_t>(~kTxSynQueued);
     set_state(index, State::kEstablished);
+    const bool again = c.retries > 0;
     AckNews news{.now = now};
     ack_advance(index, s.ack, news);
+    answered_early(index, options, again, now);
     notify(c, kConnected | kWritable);
     c.rx_flags |= kRxAckNow;
     mark_dirty(index);

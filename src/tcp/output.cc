@@ -427,7 +427,9 @@ bool Tcp::send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   const uint8_t flags = c.state == State::kSynReceived ? kSyn | kAck : kSyn;
   // RFC 3168 6.1.1.1: the second try is without.
   if (early ? c.retries > 0 : c.record_head != 0) c.rx_flags &= static_cast<uint8_t>(~kRxEcn);
-  pkt::Packet* p = build(index, cold(index).iss, flags, now);
+  const uint32_t bytes = c.state == State::kSynSent ? early_bytes(index) : 0;
+  constexpr uint32_t kWhole = 65'535;  // never to be cut by the device
+  pkt::Packet* p = build(index, cold(index).iss, bytes, kWhole, flags, c.queue_head, c.head_offset, now);
   if (p == nullptr) return false;
   if (early) {
     counters_.add(Counter::kSynAcksOut);
@@ -440,6 +442,10 @@ bool Tcp::send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
     TxRecord& r = records_[c.record_head];
     if (r.times < UINT8_MAX) ++r.times;
     r.sent = stamp(now);
+    if (r.times == 1 && c.state == State::kSynSent && !record_early(index, bytes, now)) {
+      packets_.free(p);  // without room for its record the data waits for the handshake
+      return false;
+    }
   }
   c.tx_flags &= static_cast<uint8_t>(~kTxSynQueued);
   trace_.put(index, base::TraceEvent::kTxSegment, cold(index).iss.raw());

@@ -46,9 +46,11 @@ namespace millrace::tcp {
   X(slow_start_after_idle, 1, 0, 1, "start slowly again after nothing was sent for a timeout (RFC 5681 4.1)")      \
   X(pacing, 0, 0, 1, "pace connections whose congestion controller does not do so itself")                         \
   X(ecn, 2, 0, 2, "explicit congestion notification (RFC 3168): 0 = off, 1 = ask for it, 2 = where the peer asks") \
-  X(fastopen, 0, 0, 0x607,                                                                                         \
-    "fast open (RFC 7413), the sum of: 2 = server, 512 = server without cookie, 1024 = all listeners; 1 and 4, a " \
-    "client's, do nothing")                                                                                        \
+  X(fastopen, 1, 0, 0x607,                                                                                         \
+    "fast open (RFC 7413), the sum of: 1 = client, 2 = server, 4 = client without cookie, 512 = server without "   \
+    "cookie, 1024 = all listeners")                                                                                \
+  X(fastopen_blackhole_us, 3'600'000'000, 0, 86'400'000'000,                                                       \
+    "how long no client tries fast open after one met three timeouts in a row; 0 = they go on")                    \
   X(syncookies, 1, 0, 2,                                                                                           \
     "SYN cookies (RFC 4987 3.6): 0 = never, 1 = where half-open entries have run out, 2 = always")                 \
   X(congestion_control, 0, 0, cc::kControllers - 1, "congestion controller of a new socket")

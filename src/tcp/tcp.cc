@@ -19,6 +19,7 @@ uint32_t table_entries(const TcpConfig& c) {
 
 constexpr uint64_t kCookiePurpose = 1;  // base::derived_key
 constexpr uint64_t kFastOpenPurpose = 2;
+constexpr uint64_t kServersPurpose = 3;
 
 /// Records and reassembly runs exist only while something is in flight; a few per connection bound them all.
 uint32_t scaled(uint32_t connections, uint32_t factor, uint32_t least) {
@@ -42,6 +43,7 @@ Tcp::Tcp(const TcpConfig& config)
       port_key_(key_from(rng_)),
       cookies_(base::derived_key(isn_key_, kCookiePurpose)),
       fast_open_keys_(base::derived_key(isn_key_, kFastOpenPurpose)),
+      known_servers_(base::derived_key(isn_key_, kServersPurpose)),
       hash_(key_from(rng_)),
       table_(*config.memory, table_entries(config)),
       conns_(*config.memory, config.max_connections),

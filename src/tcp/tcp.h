@@ -1,9 +1,8 @@
 // Tcp: all connections of one worker. The files of this folder are its parts, by concept:
 //   input.cc (RFC 9293 3.10.7 in its order), input_open.cc (LISTEN, SYN-SENT, half-open, TIME-WAIT), syn_cookies.cc,
-//   fast_open.cc, fastpath.cc, ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, undo.cc, rate.cc, pacing.cc,
-//   receive.cc (delivery, reassembly, windows), room.cc (sizes of buffers), output.cc,
-//   emit.cc, timers.cc, ecn.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion
-//   controllers).
+//   fast_open.cc, fast_open_client.cc, fastpath.cc, ack.cc, sack.cc, records.cc, recovery.cc, rack.cc, tlp.cc, undo.cc,
+//   rate.cc, pacing.cc, receive.cc (delivery, reassembly, windows), room.cc (sizes of buffers), output.cc, emit.cc,
+//   timers.cc, ecn.cc, user.cc (what programs ask), reset.cc (resets and challenge ACKs), cc/ (congestion controllers).
 //
 // Callers: stack::Worker drives it; sock::Sockets owns the program's side. Toward sockets it queues Effects, which are
 // flushed once per burst. It knows no clock; every entry takes `now`.
@@ -32,6 +31,7 @@
 #include "tcp/counters.h"
 #include "tcp/fast_open.h"
 #include "tcp/info.h"
+#include "tcp/known_servers.h"
 #include "tcp/loss.h"
 #include "tcp/mini.h"
 #include "tcp/rate.h"
@@ -96,7 +96,10 @@ class Tcp {
   void unlisten(uint32_t sock);
   /// The program took one connection off the accept queue.
   void accept_taken(uint32_t listener_sock);
-  Result<uint32_t> connect(uint32_t sock, const req::Connect& args, Instant now);
+  /// `taken`: bytes of args.first that are queued.
+  Result<uint32_t> connect(uint32_t sock, const req::Connect& args, Instant now, size_t& taken);
+  /// Whether a connection to the server would bring its first data with the SYN.
+  bool knows_cookie_of(const IpAddr& server, Instant now);
   /// Bytes that a send may queue now; kBrokenPipe after shutdown, and so on.
   Result<uint32_t> send_space(uint32_t conn) const;
   /// False if too many connections have urgent data.
@@ -107,11 +110,7 @@ class Tcp {
   uint32_t urgent_left(uint32_t conn);
   /// The same if the connection is established and not ending; 0: ask send_space(). (A Result of this size comes back
   /// in registers and is put together in memory, which costs more than all the rest.)
-  [[nodiscard]] uint32_t usual_send_space(uint32_t conn) const {
-    const Conn& c = conns_[conn];
-    if (c.state != State::kEstablished || (c.tx_flags & kTxFinQueued) != 0 || c.snd_queued >= c.snd_limit) return 0;
-    return c.snd_limit - c.snd_queued;
-  }
+  [[nodiscard]] uint32_t usual_send_space(uint32_t conn) const;
   /// Copies at most send_space() bytes; the number taken may be less when blocks run out.
   size_t send_copy(uint32_t conn, std::span<const std::byte> data, bool more, Instant now);
   /// Queues a filled block (taken).
@@ -222,6 +221,14 @@ class Tcp {
     const Conn& c = conns_[index];
     return c.state == State::kSynReceived && c.snd_una != cold(index).iss;
   }
+  // fast_open_client.cc
+  KnownServer* early_server(const IpAddr& server);
+  size_t begin_fast_open(uint32_t index, std::span<const std::byte> first, uint16_t path_mtu, Instant now);
+  void offer_fast_open(uint32_t index, wire::TcpOptions& o);
+  uint32_t early_bytes(uint32_t index);
+  bool record_early(uint32_t index, uint32_t bytes, Instant now);
+  void answered_early(uint32_t index, const wire::TcpOptions& o, bool again, Instant now);
+  void suspect_fast_open(uint32_t index, Instant now);
   // ack.cc
   void ack_advance(uint32_t index, Seq32 ack, AckNews& news);
   static bool measures(const Conn& c, const TxRecord& r);
@@ -280,11 +287,7 @@ class Tcp {
   void process_urgent(uint32_t index, const Segment& s);
   [[nodiscard]] uint16_t urgent_pointer(const Conn& c, Seq32 seq) const;
   // Congestion control (cc/controller.h).
-  [[nodiscard]] cc::Control control(uint32_t index) {
-    Conn& c = conns_[index];
-    cc::Model* const model = owns_window(index) ? &rate(index).model : nullptr;
-    return {c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss, model};
-  }
+  [[nodiscard]] cc::Control control(uint32_t index);
   [[nodiscard]] const cc::Operations& controller(uint32_t index) const {
     return cc::controller(cold(index).controller);
   }
@@ -292,16 +295,12 @@ class Tcp {
   [[nodiscard]] bool asks_for_ecn(const SocketOptions& o) const {
     return settings_.ecn == 1 || (cc::controller(controller_row(o)).wants & cc::kWantsEcn) != 0;
   }
-  [[nodiscard]] bool grants_ecn(const Segment& syn, const SocketOptions& o) const {
-    return (syn.flags & (kEce | kCwr)) == (kEce | kCwr) && (settings_.ecn != 0 || asks_for_ecn(o));
-  }
+  [[nodiscard]] bool grants_ecn(const Segment& syn, const SocketOptions& o) const;
   uint8_t ecn_flags(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, uint8_t& traffic_class);
   void take_marks(uint32_t index, const Segment& s, Instant now);
   void take_echo(uint32_t index, Instant now);
   [[nodiscard]] EcnState& ecn(uint32_t index) { return ecn_.of(index); }
-  [[nodiscard]] bool reduced_already(uint32_t index) {
-    return (conns_[index].rx_flags & kRxEcn) != 0 && ecn(index).reduced && conns_[index].snd_una < ecn(index).end;
-  }
+  [[nodiscard]] bool reduced_already(uint32_t index);
   // rate.cc, of connections that are `rated`
   [[nodiscard]] RateState& rate(uint32_t index) { return rate_.of(index); }
   void rate_sent(uint32_t index, uint32_t record, Instant now);
@@ -386,9 +385,7 @@ class Tcp {
   /// With a low-water mark (snd_limit is 0): what a write may queue now, and whether a writer is to be told of it.
   [[nodiscard]] uint32_t low_water_space(uint32_t index) const;
   [[nodiscard]] bool low_water_reached(uint32_t index) const;
-  [[nodiscard]] uint32_t send_limit(uint32_t index) const {
-    return conns_[index].snd_limit != 0 ? conns_[index].snd_limit : room_.find(index)->send_limit;
-  }
+  [[nodiscard]] uint32_t send_limit(uint32_t index) const;
   // output.cc, emit.cc
   MR_INLINE void mark_dirty(uint32_t index);
   bool output_conn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
@@ -470,40 +467,25 @@ class Tcp {
   void start_controller(uint32_t index, uint8_t row, Instant now);
   void set_pace(uint32_t index, uint64_t most);
   /// The row that the options name, else the setting's.
-  [[nodiscard]] uint8_t controller_row(const SocketOptions& o) const {
-    const uint8_t row = cc::find_controller(o.congestion_control.view());
-    return row != cc::kNoController ? row : static_cast<uint8_t>(settings_.congestion_control);
-  }
+  [[nodiscard]] uint8_t controller_row(const SocketOptions& o) const;
   /// Whether the options name a controller that does not exist.
-  [[nodiscard]] static bool no_such_controller(const SocketOptions& o) {
-    return !o.congestion_control.empty() && cc::find_controller(o.congestion_control.view()) == cc::kNoController;
-  }
+  [[nodiscard]] static bool no_such_controller(const SocketOptions& o);
   uint32_t new_conn(const Tuple& t, uint64_t hash);
   void apply_options(Conn& c, ConnCold& cold, const SocketOptions& options);
-  [[nodiscard]] Duration fin_wait_2_life(uint32_t index) const {
-    const uint32_t own = rare(index).fin_wait_2_ms;
-    return own != 0 ? milliseconds(own) : microseconds(settings_.fin_wait_2_us);
-  }
+  [[nodiscard]] Duration fin_wait_2_life(uint32_t index) const;
   static void hold_tail(Conn& c, bool more, bool can_wait);
   void apply_rare_options(uint32_t index, const SocketOptions& options);
   void init_conn(uint32_t index, const ip::Route& route);
   uint16_t choose_port(const IpAddr& local, const Endpoint& remote, bool any_worker);
   /// Whether what the peer sends to `t` comes to this worker.
-  [[nodiscard]] bool comes_home(const Tuple& t) const {
-    return shards_ == nullptr || shards_->of_flow({t.remote, t.local, t.remote_port, t.local_port}) == shard_;
-  }
+  [[nodiscard]] bool comes_home(const Tuple& t) const;
   void queue_fin(uint32_t index);
   void set_state(uint32_t index, State next);
   void destroy(uint32_t index);
   void fail_conn(uint32_t index, Error error);
   /// Filled where it lies: one put together on the stack is read back before it has left the store buffer, which
   /// costs more than writing it.
-  Effect& new_effect(uint32_t sock, uint32_t mask) {
-    Effect& e = effects_.emplace_back();
-    e.sock = sock;
-    e.mask = mask;
-    return e;
-  }
+  Effect& new_effect(uint32_t sock, uint32_t mask);
   void notify(const Conn& c, uint32_t mask) {
     if (c.sock != 0) new_effect(c.sock, mask);
   }
@@ -530,11 +512,7 @@ class Tcp {
   }
   [[nodiscard]] static uint32_t flight(const Conn& c) { return static_cast<uint32_t>(c.snd_nxt - c.snd_una); }
   /// RFC 6675's pipe: bytes thought to be in the network.
-  [[nodiscard]] static uint32_t pipe(const Conn& c) {
-    const uint32_t out = flight(c);
-    const uint32_t gone = c.sacked_bytes + c.lost_bytes;
-    return out > gone ? out - gone : 0;
-  }
+  [[nodiscard]] static uint32_t pipe(const Conn& c);
   [[nodiscard]] uint16_t offered_mss(const Conn& c, const ConnCold& cold) const;
   [[nodiscard]] std::string check_lists(uint32_t index) const;
   [[nodiscard]] std::string check_conn(uint32_t index) const;
@@ -553,6 +531,9 @@ class Tcp {
   base::SipKey port_key_;
   SynCookies cookies_;
   base::RotatingKey fast_open_keys_;
+  KnownServers known_servers_;
+  Instant fast_open_again_{};  ///< no SYN brings data before
+  uint8_t fast_open_pauses_ = 0;
   TupleHash hash_;
   ConnTable table_;
   base::Slab<Conn> conns_;
@@ -598,12 +579,11 @@ class Tcp {
   uint32_t shard_;
 
   /// The connection's rare options, all 0 if it has none.
-  [[nodiscard]] RareOptions rare(uint32_t index) const {
-    const RareOptions* const own = rare_.find(index);
-    return own != nullptr ? *own : RareOptions{};
-  }
+  [[nodiscard]] RareOptions rare(uint32_t index) const;
   [[nodiscard]] ConnCold& cold(uint32_t index) { return cold_[index]; }
   [[nodiscard]] const ConnCold& cold(uint32_t index) const { return cold_[index]; }
 };
 
 }  // namespace millrace::tcp
+
+#include "tcp/inline.h"

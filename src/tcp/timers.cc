@@ -179,6 +179,7 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
   }
   if (c.retries < UINT8_MAX) ++c.retries;
   if (c.backoff < UINT8_MAX) ++c.backoff;
+  suspect_fast_open(index, now);
   if (c.retries == settings_.retries1 && !shut) {  // RFC 9293 3.8.3 R1, MUST-20, SHLD-9
     counters_.add(Counter::kUnanswered);
     ip_.suspect(c.hop, now);

@@ -241,7 +241,7 @@ void Tcp::init_conn(uint32_t index, const ip::Route& route) {
   c.quick_acks = kQuickAcks;
 }
 
-Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant now) {
+Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant now, size_t& taken) {
   const IpAddr& remote = args.remote.addr;
   if (args.remote.port == 0 || remote.is_unspecified()) return fail(Error::kInvalid);
   if (no_such_controller(args.options)) return fail(Error::kNotFound);
@@ -279,6 +279,7 @@ Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant n
   start_controller(index, controller_row(args.options), now);
   set_state(index, State::kSynSent);
   counters_.add(Counter::kActiveOpens);
+  if (args.fast_open) taken = begin_fast_open(index, args.first, route->mtu, now);
   c.tx_flags |= kTxSynQueued;
   mark_dirty(index);
   return index;

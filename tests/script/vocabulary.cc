@@ -251,6 +251,20 @@ Handle Script::connect(const SocketOptions& o, At at) {
   return reply->handle;
 }
 
+Handle Script::connect_early(uint32_t n, size_t& taken, At at) {
+  std::vector<std::byte> data(n);
+  for (uint32_t i = 0; i < n; ++i) data[i] = pattern(i);
+  const auto reply = ask(req::Connect{{remote(), port_}, {}, 3, {}, 0, true, data});
+  if (!reply) {
+    fail(at, std::string("connect: ") + describe(reply.error()));
+    return {};
+  }
+  taken = reply->bytes;
+  written_[reply->handle.index] = static_cast<uint32_t>(taken);
+  read_.erase(reply->handle.index);
+  return reply->handle;
+}
+
 Result<size_t> Script::try_write(Handle h, uint32_t n, bool more, bool urgent) {
   uint32_t& at = written_[h.index];
   std::vector<std::byte> data(n);

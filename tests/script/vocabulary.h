@@ -181,6 +181,8 @@ class Script {
   /// The next connection of a listener; fails the script if there is none.
   Handle accept(Handle listener, At at = {});
   Handle connect(const SocketOptions& o = {}, At at = {});
+  /// Connects with `n` bytes that may go with the SYN, of which `taken` do (RFC 7413).
+  Handle connect_early(uint32_t n, size_t& taken, At at = {});
   /// Writes the next `n` bytes of the connection's stream; fails the script unless all were taken.
   void write(Handle h, uint32_t n, bool more = false, At at = {});
   /// The same, and returns what the stack said.

@@ -297,7 +297,7 @@ void Script::record(std::span<const std::byte> segment) {
   if ((s.flags & RST) == 0 && static_cast<int32_t>(end - f.next_ack) > 0) f.next_ack = end;
   const auto payload = segment.subspan(view->header_length());
   for (uint32_t i = 0; i < payload.size(); ++i) {
-    if (payload[i] == pattern(*s.seq - 1 + i)) continue;
+    if (payload[i] == pattern(*s.seq + (syn ? 1 : 0) - 1 + i)) continue;
     fail({}, "byte " + std::to_string(*s.seq + i) + " of our stream is wrong on the wire");
     break;
   }

@@ -1,0 +1,68 @@
+// Short functions of Tcp; the end of tcp.h, which is included instead.
+#pragma once
+
+#include "tcp/tcp.h"
+
+namespace millrace::tcp {
+
+inline uint32_t Tcp::usual_send_space(uint32_t conn) const {
+  const Conn& c = conns_[conn];
+  if (c.state != State::kEstablished || (c.tx_flags & kTxFinQueued) != 0 || c.snd_queued >= c.snd_limit) return 0;
+  return c.snd_limit - c.snd_queued;
+}
+
+inline cc::Control Tcp::control(uint32_t index) {
+  Conn& c = conns_[index];
+  cc::Model* const model = owns_window(index) ? &rate(index).model : nullptr;
+  return {c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss, model};
+}
+
+inline bool Tcp::reduced_already(uint32_t index) {
+  return (conns_[index].rx_flags & kRxEcn) != 0 && ecn(index).reduced && conns_[index].snd_una < ecn(index).end;
+}
+
+inline uint32_t Tcp::send_limit(uint32_t index) const {
+  return conns_[index].snd_limit != 0 ? conns_[index].snd_limit : room_.find(index)->send_limit;
+}
+
+inline bool Tcp::no_such_controller(const SocketOptions& o) {
+  return !o.congestion_control.empty() && cc::find_controller(o.congestion_control.view()) == cc::kNoController;
+}
+
+inline bool Tcp::comes_home(const Tuple& t) const {
+  return shards_ == nullptr || shards_->of_flow({t.remote, t.local, t.remote_port, t.local_port}) == shard_;
+}
+
+inline Effect& Tcp::new_effect(uint32_t sock, uint32_t mask) {
+  Effect& e = effects_.emplace_back();
+  e.sock = sock;
+  e.mask = mask;
+  return e;
+}
+
+inline uint32_t Tcp::pipe(const Conn& c) {
+  const uint32_t out = flight(c);
+  const uint32_t gone = c.sacked_bytes + c.lost_bytes;
+  return out > gone ? out - gone : 0;
+}
+
+inline uint8_t Tcp::controller_row(const SocketOptions& o) const {
+  const uint8_t row = cc::find_controller(o.congestion_control.view());
+  return row != cc::kNoController ? row : static_cast<uint8_t>(settings_.congestion_control);
+}
+
+inline RareOptions Tcp::rare(uint32_t index) const {
+  const RareOptions* const own = rare_.find(index);
+  return own != nullptr ? *own : RareOptions{};
+}
+
+inline Duration Tcp::fin_wait_2_life(uint32_t index) const {
+  const uint32_t own = rare(index).fin_wait_2_ms;
+  return own != 0 ? milliseconds(own) : microseconds(settings_.fin_wait_2_us);
+}
+
+inline bool Tcp::grants_ecn(const Segment& syn, const SocketOptions& o) const {
+  return (syn.flags & (kEce | kCwr)) == (kEce | kCwr) && (settings_.ecn != 0 || asks_for_ecn(o));
+}
+
+}  // namespace millrace::tcp
