@@ -136,6 +136,7 @@ Outcome Calls::set_tcp_option(Descriptor& d, int name, const void* value, sockle
       if (n < 0 || n > 1 || d.handle.valid()) return failed(EINVAL);
       d.fast_open_connect = n != 0;
       return 0;
+    case TCP_DEFER_ACCEPT: o.defer_accept = seconds(std::clamp(n, 0, 65'535)); break;
     case TCP_LINGER2: o.fin_wait_2 = n > 0 ? seconds(std::min(n, 120)) : Duration(); break;
     case TCP_NOTSENT_LOWAT: o.unsent_low_water = static_cast<uint32_t>(n); break;
     case TCP_QUICKACK: {
@@ -264,6 +265,11 @@ Outcome Calls::get_option(int fd, int level, int name, void* value, socklen_t* l
     }
     case TCP_LINGER2: return write_int(seconds_of(o.fin_wait_2, 60), value, length);
     case TCP_CORK: return write_int(o.cork ? 1 : 0, value, length);
+    case TCP_DEFER_ACCEPT: {  // as it is rounded: one, two, four ... seconds more
+      int64_t s = 0;
+      for (int64_t step = 1; s < o.defer_accept.us() / 1'000'000; step *= 2) s += step;
+      return write_int(static_cast<int>(s), value, length);
+    }
     case TCP_NOTSENT_LOWAT: return write_int(static_cast<int>(o.unsent_low_water), value, length);
     case TCP_INQ: return write_int(d->tells_queue ? 1 : 0, value, length);
     case TCP_MAXSEG: {

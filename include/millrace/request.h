@@ -57,6 +57,8 @@ struct SocketOptions {
   std::array<uint64_t, 2> fast_open_key{};      ///< of a listener's cookies; zeros: the worker's, which change
   std::array<uint64_t, 2> fast_open_old_key{};  ///< with it: the one before, still good
   uint64_t max_pacing_rate = 0;  ///< bytes a second that are sent at most; 0 = no limit
+  Duration defer_accept{};  ///< of a listener: how long a connection may wait for its first data before it is
+                            ///< announced without (Linux's TCP_DEFER_ACCEPT); rounded up to a timeout of the SYN-ACK
   uint8_t traffic_class = 0;     ///< DSCP of what is sent, in the upper six bits; the other two are ECN's (RFC 3168 5)
   uint8_t hop_limit = 0;         ///< TTL or hop limit of what is sent; 0 = 64, or what IPv6 routers say
   bool v6_only = false;          ///< of a listener on `::`: takes no IPv4

@@ -23,6 +23,7 @@ void put(Writer& out, const SocketOptions& o) {
   out.u64(o.unsent_low_water);
   out.u8(o.traffic_class);
   out.u8(o.hop_limit);
+  out.fixed(static_cast<uint64_t>(o.defer_accept.ns()));
   out.u8(
       static_cast<uint8_t>(o.cork | o.quick_ack.has_value() << 1 | o.quick_ack.value_or(false) << 2 | o.v6_only << 3));
 }
@@ -47,6 +48,7 @@ SocketOptions get_options(Reader& in) {
   o.unsent_low_water = static_cast<uint32_t>(in.u64());
   o.traffic_class = in.u8();
   o.hop_limit = in.u8();
+  o.defer_accept = Duration(static_cast<int64_t>(in.fixed()));
   const uint8_t bits = in.u8();
   o.cork = (bits & 1) != 0;
   o.v6_only = (bits & 8) != 0;

@@ -74,6 +74,7 @@ namespace millrace::tcp {
   X(kDropSyn, "tcp.drop.syn_in_window", "SYNs on a synchronized connection")                                           \
   X(kDropReset, "tcp.drop.bad_reset", "resets whose sequence number did not fit")                                      \
   X(kDropDuplicate, "tcp.drop.duplicate", "segments with nothing new")                                                 \
+  X(kDropDeferred, "tcp.drop.deferred", "ends of handshakes without the data that their listener waits for")           \
   X(kDropClosed, "tcp.drop.after_close", "data that arrived after the program closed")                                 \
   X(kDropBacklog, "tcp.drop.backlog_full", "handshakes refused by a full backlog")                                     \
   X(kDropTableFull, "tcp.drop.table_full", "handshakes refused by a full connection table")                            \

@@ -190,6 +190,13 @@ void Tcp::drop_half_open(Ref ref) {
   }
 }
 
+// How many timeouts of the SYN-ACK a complete handshake may wait for data.
+uint32_t Tcp::deferred_timeouts(const Listener& l) const {
+  uint32_t n = 0;
+  for (int64_t us = 0; us < l.options.defer_accept.us() && n < kMostDeferred; ++n) us += settings_.rto_initial_us << n;
+  return n;
+}
+
 // SYN-RECEIVED of a passive open (RFC 9293 3.10.7.4).
 void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
   HalfOpen& h = half(ref);
@@ -258,6 +265,13 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     drop(s, Counter::kDropAck);
     return;
   }
+  // tcp(7) TCP_DEFER_ACCEPT: an ACK that brings nothing does not wake the program, until its time is over. The SYN-ACK
+  // is then sent again, and the answer to that does.
+  if (s.length == 0 && !s.has(kFin) && h.retries < deferred_timeouts(listeners_[h.listener])) {
+    h.flags |= kMiniDeferred;
+    drop(s, Counter::kDropDeferred);
+    return;
+  }
   if (!promote(ref, s, now)) return;
   input_conn(find(s).index(), s, now);
 }
@@ -315,7 +329,8 @@ uint32_t Tcp::new_passive_conn(const HalfOpen& h, const Tuple& t, Ref old, Segme
   c.snd_wl1 = h.irs;
   c.snd_wl2 = c.snd_una;
   c.rcv_adv = c.rcv_nxt + h.own_window;
-  if (h.retries > 0) c.rto_us = kRtoAfterLostSyn;
+  const bool deferred = (h.flags & kMiniDeferred) != 0;
+  if (h.retries > 0 && !deferred) c.rto_us = kRtoAfterLostSyn;
   init_conn(index, *route);
   return index;
 }
@@ -337,12 +352,15 @@ bool Tcp::promote(Ref ref, Segment& s, Instant now) {
   if (index == 0) return false;
   Listener& listener = listeners_[h.listener];
   Conn& c = conns_[index];
-  if (h.retries == 0 && (h.flags & kMiniSynAgain) == 0) {  // RFC 6298 2.2 and 3: one SYN-ACK, and its answer
+  const bool deferred = (h.flags & kMiniDeferred) != 0;  // then timeouts are no losses, and the ACK came long ago
+  if (h.retries == 0 && !deferred &&
+      (h.flags & kMiniSynAgain) == 0) {  // RFC 6298 2.2 and 3: one SYN-ACK, and its answer
     const int64_t rtt_ns = now.ns() - (h.timer.deadline_ns - settings_.rto_initial_us * 1'000);
     if (rtt_ns > 0) take_rtt_sample(c, rtt_ns);
   }
   start_controller(index, controller_row(listener.options), now);
-  if (h.retries > 0 || (h.flags & kMiniSynAgain) != 0) c.cwnd = c.mss;  // RFC 5681 3.1: SYN or SYN-ACK was lost
+  if ((h.retries > 0 && !deferred) || (h.flags & kMiniSynAgain) != 0)
+    c.cwnd = c.mss;  // RFC 5681 3.1: SYN or SYN-ACK was lost
   set_state(index, State::kEstablished);
   announce_passive_conn(index, listener, now);
   return true;

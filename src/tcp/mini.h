@@ -19,6 +19,7 @@ enum MiniFlag : uint8_t {
   kMiniSynAgain = 1 << 3,              ///< the peer sent its SYN again: ours was lost
   kMiniEcn = 1 << 4,                   ///< granted
   kMiniFastOpen = 1 << 5,              ///< the SYN-ACK brings a cookie
+  kMiniDeferred = 1 << 7,              ///< the handshake is complete, and its data awaited
   kMiniFastOpenExperimental = 1 << 6,  ///< in the option that asked for it
 };
 

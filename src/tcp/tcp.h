@@ -200,6 +200,8 @@ class Tcp {
   void make_room_for_half_open(bool v4);
   void make_room_for_time_wait(bool v4);
   void send_syn_ack(Ref ref, Instant now);
+  static constexpr uint32_t kMostDeferred = 16;
+  [[nodiscard]] uint32_t deferred_timeouts(const Listener& l) const;
   HalfOpen read_syn(uint32_t slot, const Segment& s, const wire::TcpOptions& options) const;
   struct Bare;
   [[nodiscard]] Bare syn_ack(const HalfOpen& h, const Tuple& t, uint32_t ts_val) const;

@@ -50,13 +50,14 @@ void Tcp::fire(uint32_t id, Instant now) {
     case Place::kNone: MR_UNREACHABLE();
   }
   HalfOpen& h = half(ref);
-  if (h.retries >= settings_.synack_retries) {
+  const uint32_t deferred = (h.flags & kMiniDeferred) != 0 ? deferred_timeouts(listeners_[h.listener]) : 0;
+  if (h.retries >= std::max<int64_t>(settings_.synack_retries, deferred)) {
     if (MR_PLANTED(half_open_leak)) return;
     drop_half_open(ref);
     return;
   }
   ++h.retries;
-  send_syn_ack(ref, now);
+  if (h.retries >= deferred) send_syn_ack(ref, now);
   wheel_.arm(id, now + microseconds(settings_.rto_initial_us << h.retries));
 }
 
