@@ -10,7 +10,7 @@
 #include "calls.h"
 #include "memory.h"
 #include "tcp/cc/controller.h"
-#include "tcp_info.h"
+#include "tcp/linux_info.h"
 
 namespace millrace::packetdrill {
 namespace {
@@ -194,7 +194,9 @@ Outcome Calls::set_option(int fd, int level, int name, const void* value, sockle
 
 Outcome Calls::tcp_info(Descriptor& d, void* value, socklen_t* length) {
   const auto state = info(d);
-  const ::tcp_info out = linux_tcp_info(state ? state->tcp : tcp::Info{}, d.kind == Descriptor::Kind::kListener);
+  tcp::Info none;
+  if (d.kind == Descriptor::Kind::kListener) none.state = tcp::State::kListen;
+  const TcpInfo out = tcp::linux_info(state && state->tcp.full ? state->tcp : none, engine_.now());
   return write_bytes(std::as_bytes(std::span(&out, 1)), value, length);
 }
 
@@ -263,13 +265,13 @@ Outcome Calls::get_option(int fd, int level, int name, void* value, socklen_t* l
       if (*length < sizeof o.fast_open_key) return failed(EINVAL);
       return write_bytes(std::as_bytes(std::span(o.fast_open_key)), value, length);
     }
-    case TCP_LINGER2: return write_int(seconds_of(o.fin_wait_2, 60), value, length);
-    case TCP_CORK: return write_int(o.cork ? 1 : 0, value, length);
     case TCP_DEFER_ACCEPT: {  // as it is rounded: one, two, four ... seconds more
       int64_t s = 0;
       for (int64_t step = 1; s < o.defer_accept.us() / 1'000'000; step *= 2) s += step;
       return write_int(static_cast<int>(s), value, length);
     }
+    case TCP_LINGER2: return write_int(seconds_of(o.fin_wait_2, 60), value, length);
+    case TCP_CORK: return write_int(o.cork ? 1 : 0, value, length);
     case TCP_NOTSENT_LOWAT: return write_int(static_cast<int>(o.unsent_low_water), value, length);
     case TCP_INQ: return write_int(d->tells_queue ? 1 : 0, value, length);
     case TCP_MAXSEG: {

@@ -66,6 +66,12 @@ class Net {
     taken = reply ? reply->bytes : 0;
     return handle_of(reply);
   }
+  /// What a connection knows of its path, in Linux's layout (tcp_info.h). kBadHandle, kNotConnected.
+  Result<TcpInfo> tcp_info(Handle h) {
+    TcpInfo info;
+    if (const auto read = door_.request(req::ReadTcpInfo{h, &info}); !read) return fail(read.error());
+    return info;
+  }
   /// Bytes taken, from 1 to data.size(); kWouldBlock when the send buffer is full, kNoBuffers when memory is
   /// short (kWritable follows both).
   Result<size_t> write(Handle h, std::span<const std::byte> data, bool more = false) {

@@ -16,6 +16,7 @@
 #include "millrace/datagram.h"
 #include "millrace/event.h"
 #include "millrace/result.h"
+#include "millrace/tcp_info.h"
 #include "millrace/time.h"
 
 namespace millrace {
@@ -56,9 +57,9 @@ struct SocketOptions {
                                  ///< (RFC 7413 5.1); 0: none, unless tcp.fastopen says so. tcp.fastopen must allow it
   std::array<uint64_t, 2> fast_open_key{};      ///< of a listener's cookies; zeros: the worker's, which change
   std::array<uint64_t, 2> fast_open_old_key{};  ///< with it: the one before, still good
-  uint64_t max_pacing_rate = 0;  ///< bytes a second that are sent at most; 0 = no limit
   Duration defer_accept{};  ///< of a listener: how long a connection may wait for its first data before it is
                             ///< announced without (Linux's TCP_DEFER_ACCEPT); rounded up to a timeout of the SYN-ACK
+  uint64_t max_pacing_rate = 0;  ///< bytes a second that are sent at most; 0 = no limit
   uint8_t traffic_class = 0;     ///< DSCP of what is sent, in the upper six bits; the other two are ECN's (RFC 3168 5)
   uint8_t hop_limit = 0;         ///< TTL or hop limit of what is sent; 0 = 64, or what IPv6 routers say
   bool v6_only = false;          ///< of a listener on `::`: takes no IPv4
@@ -322,6 +323,12 @@ struct Look {
   SocketStatus* into = nullptr;
 };
 
+/// What a stream whose connection lives knows of its path (tcp_info.h). kBadHandle, kNotConnected.
+struct ReadTcpInfo {
+  Handle handle;
+  TcpInfo* into = nullptr;
+};
+
 /// Reply::bytes: what is left to read up to the end of the peer's urgent data, 0 if there is none. Streams only.
 struct UrgentLeft {
   Handle handle;
@@ -336,7 +343,7 @@ using Request =
                  req::AddNeighbour, req::RemoveNeighbour, req::Set, req::SetInterface, req::OpenDatagram,
                  req::ConnectDatagram, req::SendBatch, req::ReceiveBatch, req::ReleaseBatch, req::SetDatagramOptions,
                  req::Names, req::JoinGroup, req::LeaveGroup, req::SetGroupFilter, req::TakeError, req::SetMtu,
-                 req::UrgentLeft, req::Look>;
+                 req::UrgentLeft, req::Look, req::ReadTcpInfo>;
 
 /// What a request answers; the fields that an operation does not mention are empty.
 struct Reply {

@@ -112,9 +112,10 @@ Table sockets(const Observed& observed, bool internals) {
   std::vector<std::string> columns{"proto", "recv-q", "send-q", "local", "remote", "state", "id"};
   if (internals) {
     for (const char* name :
-         {"cwnd",         "ssthresh",    "srtt_us",  "rttvar_us",  "rto_us",    "mss",     "flight",   "sacked",
-          "lost",         "snd_wnd",     "rcv_wnd",  "snd_scale",  "rcv_scale", "snd_buf", "rcv_buf",  "rcv_charge",
-          "out_of_order", "retransmits", "timeouts", "controller", "recovery",  "timer",   "timer_ms", "options"}) {
+         {"cwnd",    "ssthresh",   "srtt_us",      "rttvar_us",   "rto_us",    "mss",        "flight",
+          "sacked",  "lost",       "snd_wnd",      "rcv_wnd",     "snd_scale", "rcv_scale",  "snd_buf",
+          "rcv_buf", "rcv_charge", "out_of_order", "retransmits", "timeouts",  "controller", "rate",
+          "pacing",  "min_rtt_us", "recovery",     "timer",       "timer_ms",  "options"}) {
       columns.emplace_back(name);
     }
   }
@@ -137,7 +138,8 @@ Table sockets(const Observed& observed, bool internals) {
                t.cwnd,          ssthresh,     t.srtt_us,       t.rttvar_us,      t.rto_us,         t.mss,
                t.flight,        t.sacked,     t.lost,          t.send_window,    t.receive_window, t.send_scale,
                t.receive_scale, t.send_limit, t.receive_limit, t.receive_charge, t.out_of_order,   t.retransmits,
-               t.timeouts,      t.controller, t.recovery,      t.timer,          due_ms,           options}) {
+               t.timeouts,      t.controller, t.delivery_rate, t.pacing_rate,    t.min_rtt_us,     t.recovery,
+               t.timer,         due_ms,       options}) {
         row.push_back(cell);
       }
     }

@@ -154,6 +154,7 @@ struct Encode {
   }
   void operator()(const req::UrgentLeft& r) const { put(out, r.handle); }
   void operator()(const req::Look& r) const { put(out, r.handle); }
+  void operator()(const req::ReadTcpInfo& r) const { put(out, r.handle); }
   void operator()(const req::SetMtu& r) const {
     put(out, r.interface);
     out.u64(r.mtu);
@@ -354,6 +355,10 @@ struct Decode {
   void operator()(req::Look& r) const {
     r.handle = get_handle(in);
     r.into = &room.status;
+  }
+  void operator()(req::ReadTcpInfo& r) const {
+    r.handle = get_handle(in);
+    r.into = &room.tcp_info;
   }
   void operator()(req::SetMtu& r) const {
     r.interface = get_if(in);

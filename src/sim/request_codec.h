@@ -30,6 +30,7 @@ struct RequestRoom {
   Endpoint remote;
   DatagramError error;
   SocketStatus status;
+  TcpInfo tcp_info;
 };
 
 /// Payloads of borrowed messages by token; both sides of a recording keep them alike.

@@ -1,5 +1,6 @@
 // Datagram sockets behind their handles: udp/ does the work.
 #include "sock/sockets.h"
+#include "tcp/linux_info.h"
 
 namespace millrace::sock {
 
@@ -119,6 +120,14 @@ Result<Reply> Sockets::look_at(const req::Look& r) const {
     status.room = tcp_->send_space(s.conn).value_or(0);
   }
   *r.into = status;
+  return Reply{};
+}
+
+Result<Reply> Sockets::read_tcp_info(const req::ReadTcpInfo& r, Instant now) {
+  const Socket* s = find(r.handle, Kind::kStream);
+  if (s == nullptr) return fail(Error::kBadHandle);
+  if (s->conn == 0) return fail(Error::kNotConnected);
+  *r.into = tcp::linux_info(tcp_->info(s->conn), now);
   return Reply{};
 }
 

@@ -89,6 +89,7 @@ class Sockets final : public tcp::Owner {
   Result<Reply> set_datagram_options(const req::SetDatagramOptions& r);
   Result<Reply> names(const req::Names& r) const;
   Result<Reply> look_at(const req::Look& r) const;
+  Result<Reply> read_tcp_info(const req::ReadTcpInfo& r, Instant now);
   /// What `call(index in udp/)` says, or kBadHandle.
   template <class Call>
   Result<Reply> with_datagram(Handle h, Call&& call) {

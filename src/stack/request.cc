@@ -78,6 +78,7 @@ Result<Reply> Impl::operate(const Request& request, Instant now) {
     Result<Reply> operator()(const req::Send& r) { return impl.send(r, now); }
     Result<Reply> operator()(const req::UrgentLeft& r) { return impl.sockets_.urgent_left(r); }
     Result<Reply> operator()(const req::Look& r) { return impl.sockets_.look_at(r); }
+    Result<Reply> operator()(const req::ReadTcpInfo& r) { return impl.sockets_.read_tcp_info(r, now); }
     Result<Reply> operator()(const req::LendBuffer& r) { return impl.sockets_.lend(r); }
     Result<Reply> operator()(const req::SendLent& r) { return impl.sockets_.send_lent(r, now); }
     Result<Reply> operator()(const req::DropLent& r) { return impl.sockets_.drop_lent(r); }

@@ -170,8 +170,8 @@ static_assert(cc::kControllers <= 16, "ConnCold::controller has four bits");
 }
 
 /// How far a client's fast open has come (RFC 7413 4.2.1): its first SYN is to ask for a cookie, or to bring data; it
-/// did.
-enum class Early : uint8_t { kNever, kAsks, kOffers, kAsked, kSent };
+/// did; the data was acknowledged, was not, or was only after that SYN was lost.
+enum class Early : uint8_t { kNever, kAsks, kOffers, kAsked, kSent, kTaken, kRefused, kLost };
 
 /// Options that few programs set, and what fast open has under way, in a SideTable.
 struct RareOptions {

@@ -101,8 +101,10 @@ void Tcp::answered_early(uint32_t index, const wire::TcpOptions& o, bool again, 
   Conn& c = conns_[index];
   const Early early = rare(index).early;
   if (early == Early::kNever) return;
-  rare_.of(index).early = early == Early::kSent ? Early::kSent : Early::kAsked;
   const bool refused = c.snd_una != c.snd_nxt;
+  Early outcome = Early::kAsked;
+  if (early == Early::kSent) outcome = !refused ? Early::kTaken : again ? Early::kLost : Early::kRefused;
+  rare_.of(index).early = outcome;
   const bool given = o.has_fast_open && o.fast_open_length > 0 && rare(index).early_option;
   KnownServer& known = known_servers_.obtain(c.remote);  // RFC 7413 4.1.3
   known.mss = cold(index).peer_mss;
@@ -127,7 +129,7 @@ void Tcp::answered_early(uint32_t index, const wire::TcpOptions& o, bool again, 
 // connection of this worker tries for a while, longer each time.
 void Tcp::suspect_fast_open(uint32_t index, Instant now) {
   if (conns_[index].retries != kPausingTimeouts || settings_.fastopen_blackhole_us == 0) return;
-  if (rare(index).early != Early::kSent) return;
+  if (rare(index).early < Early::kSent) return;
   fast_open_again_ = now + doubled(microseconds(settings_.fastopen_blackhole_us), fast_open_pauses_);
   if (fast_open_pauses_ < kMostDoublings) ++fast_open_pauses_;
   counters_.add(Counter::kFastOpenPaused);

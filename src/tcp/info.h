@@ -46,6 +46,17 @@ struct Info {
   uint32_t segments_out = 0;               ///< transmissions not yet acknowledged
   uint32_t unsent = 0;                     ///< bytes queued and never sent
   bool urgent_unread = false;
+  uint32_t backoff = 0;          ///< doublings of rto_us
+  uint32_t segments_again = 0;   ///< of segments_out, sent more than once
+  uint32_t last_receive_ms = 0;  ///< when the last acceptable segment came, Tcp's clock of milliseconds
+  uint32_t delayed_ack_us = 0;
+  uint32_t path_mtu = 0;
+  uint32_t receive_rtt_us = 0;  ///< by which the receive buffer grows; 0 = not measured
+  uint32_t bytes_acked = 0;     ///< modulo 2^32
+  bool ecn = false;
+  bool reordering = false;     ///< seen by RACK
+  bool syn_data = false;       ///< what went with the SYN was acknowledged with it
+  uint8_t syn_data_fail = 0;   ///< 2: it was not, 3: nor was the first SYN
   uint64_t delivery_rate = 0;  ///< bytes a second; this and what follows only where it is measured
   bool delivery_app_limited = false;
   uint64_t pacing_rate = 0;      ///< bytes a second; 0 = not paced

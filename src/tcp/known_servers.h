@@ -1,6 +1,6 @@
-// What a client remembers of servers to open connections to them early (RFC 7413 4.1.3): the cookie, the MSS that bounds
-// the data of a SYN, and how often such SYNs were lost. Bounded: sets of four, in which the one that was used longest
-// ago gives way.
+// What a client remembers of servers to open connections to them early (RFC 7413 4.1.3): the cookie, the MSS that
+// bounds the data of a SYN, and how often such SYNs were lost. Bounded: sets of four, in which the one that was used
+// longest ago gives way.
 #pragma once
 
 #include <algorithm>

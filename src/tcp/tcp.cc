@@ -138,6 +138,19 @@ Info Tcp::info(uint32_t index) const {
   i.advertised_mss = offered_mss(c, cold(index));
   i.segments_out = c.record_count;
   i.unsent = c.snd_queued - std::min(c.snd_queued, flight(c));
+  i.backoff = c.backoff;
+  for (uint32_t at = c.record_head; at != 0; at = records_[at].link) i.segments_again += records_[at].times > 1 ? 1 : 0;
+  i.last_receive_ms = c.last_rx_ms;
+  i.delayed_ack_us = static_cast<uint32_t>(settings_.delayed_ack_us);
+  i.path_mtu = c.mss + (i.timestamps ? wire::kTcpTimestampsSize : 0u) + ((c.options & kOptV4) != 0 ? 40u : 60u);
+  i.receive_rtt_us = room_.find(index) != nullptr ? room_.find(index)->rtt_us : 0;
+  i.bytes_acked = static_cast<uint32_t>(c.snd_una - cold(index).iss);
+  if (i.bytes_acked > 0) --i.bytes_acked;  // the SYN
+  i.ecn = (c.rx_flags & kRxEcn) != 0;
+  i.reordering = loss_.find(index) != nullptr && loss_.find(index)->reordering;
+  const Early early = rare(index).early;
+  i.syn_data = early == Early::kTaken;
+  i.syn_data_fail = early == Early::kRefused ? 2 : early == Early::kLost ? 3 : 0;
   if (c.rated == 0 || rate_.find(index) == nullptr) return i;
   const RateState& s = *rate_.find(index);
   i.delivery_rate = s.sample;

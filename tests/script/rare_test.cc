@@ -481,5 +481,36 @@ TEST_P(Rare, RetransmissionThatFindsNoFrameComesLater) {
   s.expect(ACK, seq(1), len(100));
 }
 
+TEST_P(Rare, TcpInfoTellsWhatTheConnectionKnows) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  s.write(c, 300);
+  s.expect(ACK, len(300));
+  s.advance(30);
+  s.in(ACK);
+  s.write(c, 2 * s.full());
+  s.skip();
+  s.advance(5);
+  TcpInfo info;
+  ASSERT_TRUE(s.ask(req::ReadTcpInfo{c, &info}));
+  EXPECT_EQ(info.state, 1);
+  EXPECT_EQ(info.bytes_acked, 300U);
+  EXPECT_EQ(info.unacked, 2U);
+  EXPECT_NEAR(info.rtt, 30'000, 1);
+  EXPECT_EQ(info.snd_mss, s.full());
+  EXPECT_EQ(info.pmtu, 1'500U);
+  EXPECT_EQ(info.last_ack_recv_ms, 5U);
+  EXPECT_EQ(info.retrans, 0U);
+  EXPECT_EQ((info.options & TcpInfo::kTimestamps) != 0, GetParam().ts);
+  s.advance(1'000);
+  s.skip();
+  ASSERT_TRUE(s.ask(req::ReadTcpInfo{c, &info}));
+  EXPECT_GT(info.retransmits, 0);
+  EXPECT_GT(info.retrans, 0U);
+  s.abort(c);
+  EXPECT_EQ(s.ask(req::ReadTcpInfo{c, &info}).error(), Error::kBadHandle);
+  s.skip();
+}
+
 }  // namespace
 }  // namespace millrace::script

@@ -1,3 +1,4 @@
+// What a client remembers of servers (RFC 7413 4.1.3), and its bound.
 #include "tcp/known_servers.h"
 
 #include <gtest/gtest.h>
