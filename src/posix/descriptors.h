@@ -15,6 +15,13 @@ class Descriptors {
   static constexpr int kPage = 1'024;
   static constexpr int kPages = 1'024;
 
+  Descriptors() = default;
+  ~Descriptors() {
+    for (auto& page : pages_) delete page.load(std::memory_order_relaxed);
+  }
+  Descriptors(const Descriptors&) = delete;
+  Descriptors& operator=(const Descriptors&) = delete;
+
   [[nodiscard]] File* find(int fd) const {
     if (static_cast<unsigned>(fd) >= unsigned{kPage} * kPages) return nullptr;
     const Page* page = pages_[static_cast<size_t>(fd / kPage)].load(std::memory_order_acquire);
@@ -40,7 +47,7 @@ class Descriptors {
   struct Page {
     std::array<std::atomic<File*>, kPage> files{};
   };
-  std::array<std::atomic<Page*>, kPages> pages_{};  // never freed: somebody may be looking
+  std::array<std::atomic<Page*>, kPages> pages_{};  // none is given back before the end: somebody may be looking
 };
 
 }  // namespace millrace::posix

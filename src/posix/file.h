@@ -34,7 +34,7 @@ struct Watch {
   [[nodiscard]] bool armed() const { return (events & ~kHowReported) != 0; }
 };
 
-enum class FileKind : uint8_t { kStream, kEpoll };
+enum class FileKind : uint8_t { kStream, kDatagram, kEpoll };
 
 class File {
  public:

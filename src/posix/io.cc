@@ -39,10 +39,10 @@ long total_of(std::span<const iovec> data) {
 
 }  // namespace
 
-Stack::Woke Stack::wait_stream(Stream& stream, std::function<bool()> ready, Instant until) {
-  use(stream);
+Stack::Woke Stack::wait_socket(Socket& socket, std::function<bool()> ready, Instant until) {
+  use(socket);
   const Woke woke = wait(std::move(ready), until);
-  done(stream);
+  done(socket);
   return woke;
 }
 
@@ -75,9 +75,27 @@ long Stack::send_some(Stream& stream, std::span<const iovec> data, bool more, si
   return sent != 0 ? sent : error;
 }
 
-long Stack::send(int fd, std::span<const iovec> data, int flags) {
+long Stack::send(int fd, std::span<const iovec> data, int flags, const sockaddr* to, socklen_t length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
+  if (Datagram* datagram = datagram_of(fd)) {
+    if (fenced_) return -EBADF;
+    if ((flags & MSG_OOB) != 0) return -EOPNOTSUPP;
+    Endpoint named;
+    if (to != nullptr && !datagram->handle.valid() && read_address(to, length, datagram->family, named) == 0 &&
+        is_kernels(named.addr)) {
+      use(*datagram);
+      give_to_kernel(*datagram);
+      done(*datagram);
+      const msghdr message{
+          const_cast<sockaddr*>(to), length, const_cast<iovec*>(data.data()), data.size(), nullptr, 0, 0};
+      return kernel::call(SYS_sendmsg, fd, kernel::arg(&message), flags);
+    }
+    use(*datagram);
+    const long result = send_datagram(*datagram, data, flags, to, length);
+    done(*datagram);
+    return result;
+  }
   Stream* stream = stream_of(fd);
   if (stream == nullptr) return -ENOTSOCK;
   if (fenced_) return -EBADF;
@@ -113,7 +131,7 @@ long Stack::send(int fd, std::span<const iovec> data, int flags) {
       if (stream->can_write() && sent == 0 && stream->state == Stream::State::kConnected) continue;
       break;
     }
-    const Woke woke = wait_stream(
+    const Woke woke = wait_socket(
         *stream,
         [&] { return stream->state != Stream::State::kConnecting && (stream->can_write() || stream->output_ended()); },
         until);
@@ -156,9 +174,17 @@ long Stack::receive_some(Stream& stream, std::span<const iovec> into, bool peek,
   return got != 0 ? got : error;
 }
 
-long Stack::receive(int fd, std::span<const iovec> into, int flags) {
+long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* details) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
+  if (Datagram* datagram = datagram_of(fd)) {
+    if (fenced_) return -EBADF;
+    use(*datagram);
+    const long result = receive_datagram(*datagram, into, flags, details);
+    done(*datagram);
+    return result;
+  }
+  if (details != nullptr && details->length != nullptr) *details->length = 0;
   Stream* stream = stream_of(fd);
   if (stream == nullptr) return -ENOTSOCK;
   if (fenced_) return -EBADF;
@@ -196,7 +222,7 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags) {
       break;
     }
     const auto wanted = static_cast<uint32_t>(peek ? got : 0);
-    const Woke woke = wait_stream(
+    const Woke woke = wait_socket(
         *stream,
         [&] {
           if (stream->state == Stream::State::kConnecting) return false;
@@ -219,16 +245,19 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags) {
 
 long Stack::sendmsg(int fd, const msghdr* message, int flags) {
   if (message->msg_iovlen > IOV_MAX) return -EMSGSIZE;
-  return send(fd, {message->msg_iov, message->msg_iovlen}, flags);
+  return send(fd, {message->msg_iov, message->msg_iovlen}, flags, static_cast<const sockaddr*>(message->msg_name),
+              message->msg_namelen);
 }
 
 long Stack::recvmsg(int fd, msghdr* message, int flags) {
   if (message->msg_iovlen > IOV_MAX) return -EMSGSIZE;
-  const long n = receive(fd, {message->msg_iov, message->msg_iovlen}, flags & ~MSG_CMSG_CLOEXEC);
+  socklen_t length = message->msg_name != nullptr ? message->msg_namelen : 0;
+  Received details{static_cast<sockaddr*>(message->msg_name), &length, 0};
+  const long n = receive(fd, {message->msg_iov, message->msg_iovlen}, flags & ~MSG_CMSG_CLOEXEC, &details);
   if (n < 0) return n;
-  message->msg_namelen = 0;
+  message->msg_namelen = length;
   message->msg_controllen = 0;
-  message->msg_flags = flags & MSG_CMSG_CLOEXEC;
+  message->msg_flags = (flags & MSG_CMSG_CLOEXEC) | details.flags;
   return n;
 }
 

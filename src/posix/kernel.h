@@ -60,6 +60,14 @@ inline int ppoll(pollfd* fds, size_t count, const timespec* timeout, const sigse
   return static_cast<int>(call(SYS_ppoll, arg(fds), static_cast<long>(count), timeout != nullptr ? arg(&left) : 0,
                                arg(mask), static_cast<long>(kSigsetBytes)));
 }
+/// Blocks every signal in this thread; what was blocked before goes to `before`.
+inline void block_signals(sigset_t& before) {
+  const uint64_t all = ~uint64_t{0};
+  call(SYS_rt_sigprocmask, SIG_BLOCK, arg(&all), arg(&before), static_cast<long>(kSigsetBytes));
+}
+inline void restore_signals(const sigset_t& before) {
+  call(SYS_rt_sigprocmask, SIG_SETMASK, arg(&before), 0, static_cast<long>(kSigsetBytes));
+}
 inline int pid() { return static_cast<int>(call(SYS_getpid)); }
 inline int thread_id() { return static_cast<int>(call(SYS_gettid)); }
 inline void signal_this_thread(int number) { call(SYS_tgkill, pid(), thread_id(), number); }

@@ -20,8 +20,8 @@ void Stack::done(File& file) {
 void Stack::drop(File& file) {
   if (file.numbers != 0 || file.users != 0) return;
   for (Watch* watch : std::vector<Watch*>(file.watches)) watch->set->remove(*watch);
-  if (file.kind() == FileKind::kStream) {
-    destroy(static_cast<Stream&>(file));
+  if (file.kind() != FileKind::kEpoll) {
+    destroy(static_cast<Socket&>(file));
   } else {
     auto& set = static_cast<Epoll&>(file);
     if (set.kick >= 0) kernel::close(set.kick);
@@ -29,21 +29,24 @@ void Stack::drop(File& file) {
   delete &file;
 }
 
-void Stack::destroy(Stream& stream) {
-  --live_streams_;
-  slots_[stream.slot] = nullptr;
-  free_slots_.push_back(stream.slot);
-  if (stream.handle.valid()) {
-    if (stream.linger && stream.linger_s == 0 && stream.state == Stream::State::kConnected) {
-      (void)transport_->request(req::Abort{stream.handle});
+void Stack::destroy(Socket& socket) {
+  --live_sockets_;
+  slots_[socket.slot] = nullptr;
+  free_slots_.push_back(socket.slot);
+  auto* stream = socket.kind() == FileKind::kStream ? static_cast<Stream*>(&socket) : nullptr;
+  if (socket.handle.valid()) {
+    const bool reset =
+        stream != nullptr && stream->linger && stream->linger_s == 0 && stream->state == Stream::State::kConnected;
+    if (reset) {
+      (void)transport_->request(req::Abort{socket.handle});
     } else {
-      (void)transport_->request(req::Close{stream.handle});
+      (void)transport_->request(req::Close{socket.handle});
     }
     flush();
   }
-  if (stream.claim == 0) return;
-  if (stream.state == Stream::State::kListening) transport_->unlisten(stream.claim);
-  transport_->release(stream.claim);
+  if (stream == nullptr || stream->claim == 0) return;
+  if (stream->state == Stream::State::kListening) transport_->unlisten(stream->claim);
+  transport_->release(stream->claim);
 }
 
 // SO_LINGER: the call waits until all is acknowledged, or the time is over.
@@ -52,7 +55,7 @@ void Stack::linger_before_close(Stream& stream) {
   if (stream.broken || stream.look().unread != 0) return;
   (void)transport_->request(req::Shutdown{stream.handle});
   stream.shut_write = true;
-  (void)wait_stream(
+  (void)wait_socket(
       stream, [&] { return stream.broken || stream.look().unsent == 0; }, transport_->now() + seconds(stream.linger_s));
 }
 
@@ -118,24 +121,26 @@ long Stack::ioctl(int fd, unsigned long request, void* value) {
   const auto pass = [&] { return kernel::call(SYS_ioctl, fd, static_cast<long>(request), kernel::arg(value)); };
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  Stream* stream = stream_of(fd);
-  if (stream == nullptr) return pass();
+  Socket* socket = socket_of(fd);
+  if (socket == nullptr) return pass();
   if (fenced_) return -EBADF;
+  const Stream* stream = stream_of(fd);
+  const bool listening = stream != nullptr && stream->state == Stream::State::kListening;
   int* number = static_cast<int*>(value);
   switch (request) {
     case FIONBIO: {
       const long result = pass();
-      if (result == 0) stream->nonblocking = *number != 0;
+      if (result == 0) socket->nonblocking = *number != 0;
       return result;
     }
     case FIONREAD:
-      if (stream->state == Stream::State::kListening) return -EINVAL;
-      if (stream->state != Stream::State::kFresh) turn();
-      *number = stream->handle.valid() ? static_cast<int>(stream->look().unread) : 0;
+      if (listening) return -EINVAL;
+      if (socket->handle.valid()) turn();
+      *number = socket->handle.valid() ? static_cast<int>(socket->look().unread) : 0;
       return 0;
     case SIOCOUTQ:
-      if (stream->state == Stream::State::kListening) return -EINVAL;
-      *number = stream->handle.valid() ? static_cast<int>(stream->look().unsent) : 0;
+      if (listening) return -EINVAL;
+      *number = socket->handle.valid() ? static_cast<int>(socket->look().unsent) : 0;
       return 0;
     default: return pass();
   }

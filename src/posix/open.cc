@@ -16,8 +16,10 @@ constexpr int kMaxBacklog = 4'096;  // net.core.somaxconn
 }  // namespace
 
 bool Stack::wanted(int domain, int type, int protocol) {
-  return (domain == AF_INET || domain == AF_INET6) && (type & kTypeBits) == SOCK_STREAM &&
-         (protocol == 0 || protocol == IPPROTO_TCP);
+  if (domain != AF_INET && domain != AF_INET6) return false;
+  const int kind = type & kTypeBits;
+  return (kind == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) ||
+         (kind == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP));
 }
 
 Stream* Stack::stream_of(int fd) {
@@ -25,7 +27,12 @@ Stream* Stack::stream_of(int fd) {
   return file != nullptr && file->kind() == FileKind::kStream ? static_cast<Stream*>(file) : nullptr;
 }
 
-uint64_t Stack::new_slot(Stream& stream) {
+Socket* Stack::socket_of(int fd) {
+  File* file = descriptors_.find(fd);
+  return file != nullptr && file->kind() != FileKind::kEpoll ? static_cast<Socket*>(file) : nullptr;
+}
+
+uint64_t Stack::new_slot(Socket& stream) {
   if (free_slots_.empty()) {
     slots_.push_back(&stream);
     return slots_.size() - 1;
@@ -42,39 +49,44 @@ long Stack::socket(int domain, int type, int protocol) {
   if (fenced_ || !bring_up()) return -ENETDOWN;
   const int fd = kernel::socket(domain, type, protocol);
   if (fd < 0) return fd;
-  auto stream = std::make_unique<Stream>(*transport_, domain);
-  stream->nonblocking = (type & SOCK_NONBLOCK) != 0;
-  stream->options.no_delay = false;
-  if (!descriptors_.set(fd, stream.get())) return fd;  // too high a number: the kernel's
-  stream->slot = new_slot(*stream);
-  stream->numbers = 1;
-  stream.release();
-  ++live_streams_;
+  std::unique_ptr<Socket> socket;
+  if ((type & kTypeBits) == SOCK_STREAM) {
+    auto stream = std::make_unique<Stream>(*transport_, domain);
+    stream->options.no_delay = false;
+    socket = std::move(stream);
+  } else {
+    socket = std::make_unique<Datagram>(*transport_, domain);
+  }
+  socket->nonblocking = (type & SOCK_NONBLOCK) != 0;
+  if (!descriptors_.set(fd, socket.get())) return fd;  // too high a number: the kernel's
+  socket->slot = new_slot(*socket);
+  socket->numbers = 1;
+  socket.release();
+  ++live_sockets_;
   return fd;
 }
 
-void Stack::give_to_kernel(int fd, Stream& stream) {
-  for (Watch* watch : std::vector<Watch*>(stream.watches)) {
+void Stack::give_to_kernel(Socket& socket) {
+  for (Watch* watch : std::vector<Watch*>(socket.watches)) {
     const epoll_event event{watch->events, watch->data};
     (void)kernel::epoll_ctl(watch->set->number(), EPOLL_CTL_ADD, watch->fd, &event);
     watch->set->has_kernels = true;
     watch->set->remove(*watch);
   }
   descriptors_.each(0, UINT32_MAX, [&](int number, File* file) {
-    if (file == &stream) descriptors_.set(number, nullptr);
+    if (file == &socket) descriptors_.set(number, nullptr);
   });
-  (void)fd;
-  stream.numbers = 0;
+  socket.numbers = 0;
 }
 
 long Stack::bind(int fd, const sockaddr* address, socklen_t length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  Stream* stream = stream_of(fd);
-  if (stream == nullptr) return -ENOTSOCK;
+  Socket* socket = socket_of(fd);
+  if (socket == nullptr) return -ENOTSOCK;
   if (fenced_) return -EBADF;
   Endpoint wanted;
-  if (address != nullptr && length >= sizeof(sockaddr_in) && stream->family == AF_INET) {
+  if (address != nullptr && length >= sizeof(sockaddr_in) && socket->family == AF_INET) {
     // Linux lets AF_UNSPEC stand for the unspecified address.
     sockaddr_in in{};
     __builtin_memcpy(&in, address, sizeof in);
@@ -82,22 +94,26 @@ long Stack::bind(int fd, const sockaddr* address, socklen_t length) {
   }
   if (!(wanted.addr.is_v4() && wanted.addr.is_unspecified())) {
     if (address == nullptr) return -EFAULT;
-    if (const int bad = read_address(address, length, stream->family, wanted); bad < 0) return bad;
+    if (const int bad = read_address(address, length, socket->family, wanted); bad < 0) return bad;
   }
-  if (stream->state != Stream::State::kFresh || stream->claim != 0) return -EINVAL;
+  Stream* stream = stream_of(fd);
+  if (stream != nullptr ? stream->state != Stream::State::kFresh || stream->claim != 0 : socket->handle.valid()) {
+    return -EINVAL;
+  }
   if (is_kernels(wanted.addr)) {
-    use(*stream);
-    give_to_kernel(fd, *stream);
-    done(*stream);
+    use(*socket);
+    give_to_kernel(*socket);
+    done(*socket);
     return kernel::call(SYS_bind, fd, kernel::arg(address), length);
   }
-  if (stream->options.v6_only && stream->family == AF_INET6 && wanted.addr.is_v4()) return -EINVAL;
+  if (socket->v6_only && socket->family == AF_INET6 && wanted.addr.is_v4()) return -EINVAL;
+  if (stream == nullptr) return datagram_of(fd)->open(wanted);
   if (wanted.addr.is_multicast() || wanted.addr.is_limited_broadcast()) return -EADDRNOTAVAIL;
   if (!wanted.addr.is_unspecified() && !transport_->is_local(wanted.addr)) return -EADDRNOTAVAIL;
   Transport::Claim claim;
   claim.local = wanted;
   claim.reuse_address = stream->reuse_address;
-  claim.v6_only = stream->options.v6_only;
+  claim.v6_only = stream->v6_only;
   const auto reserved = transport_->reserve(claim);
   if (!reserved) return -errno_of(reserved.error());
   stream->claim = reserved->id;
@@ -110,7 +126,7 @@ long Stack::listen(int fd, int backlog) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   Stream* stream = stream_of(fd);
-  if (stream == nullptr) return -ENOTSOCK;
+  if (stream == nullptr) return socket_of(fd) != nullptr ? -EOPNOTSUPP : -ENOTSOCK;
   if (fenced_) return -EBADF;
   if (stream->state == Stream::State::kListening) return 0;
   if (stream->state != Stream::State::kFresh) return -EINVAL;
@@ -144,7 +160,7 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   Stream* listener = stream_of(fd);
-  if (listener == nullptr) return -ENOTSOCK;
+  if (listener == nullptr) return socket_of(fd) != nullptr ? -EOPNOTSUPP : -ENOTSOCK;
   if (fenced_) return -EBADF;
   if (listener->state != Stream::State::kListening) return -EINVAL;
   if (!listener->can_read()) turn();
@@ -158,7 +174,7 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
         break;
       }
       if (listener->nonblocking) break;
-      const Woke woke = wait_stream(
+      const Woke woke = wait_socket(
           *listener, [&] { return listener->state != Stream::State::kListening || listener->can_read(); }, until);
       if (woke == Woke::kTimeout) break;
       if (woke == Woke::kSignal && (until != kNever || !restarts())) result = -EINTR;
@@ -199,7 +215,7 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
     (void)transport_->request(req::Names{taken->handle, &stream->local, &stream->remote});
     write_address(stream->remote, stream->family, address, length);
     stream.release();
-    ++live_streams_;
+    ++live_sockets_;
     result = fresh;
   }
   done(*listener);
@@ -208,7 +224,7 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
 
 long Stack::start_connect(Stream& stream, const Endpoint& remote) {
   const IpAddr& to = remote.addr;
-  if (stream.options.v6_only && stream.family == AF_INET6 && to.is_v4()) return -ENETUNREACH;
+  if (stream.v6_only && stream.family == AF_INET6 && to.is_v4()) return -ENETUNREACH;
   if (to.is_multicast() || to.is_limited_broadcast()) return -ENETUNREACH;
   req::Connect connect;
   connect.remote = remote;
@@ -253,11 +269,21 @@ long Stack::finish_connect(int fd, Stream& stream) {
 long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  Stream* stream = stream_of(fd);
-  if (stream == nullptr) return -ENOTSOCK;
+  Socket* socket = socket_of(fd);
+  if (socket == nullptr) return -ENOTSOCK;
   if (fenced_) return -EBADF;
   if (address == nullptr) return -EFAULT;
   if (length < sizeof(sa_family_t)) return -EINVAL;
+  Endpoint named;
+  if (!socket->handle.valid() && read_address(address, length, socket->family, named) == 0 &&
+      (is_kernels(named.addr) || (named.addr.is_unspecified() && !options_.loopback))) {
+    use(*socket);
+    give_to_kernel(*socket);
+    done(*socket);
+    return kernel::call(SYS_connect, fd, kernel::arg(address), length);
+  }
+  if (Datagram* datagram = datagram_of(fd)) return connect_datagram(*datagram, address, length);
+  Stream* stream = stream_of(fd);
   if (address->sa_family == AF_UNSPEC) {  // dissolves the association
     if (stream->handle.valid()) (void)transport_->request(req::Abort{stream->handle});
     flush();
@@ -277,12 +303,6 @@ long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
     if (remote.addr.is_unspecified()) {  // Linux takes it for the host itself
       remote.addr = remote.addr.is_v4() ? IpAddr::v4(127, 0, 0, 1) : *IpAddr::parse("::1");
     }
-    if (is_kernels(remote.addr)) {
-      use(*stream);
-      give_to_kernel(fd, *stream);
-      done(*stream);
-      return kernel::call(SYS_connect, fd, kernel::arg(address), length);
-    }
     result = start_connect(*stream, remote);
     if (result != -EINPROGRESS) return result;
   }
@@ -295,7 +315,7 @@ long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
   const Instant until = stream->send_timeout.ns() == 0 ? kNever : transport_->now() + stream->send_timeout;
   Woke woke = Woke::kSignal;
   do {
-    woke = wait_stream(
+    woke = wait_socket(
         *stream, [&] { return stream->state != Stream::State::kConnecting; }, until);
   } while (woke == Woke::kSignal && until == kNever && restarts());
   if (stream->state == Stream::State::kConnected) {
@@ -313,9 +333,17 @@ long Stack::shutdown(int fd, int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  Stream* stream = stream_of(fd);
-  if (stream == nullptr) return -ENOTSOCK;
+  if (socket_of(fd) == nullptr) return -ENOTSOCK;
   if (fenced_) return -EBADF;
+  if (Datagram* datagram = datagram_of(fd)) {
+    if (!datagram->is_connected()) return -ENOTCONN;
+    datagram->shut_read = datagram->shut_read || how != SHUT_WR;
+    datagram->shut_write = datagram->shut_write || how != SHUT_RD;
+    notify(*datagram, kReadBits | kWriteBits | EPOLLRDHUP | EPOLLHUP);
+    ring_ready();
+    return 0;
+  }
+  Stream* stream = stream_of(fd);
   switch (stream->state) {
     case Stream::State::kFresh: return -ENOTCONN;
     case Stream::State::kListening:
@@ -353,26 +381,30 @@ long Stack::shutdown(int fd, int how) {
 long Stack::getsockname(int fd, sockaddr* address, socklen_t* length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  const Stream* stream = stream_of(fd);
-  if (stream == nullptr) return -ENOTSOCK;
+  const Socket* socket = socket_of(fd);
+  if (socket == nullptr) return -ENOTSOCK;
   if (fenced_) return -EBADF;
-  if (stream->claim == 0 && stream->state == Stream::State::kFresh) {
+  if (socket->local.port == 0) {
     return kernel::call(SYS_getsockname, fd, kernel::arg(address), kernel::arg(length));
   }
   if (*length > INT32_MAX) return -EINVAL;
-  write_address(stream->local, stream->family, address, length);
+  write_address(socket->local, socket->family, address, length);
   return 0;
 }
 
 long Stack::getpeername(int fd, sockaddr* address, socklen_t* length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  const Stream* stream = stream_of(fd);
-  if (stream == nullptr) return -ENOTSOCK;
+  const Socket* socket = socket_of(fd);
+  if (socket == nullptr) return -ENOTSOCK;
   if (fenced_) return -EBADF;
-  if (stream->state != Stream::State::kConnected || stream->broken) return -ENOTCONN;
+  if (const Stream* stream = stream_of(fd)) {
+    if (stream->state != Stream::State::kConnected || stream->broken) return -ENOTCONN;
+  } else if (!datagram_of(fd)->is_connected()) {
+    return -ENOTCONN;
+  }
   if (*length > INT32_MAX) return -EINVAL;
-  write_address(stream->remote, stream->family, address, length);
+  write_address(socket->remote, socket->family, address, length);
   return 0;
 }
 

@@ -56,16 +56,61 @@ uint32_t buffer_of(int fd, int name) {
   return static_cast<uint32_t>(value) / 2;
 }
 
+// What streams and datagram sockets share.
+bool carry_common(Socket& s, int level, int name, const void* value, socklen_t length) {
+  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) {
+    s.v6_only = int_of(value, length) != 0;
+    return true;
+  }
+  if (level != SOL_SOCKET) return false;
+  switch (name) {
+    case SO_REUSEADDR: s.reuse_address = int_of(value, length) != 0; return true;
+    case SO_REUSEPORT: s.reuse_port = int_of(value, length) != 0; return true;
+    case SO_RCVTIMEO: s.receive_timeout = time_of(value, length); return true;
+    case SO_SNDTIMEO: s.send_timeout = time_of(value, length); return true;
+    default: return false;
+  }
+}
+
+// Whether it changed what the worker should know.
+bool carry_datagram(int fd, DatagramOptions& o, int level, int name, int value) {
+  if (level == SOL_SOCKET) {
+    switch (name) {
+      case SO_BROADCAST: o.broadcast = value != 0; return true;
+      case SO_SNDBUF: o.send_buffer = buffer_of(fd, SO_SNDBUF) * 2; return true;
+      case SO_RCVBUF: o.receive_buffer = buffer_of(fd, SO_RCVBUF) * 2; return true;
+      case SO_NO_CHECK: o.no_checksum = value != 0; return true;
+      default: return false;
+    }
+  }
+  if (level == IPPROTO_IP) {
+    switch (name) {
+      case IP_TTL: o.hop_limit = static_cast<uint8_t>(value < 0 ? 0 : value); return true;
+      case IP_TOS: o.traffic_class = static_cast<uint8_t>(value); return true;
+      case IP_MULTICAST_TTL: o.multicast_hop_limit = static_cast<uint8_t>(value < 0 ? 1 : value); return true;
+      case IP_MULTICAST_LOOP: o.multicast_loop = value != 0; return true;
+      default: return false;
+    }
+  }
+  if (level == IPPROTO_IPV6) {
+    switch (name) {
+      case IPV6_UNICAST_HOPS: o.hop_limit = static_cast<uint8_t>(value < 0 ? 0 : value); return true;
+      case IPV6_TCLASS: o.traffic_class = static_cast<uint8_t>(value < 0 ? 0 : value); return true;
+      case IPV6_MULTICAST_HOPS: o.multicast_hop_limit = static_cast<uint8_t>(value < 0 ? 1 : value); return true;
+      case IPV6_MULTICAST_LOOP: o.multicast_loop = value != 0; return true;
+      default: return false;
+    }
+  }
+  return false;
+}
+
 bool carry_socket(int fd, Stream& s, int name, const void* value, socklen_t length) {
   switch (name) {
-    case SO_REUSEADDR: s.reuse_address = int_of(value, length) != 0; return false;
     case SO_KEEPALIVE: s.options.keepalive = int_of(value, length) != 0; return true;
     case SO_SNDBUF:
     case SO_SNDBUFFORCE: s.options.send_buffer = buffer_of(fd, SO_SNDBUF); return true;
     case SO_RCVBUF:
     case SO_RCVBUFFORCE: s.options.receive_buffer = buffer_of(fd, SO_RCVBUF); return true;
-    case SO_RCVTIMEO: s.receive_timeout = time_of(value, length); return false;
-    case SO_SNDTIMEO: s.send_timeout = time_of(value, length); return false;
     case SO_LINGER: {
       struct linger linger {};
       std::memcpy(&linger, value, std::min<size_t>(length, sizeof linger));
@@ -128,42 +173,75 @@ void Stack::apply_options(Stream& stream) {
 long Stack::setsockopt(int fd, int level, int name, const void* value, socklen_t length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  Stream* stream = stream_of(fd);
-  if (stream == nullptr) return -ENOTSOCK;
+  Socket* socket = socket_of(fd);
+  if (socket == nullptr) return -ENOTSOCK;
   if (fenced_) return -EBADF;
-  settle_inherited(fd, *stream);
-  if (level == IPPROTO_TCP && name == TCP_CONGESTION) {  // the kernel's list of controllers is another
-    if (length < 1) return -EINVAL;
-    const auto* text = static_cast<const char*>(value);
-    const ControllerName before = stream->options.congestion_control;
-    stream->options.congestion_control = ControllerName(std::string_view(text, strnlen(text, length)));
-    if (stream->state == Stream::State::kFresh) return 0;
-    const auto done = transport_->request(req::SetOptions{stream->handle, stream->options});
-    if (!done) stream->options.congestion_control = before;
-    return done ? 0 : -errno_of(done.error());
+  Stream* stream = stream_of(fd);
+  Datagram* datagram = datagram_of(fd);
+  if (stream != nullptr) settle_inherited(fd, *stream);
+  if (stream != nullptr && level == IPPROTO_TCP && name == TCP_CONGESTION) {
+    return set_controller(*stream, value, length);
   }
-  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && (stream->claim != 0 || stream->state != Stream::State::kFresh)) {
-    return -EINVAL;
+  if (datagram != nullptr && (level == IPPROTO_IP || level == IPPROTO_IPV6)) {
+    if (const auto done = set_group(*datagram, level, name, value, length)) return *done;
   }
+  const bool bound =
+      stream != nullptr ? stream->claim != 0 || stream->state != Stream::State::kFresh : datagram->handle.valid();
+  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && bound) return -EINVAL;
   const int done = kernel::setsockopt(fd, level, name, value, length);
   if (done < 0) return done;
+  if (carry_common(*socket, level, name, value, length)) {
+    if (stream != nullptr) stream->options.v6_only = stream->v6_only;
+  }
+  if (datagram != nullptr) {
+    const bool tell = carry_datagram(fd, datagram->options, level, name, int_of(value, length));
+    if (tell && datagram->handle.valid()) {
+      (void)transport_->request(req::SetDatagramOptions{datagram->handle, datagram->options});
+    }
+    return 0;
+  }
   remember(*stream, level, name, value, length);
   bool tell = false;
   if (level == SOL_SOCKET) tell = carry_socket(fd, *stream, name, value, length);
   if (level == IPPROTO_TCP) tell = carry_tcp(stream->options, name, int_of(value, length));
-  if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY) stream->options.v6_only = int_of(value, length) != 0;
   if (tell) apply_options(*stream);
   return 0;
+}
+
+// The kernel's list of controllers is another.
+long Stack::set_controller(Stream& stream, const void* value, socklen_t length) {
+  if (length < 1) return -EINVAL;
+  const auto* text = static_cast<const char*>(value);
+  const ControllerName before = stream.options.congestion_control;
+  stream.options.congestion_control = ControllerName(std::string_view(text, strnlen(text, length)));
+  if (stream.state == Stream::State::kFresh) return 0;
+  const auto done = transport_->request(req::SetOptions{stream.handle, stream.options});
+  if (!done) stream.options.congestion_control = before;
+  return done ? 0 : -errno_of(done.error());
+}
+
+// A receive of nothing tells the error that waits, and takes it.
+long Stack::take_datagram_error(Datagram& socket) {
+  socket.error_waits = false;
+  if (!socket.handle.valid()) return 0;
+  const auto reply = transport_->request(req::ReceiveBatch{socket.handle, {}});
+  return reply || reply.error() == Error::kWouldBlock ? 0 : errno_of(reply.error());
 }
 
 long Stack::getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  Stream* stream = stream_of(fd);
-  if (stream == nullptr) return -ENOTSOCK;
+  if (socket_of(fd) == nullptr) return -ENOTSOCK;
   if (fenced_) return -EBADF;
   if (value == nullptr || length == nullptr) return -EFAULT;
   if (*length > INT32_MAX) return -EINVAL;
+  if (Datagram* datagram = datagram_of(fd)) {
+    if (level != SOL_SOCKET || name != SO_ERROR) return kernel::getsockopt(fd, level, name, value, length);
+    turn();
+    const int error = static_cast<int>(take_datagram_error(*datagram));
+    return answer(&error, sizeof error, value, length);
+  }
+  Stream* stream = stream_of(fd);
   settle_inherited(fd, *stream);
   if (level == SOL_SOCKET && name == SO_ERROR) {
     if (stream->state == Stream::State::kConnecting) turn();

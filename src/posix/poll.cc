@@ -38,9 +38,9 @@ long Stack::poll(std::span<pollfd> fds, const timespec* timeout, const sigset_t*
     fds[i].revents = 0;
     File* file = descriptors_.find(fds[i].fd);
     if (file == nullptr) continue;
-    if (fenced_ && file->kind() == FileKind::kStream) continue;  // the kernel speaks for the shadow
+    if (fenced_ && file->kind() != FileKind::kEpoll) continue;  // the kernel speaks for the shadow
     if (transport_ == nullptr) continue;
-    if (file->kind() == FileKind::kStream) kernel[i].fd = -1;
+    if (file->kind() != FileKind::kEpoll) kernel[i].fd = -1;
     ours.push_back({i, file});
     use(*file);
   }

@@ -36,8 +36,8 @@ void Stack::end() {
   if (!locked) return;
   inside = 1;
   if (transport_ != nullptr && !fenced_ && !ended_) {
-    for (Stream* stream : slots_) {
-      if (stream != nullptr && stream->handle.valid()) (void)transport_->request(req::Close{stream->handle});
+    for (const Socket* socket : slots_) {
+      if (socket != nullptr && socket->handle.valid()) (void)transport_->request(req::Close{socket->handle});
     }
     transport_->drain();
     ended_ = true;

@@ -12,6 +12,15 @@ namespace millrace::posix {
 
 constinit thread_local int inside __attribute__((tls_model("initial-exec"))) = 0;
 
+namespace {
+
+// From its first sleep to its end a call takes signals asleep only, so that none passes by unseen between two sleeps,
+// and no handler runs with the lock held.
+constinit thread_local bool signals_held __attribute__((tls_model("initial-exec"))) = false;
+constinit thread_local sigset_t held_signals __attribute__((tls_model("initial-exec"))) = {};
+
+}  // namespace
+
 Lock::Lock(Stack& stack) : stack_(stack), busy_(inside != 0) {
   if (busy_) return;
   inside = 1;
@@ -22,6 +31,9 @@ Lock::~Lock() {
   if (busy_) return;
   stack_.mutex_.unlock();
   inside = 0;
+  if (!signals_held) return;
+  signals_held = false;
+  kernel::restore_signals(held_signals);
 }
 
 Stack::Stack(Bring bring, const StackOptions& options)
@@ -41,14 +53,14 @@ bool Stack::bring_up() {
 
 void Stack::event(const Event& e) {
   if (e.user >= slots_.size() || slots_[e.user] == nullptr || !(slots_[e.user]->handle == e.handle)) return;
-  Stream& stream = *slots_[e.user];
-  stream.note_event(e.mask);
+  Socket& socket = *slots_[e.user];
+  socket.note_event(e.mask);
   uint32_t mask = 0;
   if ((e.mask & (kReadable | kAcceptable)) != 0) mask |= kReadBits;
   if ((e.mask & (kWritable | kConnected)) != 0) mask |= kWriteBits;
-  if ((e.mask & kPeerClosed) != 0) mask |= kReadBits | EPOLLRDHUP | (stream.output_ended() ? EPOLLHUP : 0U);
+  if ((e.mask & kPeerClosed) != 0) mask |= kReadBits | EPOLLRDHUP | (socket.shut_write ? EPOLLHUP : 0U);
   if ((e.mask & kError) != 0) mask |= kReadBits | kWriteBits | EPOLLRDHUP | kAlwaysReported;
-  notify(stream, mask);
+  notify(socket, mask);
 }
 
 void Stack::notify(File& file, uint32_t mask) {
@@ -175,8 +187,12 @@ Stack::Woke Stack::wait(std::function<bool()> ready, Instant until, std::span<po
       break;
     }
     if (until <= transport_->now()) break;
-    if (self.doorbell < 0) self.doorbell = take_doorbell();
-    const Woke woke = sleep(self, until, kernel, mask);
+    if (self.doorbell < 0) {
+      self.doorbell = take_doorbell();
+    }
+    if (!signals_held) kernel::block_signals(held_signals);
+    signals_held = true;
+    const Woke woke = sleep(self, until, kernel, mask != nullptr ? mask : &held_signals);
     if (woke == Woke::kReady) {
       result = woke;
       break;

@@ -12,9 +12,11 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "posix/datagram.h"
 #include "posix/descriptors.h"
 #include "posix/epoll.h"
 #include "posix/kernel.h"
@@ -25,6 +27,13 @@ namespace millrace::posix {
 
 /// More than 0 while this thread holds the lock of a Stack or belongs to the stack itself: calls go to the kernel.
 extern constinit thread_local int inside __attribute__((tls_model("initial-exec")));
+
+/// What a receive says besides the data. `address` and `length` may be null.
+struct Received {
+  sockaddr* address = nullptr;
+  socklen_t* length = nullptr;
+  int flags = 0;  ///< MSG_TRUNC
+};
 
 struct StackOptions {
   bool loopback = false;  ///< 127.0.0.0/8 and ::1 are the stack's too; else sockets that name them are the kernel's
@@ -54,8 +63,10 @@ class Stack final : private Sink {
   long getpeername(int fd, sockaddr* address, socklen_t* length);
 
   // io.cc
-  long send(int fd, std::span<const iovec> data, int flags);
-  long receive(int fd, std::span<const iovec> into, int flags);
+  /// A stream ignores `to`, as on Linux.
+  long send(int fd, std::span<const iovec> data, int flags, const sockaddr* to = nullptr, socklen_t length = 0);
+  /// A stream names nobody: it sets the length to 0.
+  long receive(int fd, std::span<const iovec> into, int flags, Received* details = nullptr);
   long sendmsg(int fd, const msghdr* message, int flags);
   long recvmsg(int fd, msghdr* message, int flags);
   /// From a descriptor of the kernel's to one of ours.
@@ -98,7 +109,7 @@ class Stack final : private Sink {
   bool help();
 
   /// For tests: descriptors and claims that are left.
-  [[nodiscard]] size_t streams() const { return live_streams_; }
+  [[nodiscard]] size_t sockets() const { return live_sockets_; }
 
  private:
   friend class Lock;
@@ -131,13 +142,15 @@ class Stack final : private Sink {
   static bool restarts();
 
   Stream* stream_of(int fd);
+  Datagram* datagram_of(int fd);
+  Socket* socket_of(int fd);
   void use(File& file) { ++file.users; }
   void done(File& file);
   void drop(File& file);
-  void destroy(Stream& stream);
-  uint64_t new_slot(Stream& stream);
+  void destroy(Socket& socket);
+  uint64_t new_slot(Socket& socket);
   /// The socket is the kernel's from now on: its shadow takes over.
-  void give_to_kernel(int fd, Stream& stream);
+  void give_to_kernel(Socket& socket);
   [[nodiscard]] bool is_kernels(const IpAddr& address) const { return !options_.loopback && address.is_loopback(); }
   long start_connect(Stream& stream, const Endpoint& remote);
   long finish_connect(int fd, Stream& stream);
@@ -146,8 +159,16 @@ class Stack final : private Sink {
   long send_some(Stream& stream, std::span<const iovec> data, bool more, size_t skip);
   long broken_pipe(int flags) const;
   void apply_options(Stream& stream);
+  long set_controller(Stream& stream, const void* value, socklen_t length);
   void linger_before_close(Stream& stream);
-  [[nodiscard]] Woke wait_stream(Stream& stream, std::function<bool()> ready, Instant until);
+  [[nodiscard]] Woke wait_socket(Socket& socket, std::function<bool()> ready, Instant until);
+
+  // datagram.cc
+  long connect_datagram(Datagram& socket, const sockaddr* address, socklen_t length);
+  long send_datagram(Datagram& socket, std::span<const iovec> data, int flags, const sockaddr* to, socklen_t length);
+  long receive_datagram(Datagram& socket, std::span<const iovec> into, int flags, Received* details);
+  std::optional<long> set_group(Datagram& socket, int level, int name, const void* value, socklen_t length);
+  long take_datagram_error(Datagram& socket);
 
   Bring bring_;
   StackOptions options_;
@@ -158,9 +179,9 @@ class Stack final : private Sink {
   bool fenced_ = false;  // a forked child
   bool ended_ = false;
   int owner_ = 0;               // process
-  std::vector<Stream*> slots_;  // by user value of events; 0 is none
+  std::vector<Socket*> slots_;  // by user value of events; 0 is none
   std::vector<uint64_t> free_slots_;
-  size_t live_streams_ = 0;
+  size_t live_sockets_ = 0;
   uint64_t turns_ = 0;
   bool news_ = false;  // something became ready since sleepers were last looked at
   Sleeper* leader_ = nullptr;

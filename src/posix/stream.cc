@@ -6,13 +6,13 @@
 
 namespace millrace::posix {
 
-SocketStatus Stream::look() {
+SocketStatus Socket::look() {
   SocketStatus status;
   (void)transport_.request(req::Look{handle, &status});
   return status;
 }
 
-bool Stream::can_read() {
+bool Socket::can_read() {
   if (!readable || certain) return readable;
   const SocketStatus status = look();
   readable = status.readable;

@@ -15,12 +15,6 @@ struct Piece {
   iovec piece;
 };
 
-ssize_t receive_from(posix::Stack& stack, int fd, void* into, size_t bytes, int flags, socklen_t* length) {
-  const ssize_t got = libc_result(stack.receive(fd, Piece(into, bytes).span(), flags));
-  if (got >= 0 && length != nullptr) *length = 0;  // a stream names nobody
-  return got;
-}
-
 [[noreturn]] void overflow() { __builtin_trap(); }
 
 }  // namespace
@@ -55,7 +49,7 @@ MILLRACE_EXPORT(ssize_t, writev, (int fd, const iovec* pieces, int count)) {
 }
 
 MILLRACE_EXPORT(ssize_t, recv, (int fd, void* into, size_t bytes, int flags)) {
-  if (auto* stack = owner_of(fd)) return receive_from(*stack, fd, into, bytes, flags, nullptr);
+  if (auto* stack = owner_of(fd)) return libc_result(stack->receive(fd, Piece(into, bytes).span(), flags));
   return next.recv(fd, into, bytes, flags);
 }
 
@@ -66,7 +60,10 @@ MILLRACE_EXPORT(ssize_t, __recv_chk, (int fd, void* into, size_t bytes, size_t r
 
 MILLRACE_EXPORT(ssize_t, recvfrom,
                 (int fd, void* into, size_t bytes, int flags, sockaddr* address, socklen_t* length)) {
-  if (auto* stack = owner_of(fd)) return receive_from(*stack, fd, into, bytes, flags, length);
+  if (auto* stack = owner_of(fd)) {
+    posix::Received details{address, length, 0};
+    return libc_result(stack->receive(fd, Piece(into, bytes).span(), flags, &details));
+  }
   return next.recvfrom(fd, into, bytes, flags, address, length);
 }
 
@@ -83,7 +80,9 @@ MILLRACE_EXPORT(ssize_t, send, (int fd, const void* from, size_t bytes, int flag
 
 MILLRACE_EXPORT(ssize_t, sendto,
                 (int fd, const void* from, size_t bytes, int flags, const sockaddr* address, socklen_t length)) {
-  if (auto* stack = owner_of(fd)) return libc_result(stack->send(fd, Piece(from, bytes).span(), flags));
+  if (auto* stack = owner_of(fd)) {
+    return libc_result(stack->send(fd, Piece(from, bytes).span(), flags, address, length));
+  }
   return next.sendto(fd, from, bytes, flags, address, length);
 }
 
@@ -97,7 +96,7 @@ MILLRACE_EXPORT(ssize_t, sendmsg, (int fd, const msghdr* message, int flags)) {
   return next.sendmsg(fd, message, flags);
 }
 
-// The timeout, as Linux has it, is looked at between messages only; a stream's first message may block.
+// The timeout, as Linux has it, is looked at between messages only.
 MILLRACE_EXPORT(int, recvmmsg, (int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout)) {
   auto* stack = owner_of(fd);
   if (stack == nullptr) return next.recvmmsg(fd, messages, count, flags, timeout);
@@ -107,7 +106,6 @@ MILLRACE_EXPORT(int, recvmmsg, (int fd, mmsghdr* messages, unsigned count, int f
     const long n = stack->recvmsg(fd, &messages[done].msg_hdr, (flags & ~MSG_WAITFORONE) | (wait ? 0 : MSG_DONTWAIT));
     if (n < 0) return done != 0 ? static_cast<int>(done) : static_cast<int>(libc_result(n));
     messages[done].msg_len = static_cast<unsigned>(n);
-    if (n == 0) return static_cast<int>(done + 1);
   }
   return static_cast<int>(done);
 }

@@ -100,8 +100,8 @@ def carries_files_in_both_directions(w):
 def serves_redis(w):
     if not shutil.which("redis-server"):
         world.skip("redis-server is not installed (ci/install-packages test)")
-    server = w.server(*RUN, "redis-server", "--bind", world.STACK4, world.STACK6, "--protected-mode", "no", "--save", "",
-                      "--dir", w.dir, ready=lambda: w.connects(world.STACK4, 6379))
+    flags = ("--bind", world.STACK4, world.STACK6, "--protected-mode", "no", "--save", "", "--dir", w.dir)
+    server = w.server(*RUN, "redis-server", *flags, ready=lambda: w.connects(world.STACK4, 6379))
 
     def ask(*words, host=world.STACK4):
         return w.run("redis-cli", "-h", host, *words).stdout.strip()

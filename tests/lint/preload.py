@@ -2,8 +2,8 @@
 """Fails when libc has a function that takes a descriptor which the preloaded library (src/shim) neither replaces nor
 has an excuse for here, when an excuse is not needed, and when the library exports anything else.
 
-Arguments: the tree, the library. Which functions take one is read from libc's headers: parameters of the names that they
-use for descriptors, pollfd and fd_set."""
+Arguments: the tree, the library. Which functions take one is read from libc's headers: parameters of the names that
+they use for descriptors, pollfd and fd_set."""
 import re
 import subprocess
 import sys
@@ -30,7 +30,8 @@ EXCUSES = {
         openat openat64 process_madvise ptsname ptsname_r readlinkat setns tcdrain tcflow tcflush tcgetattr
         tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp ttyname ttyname_r unlinkat unlockpt utimensat statx
         __ptsname_r_chk __readlinkat_chk __ttyname_r_chk""",
-    "of descriptors that the kernel keeps": "eventfd_read eventfd_write signalfd socketpair timerfd_gettime timerfd_settime",
+    "of descriptors that the kernel keeps": """
+        eventfd_read eventfd_write signalfd socketpair timerfd_gettime timerfd_settime""",
     "no function that is called with one": "__cmsg_nxthdr",
     "acts later, in a child, by bare system calls": """posix_spawn_file_actions_addclose
         posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addfchdir_np posix_spawn_file_actions_addopen
@@ -73,7 +74,7 @@ def main():
     problems += [f"{name} is replaced and excused" for name in sorted(ours & excused)]
     problems += [f"the library exports {name}, which is not libc's" for name in sorted(ours - libc)]
     if len(takers) < 100:
-        problems.append(f"only {len(takers)} functions of libc seem to take a descriptor: the headers are not understood")
+        problems.append(f"only {len(takers)} functions of libc seem to take a descriptor: headers not understood")
     tree.report(problems, f"{len(takers)} functions of libc against the preloaded library")
 
 

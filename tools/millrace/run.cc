@@ -1,4 +1,4 @@
-// millrace run: starts an unmodified program with its TCP sockets on the stack. It checks what can be checked before,
+// millrace run: starts an unmodified program with its sockets on the stack. It checks what can be checked before,
 // sets the environment for the preloaded library, and becomes the program.
 #include <elf.h>
 #include <fcntl.h>
@@ -131,7 +131,7 @@ void set_environment(const std::string& library, const std::vector<std::string>&
 }  // namespace
 
 CLI::App* add_run(CLI::App& cli) {
-  CLI::App* app = cli.add_subcommand("run", "start an unmodified program with its TCP sockets on the stack");
+  CLI::App* app = cli.add_subcommand("run", "start an unmodified program with its TCP and UDP sockets on the stack");
   app->add_flag("--inline")->description("the stack runs inside the program (the only way so far)");
   app->add_flag("--loopback")->description("127.0.0.0/8 and ::1 are the stack's own; else they stay the kernel's");
   app->add_option("flags")->description(

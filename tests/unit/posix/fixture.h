@@ -137,7 +137,7 @@ class Posix : public testing::TestWithParam<int> {
   Posix() : stack_([this] { return bring(); }, {true}) {}
   ~Posix() override {
     for (const int fd : open_) (void)stack_.close(fd);
-    EXPECT_EQ(stack_.streams(), 0u);
+    EXPECT_EQ(stack_.sockets(), 0u);
     if (sim_ != nullptr) {
       EXPECT_EQ(sim_->ports.size(), 0u);
     }
