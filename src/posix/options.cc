@@ -43,9 +43,20 @@ bool carry_tcp(SocketOptions& o, int name, int value) {
     case TCP_MAXSEG: o.mss = static_cast<uint16_t>(value); return true;
     case TCP_SYNCNT: o.syn_retries = static_cast<uint8_t>(value); return true;
     case TCP_QUICKACK: o.quick_ack = value != 0; return true;
+    case TCP_DEFER_ACCEPT: o.defer_accept = value > 0 ? seconds(value) : Duration(); return true;
+    case TCP_NOTSENT_LOWAT: o.unsent_low_water = static_cast<uint32_t>(value); return true;
     case TCP_LINGER2: o.fin_wait_2 = value > 0 ? seconds(value) : Duration(); return true;
     default: return false;
   }
+}
+
+// The DSCP and the hop limit of what a stream sends.
+bool carry_ip(SocketOptions& o, int level, int name, int value) {
+  const bool hops = level == IPPROTO_IP ? name == IP_TTL : level == IPPROTO_IPV6 && name == IPV6_UNICAST_HOPS;
+  const bool dscp = level == IPPROTO_IP ? name == IP_TOS : level == IPPROTO_IPV6 && name == IPV6_TCLASS;
+  if (hops) o.hop_limit = static_cast<uint8_t>(value < 0 ? 0 : value);
+  if (dscp) o.traffic_class = static_cast<uint8_t>(value < 0 ? 0 : value);
+  return hops || dscp;
 }
 
 // What the kernel made of a buffer size: it doubles it for its own overhead.
@@ -204,6 +215,7 @@ long Stack::setsockopt(int fd, int level, int name, const void* value, socklen_t
   bool tell = false;
   if (level == SOL_SOCKET) tell = carry_socket(fd, *stream, name, value, length);
   if (level == IPPROTO_TCP) tell = carry_tcp(stream->options, name, int_of(value, length));
+  if (level != IPPROTO_TCP) tell = carry_ip(stream->options, level, name, int_of(value, length)) || tell;
   if (tell) apply_options(*stream);
   return 0;
 }

@@ -6,7 +6,9 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import sys
+import threading
 import time
 
 import world
@@ -97,6 +99,48 @@ def carries_files_in_both_directions(w):
     idles(server, "http.server")
 
 
+def serves_from_threads_and_as_a_proxy(w):
+    """memcached with four threads; nginx in one process, sending files and fetching from the kernel's side."""
+    for program in ("memcached", "nginx"):
+        if not shutil.which(program):
+            world.skip(f"{program} is not installed (ci/install-packages test)")
+    cache = w.server(*RUN, "memcached", "-u", "root", "-t", "4", "-l", world.STACK4, "-U", "0",
+                     ready=lambda: w.connects(world.STACK4, 11211))
+
+    def talk(number):
+        with socket.create_connection((world.STACK4, 11211), 10) as s, s.makefile("rwb") as f:
+            for i in range(200):
+                value = b"%d" % (number * i) * 50
+                f.write(b"set k%d 0 0 %d\r\n%s\r\nget k%d\r\n" % (number, len(value), value, number))
+                f.flush()
+                got = [f.readline() for _ in range(4)]
+                if got[0] != b"STORED\r\n" or got[2].strip() != value:
+                    wrong.append(got)
+    wrong = []
+    threads = [threading.Thread(target=talk, args=(n,)) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expect(not wrong, f"memcached answers wrongly: {wrong[:1]}")
+    cache.stop()
+    with open(w.path("file"), "wb") as f:
+        f.write(data := os.urandom(8 << 20))
+    os.chmod(w.path("file"), 0o644)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folders = " ".join(f"{kind}_temp_path {w.dir}/{kind};" for kind in kinds)
+    with open(w.path("nginx.conf"), "w") as f:
+        f.write(f"""daemon off; master_process off; error_log stderr; pid {w.dir}/pid; user root; events {{}}
+http {{ access_log off; sendfile on; {folders} server {{ listen {world.STACK4}:80; listen [::]:80 ipv6only=on;
+root {w.dir}; location /up/ {{ proxy_pass http://{world.KERNEL4}:8000/; }} }} }}""")
+    w.server(*RUN, "nginx", "-c", w.path("nginx.conf"), ready=lambda: w.connects(world.STACK4, 80))
+    w.server(sys.executable, "-m", "http.server", "8000", "-d", w.dir, ready=lambda: w.connects("127.0.0.1", 8000))
+    for url in (f"{world.STACK4}/file", f"[{world.STACK6}]/file", f"{world.STACK4}/up/file"):
+        w.run("curl", "-sS", "-g", "-f", "--max-time", "20", "-o", w.path("got"), f"http://{url}")
+        with open(w.path("got"), "rb") as f:
+            expect(f.read() == data, f"{url}: other bytes")
+
+
 def serves_redis(w):
     if not shutil.which("redis-server"):
         world.skip("redis-server is not installed (ci/install-packages test)")
@@ -127,4 +171,4 @@ if __name__ == "__main__":
     if not world.tap_usable():
         world.skip("/dev/net/tun cannot be opened here")
     world.main(sees_what_it_sees_on_the_kernel, says_why_a_program_cannot_run, carries_files_in_both_directions,
-               serves_redis)
+               serves_from_threads_and_as_a_proxy, serves_redis)

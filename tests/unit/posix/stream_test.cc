@@ -183,6 +183,25 @@ TEST_P(Streams, ForkedChildIsFencedOff) {
   EXPECT_EQ(stack_.close(set), 0);
 }
 
+TEST_P(Streams, HelperTurnsTheWorkerWhileTheProgramDoesNot) {
+  const auto [a, b] = pair();
+  sim_->lose_all = true;
+  EXPECT_EQ(write(a, "lost at first"), 13);
+  sim_->lose_all = false;
+  EXPECT_TRUE(stack_.help()) << "somebody turned it a moment ago: the helper looks on";
+  const Instant start = sim_->now();
+  int helps = 0;
+  for (; helps < 100 && read(b, 64, MSG_PEEK | MSG_DONTWAIT) == "-EAGAIN"; ++helps) {
+    // The read turned the worker too; without it the helper does.
+    EXPECT_TRUE(stack_.help());
+    for (int i = 0; i < 4; ++i) EXPECT_TRUE(stack_.help());
+  }
+  EXPECT_LT(helps, 100);
+  EXPECT_GT(since(start), Duration()) << "the retransmission came with time, which only sleeps move";
+  stack_.end();
+  EXPECT_FALSE(stack_.help()) << "the thread ends with the stack";
+}
+
 TEST_P(Streams, EndClosesEverySocketAndDrains) {
   const auto [a, b] = pair();
   EXPECT_EQ(write(a, "x"), 1);

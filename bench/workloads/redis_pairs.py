@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""redis-server unmodified, under `millrace run --inline` over TAP and on the kernel's stack over veth; redis-benchmark on
+the kernel for both: 50 connections, one request at a time and 16 in a pipeline. The server on CPU 0, the client on CPU 1.
+
+    redis_pairs.py [--pairs N] [--requests N] [--only TEXT]
+"""
+import argparse
+import signal
+
+import pairs
+import world
+
+FAR4 = "198.19.0.2"
+CASES = (("GET, 50 connections", 1, 1), ("GET, 50 connections, -P 16", 16, 8))
+
+
+class Side:
+    """A server that is stopped (SIGSTOP) while the other side is measured."""
+
+    def __init__(self, server, address):
+        self.process, self.address = server.process, address
+        self.process.send_signal(signal.SIGSTOP)
+
+    def measure(self, w, pipeline, requests):
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            said = w.run("taskset", "-c", "1", "redis-benchmark", "-h", self.address, "-t", "get", "-n", str(requests),
+                         "-P", str(pipeline), "--csv").stdout.splitlines()
+        finally:
+            self.process.send_signal(signal.SIGSTOP)
+        head, row = ([x.strip('"') for x in line.split(",")] for line in said[-2:])
+        values = dict(zip(head, row))
+        return {"rate": float(values["rps"]), "p99": 1000 * float(values["p99_latency_ms"])}
+
+
+def start(w):
+    far = w.namespace("far")
+    w.veth("near0", None, "far0", far)
+    w.address(None, "near0", "198.19.0.1/24")
+    w.address(far, "far0", f"{FAR4}/24")
+    redis = ("redis-server", "--protected-mode", "no", "--save", "", "--dir", w.dir, "--bind")
+    ours = w.server("taskset", "-c", "0", w.program("millrace"), "run", "--inline", "--tap", "mr0", "--", *redis,
+                    world.STACK4, ready=lambda: w.connects(world.STACK4, 6379))
+    theirs = w.server("taskset", "-c", "0", *redis, FAR4, ns=far, ready=lambda: w.connects(FAR4, 6379))
+    return Side(ours, world.STACK4), Side(theirs, FAR4)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--only", default="", help="only cases whose name has this text")
+    options = parser.parse_args()
+    world.enter()
+    if not world.tap_usable():
+        world.skip("/dev/net/tun cannot be opened here")
+    pairs.emit(f"\n### redis-server, unmodified\n\n`bench/workloads/redis_pairs.py --pairs {options.pairs} --requests "
+               f"{options.requests}`; {pairs.machine()}\n")
+    pairs.emit("| case | millrace run --inline, TAP | kernel, veth | ratio |\n|---|---|---|---|")
+    with world.World() as w:
+        ours, theirs = start(w)
+        for name, pipeline, more in CASES:
+            if options.only not in name:
+                continue
+            count = options.requests * more
+            left, right = pairs.run_pairs(lambda: ours.measure(w, pipeline, count),
+                                          lambda: theirs.measure(w, pipeline, count), options.pairs)
+            pairs.emit(pairs.pair_row(f"{name}: requests/s", "rate", left, right))
+            pairs.emit(pairs.pair_row(f"{name}: p99 us", "p99", left, right))
+        for side in (ours, theirs):
+            side.process.send_signal(signal.SIGCONT)
+
+
+if __name__ == "__main__":
+    main()
