@@ -140,6 +140,7 @@ bool Impl::claim_datagram(IfIndex interface, pkt::Packet* p, uint32_t header, ud
 
 void Impl::input(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) {
   trace.mark(now);
+  tcp.notice(now);
   if (tap) {
     for (const pkt::Packet* p : burst) tap(Worker::Direction::kIn, interface, *p, now);
   }
@@ -151,6 +152,7 @@ void Impl::input(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) 
 
 void Impl::input_steered(IfIndex interface, std::span<pkt::Packet*> burst, Instant now) {
   trace.mark(now);
+  tcp.notice(now);
   hand_over.counters().add(SteerCounter::kHandedIn, burst.size());
   input_all(interface, burst, now);
 }

@@ -107,6 +107,7 @@ void Impl::settle(Instant now) {
 
 void Impl::advance(Instant now) {
   trace.mark(now);
+  tcp.notice(now);
   ip.advance(now);
   tcp.advance(now);
   sockets_.advance(now);

@@ -23,6 +23,22 @@ void Tcp::write_lone_record(Conn& c) {
   --lone_;
 }
 
+// The loop did not run for minutes, with data in flight. Stamps go round after 18, and then say nothing of what came
+// before what: from here on all of that was sent kLongStop ago.
+void Tcp::forget_times(Instant now) {
+  if (records_.used() + lone_ == 0) return;
+  const uint32_t then = stamp(now - kLongStop);
+  for (uint32_t i = 1; i < records_.end_index(); ++i) {  // the free ones too, which are written when they are taken
+    records_[i].sent = then;
+    if (rate_records_[i].gen != 0) rate_records_[i].gen = 0;
+  }
+  for (uint32_t i = 1; i < conns_.end_index(); ++i) {
+    if ((conns_[i].gen & 1) == 0) continue;
+    if (is_lone(conns_[i])) conns_[i].record_tail = then;
+    if (conns_[i].recovery != Recovery::kOpen) loss(i).xmit = then;
+  }
+}
+
 void Tcp::append(RecordList& list, uint32_t record) {
   TxRecord& r = records_[record];
   r.older = list.last;

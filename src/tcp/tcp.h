@@ -89,6 +89,13 @@ class Tcp {
   [[nodiscard]] bool has_output(IfIndex interface) const;
 
   void advance(Instant now);
+  /// Time has come this far: before anything else that is done at `now`, with every burst and advance().
+  void notice(Instant now) {
+    if (now.ns() - noticed_ns_ > kLongStop.ns()) [[unlikely]] {
+      forget_times(now);
+    }
+    noticed_ns_ = now.ns();
+  }
   [[nodiscard]] Instant next_deadline() { return wheel_.next_deadline(); }
 
   // Programs. `conn` is a live connection's index, `sock` a socket's.
@@ -272,6 +279,7 @@ class Tcp {
     if (__builtin_expect(is_lone(c), 0)) write_lone_record(c);
   }
   void write_lone_record(Conn& c);
+  void forget_times(Instant now);
 
   // Small data on an empty queue lies in a headless block; its header is written before anything but its whole
   // acknowledgment.
@@ -547,6 +555,7 @@ class Tcp {
   static constexpr uint8_t kPatientProbes = 8;    ///< of a shut window, before it may count as a trick
   static constexpr uint32_t kMostRuns = 1'024;    ///< out of order, of a connection: what a walk passes at most
   static constexpr uint32_t kMostUrgent = 1'024;  ///< connections with urgent data at a time
+  static constexpr Duration kLongStop = seconds(300);  ///< beyond any timer that runs while data is in flight
   static constexpr int kStampShift = 8;  // 256 ns; wraps after 18 minutes, far beyond any retransmission timeout
   base::Slab<TxRecord> records_;
   base::Slab<Urgent> urgents_;
@@ -572,6 +581,7 @@ class Tcp {
   std::vector<DirtyList> dirty_;  // by interface
   base::Counters<Counter> counters_;
   static constexpr Duration kFramesLook = microseconds(100);
+  int64_t noticed_ns_ = 0;
   int64_t look_ns_ = 0;  ///< when to count the free frames again
   bool scarce_ = false;  ///< so few are free that no connection gets a second unread segment, or one out of order
   uint32_t challenge_second_ = UINT32_MAX;
