@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "stack/impl.h"
+#include "tcp/prefetch.h"
 #include "wire/checksum.h"
 #include "wire/ethernet.h"
 #include "wire/ip_protocol.h"

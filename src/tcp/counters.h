@@ -1,5 +1,6 @@
 // Counters of TCP. Every segment that is dropped is counted under a name that says why. Tcp::check() holds the ledger:
-// segments_in = fast_path + slow_path + out_of_order + resets_in + the drops from kDropNoConnection to the last.
+// segments_in = fast_path + slow_path + out_of_order + resets_in + the drops from kDropNoConnection to the
+// last.
 #pragma once
 
 #include "base/counters.h"
@@ -77,6 +78,7 @@ namespace millrace::tcp {
   X(kDropDeferred, "tcp.drop.deferred", "ends of handshakes without the data that their listener waits for")           \
   X(kDropClosed, "tcp.drop.after_close", "data that arrived after the program closed")                                 \
   X(kDropBacklog, "tcp.drop.backlog_full", "handshakes refused by a full backlog")                                     \
+  X(kDropFlood, "tcp.drop.syn_flood", "SYNs beyond tcp.syncookies_per_second")                                         \
   X(kDropTableFull, "tcp.drop.table_full", "handshakes refused by a full connection table")                            \
   X(kDropReassembly, "tcp.drop.reassembly_full", "out-of-order segments over the limit")                               \
   X(kDropScarce, "tcp.drop.frames_scarce", "data behind unread data while frames are scarce: the peer sends it again") \

@@ -49,16 +49,20 @@ void Tcp::input_none(Segment& s, Instant now) {
 }
 
 // RFC 4987 3.4: a full table recycles its oldest half-open entry, or nearly so, rather than refuse a new SYN.
-void Tcp::make_room_for_half_open(bool v4) {
+// False if the SYN was dropped.
+bool Tcp::make_room_for_half_open(Segment& s, Instant now) {
+  const bool v4 = s.local.is_v4();
   const auto age = [this](const HalfOpen& h) {  // when it was made, from when its SYN-ACK is due again
     return h.timer.deadline_ns - settings_.rto_initial_us * 1'000 * ((int64_t{2} << h.retries) - 1);
   };
   uint32_t oldest = 0;
   if (v4 && half4_.used() == half4_.limit()) oldest = oldest_of_some(half4_, rng_, age);
   if (!v4 && half6_.used() == half6_.limit()) oldest = oldest_of_some(half6_, rng_, age);
-  if (oldest == 0) return;
+  if (oldest == 0) return true;
+  if (!spend_on_flood(s, now)) return false;
   counters_.add(Counter::kHalfOpenEvicted);
   drop_half_open(Ref(v4 ? Place::kHalf4 : Place::kHalf6, oldest));
+  return true;
 }
 
 // `used` is the highest sequence number of the tuple's previous connection, if it is still in TIME-WAIT.
@@ -80,7 +84,7 @@ void Tcp::input_listen(Listener& listener, uint32_t slot, Segment& s, Instant no
     open_early(slot, syn, s, now);
     return;
   }
-  make_room_for_half_open(v4);
+  if (!make_room_for_half_open(s, now)) return;
   const uint32_t index = v4 ? half4_.allocate() : half6_.allocate();
   MR_ASSERT(index != 0);
   const Ref ref(v4 ? Place::kHalf4 : Place::kHalf6, index);
@@ -197,6 +201,15 @@ uint32_t Tcp::deferred_timeouts(const Listener& l) const {
   return n;
 }
 
+// Whether somebody forges SYNs on the entry's addresses and ports: more than one did not fit it, or there is a flood.
+// The peer may then be any of those who sent one, so each is answered with a cookie, and whoever answers that has it.
+// By RFC 9293 3.10.7.4 alone the entry of the first forged SYN would keep the client out.
+bool Tcp::is_contested(HalfOpen& h, Instant now) {
+  const bool before = h.contested;
+  h.contested = true;
+  return before || cookies_.outstanding(now);
+}
+
 // SYN-RECEIVED of a passive open (RFC 9293 3.10.7.4).
 void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
   HalfOpen& h = half(ref);
@@ -232,6 +245,14 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
   }
   if (s.has(kSyn)) {
     const bool again = s.seq == h.irs && !s.has(kAck);
+    if (!again && !s.has(kAck) && settings_.syncookies != 0 && is_contested(h, now)) {
+      if (ip_.accepts(s.remote, s.local, s.interface)) {
+        answer_with_cookie(h.listener, s, now);
+      } else {
+        drop(s, Counter::kDropAddress);
+      }
+      return;
+    }
     // The peer's timer sent it again, unless the network made a copy: that has the same timestamp.
     const bool copy = (h.flags & kMiniTimestamps) != 0 && s.has_ts && s.ts_val == h.ts_recent;
     if (again && !copy) h.flags |= kMiniSynAgain;
@@ -247,6 +268,9 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     }
     return;
   }
+  // Another SYN made this entry, after or before the one that was answered with a cookie: a late copy, or a forged one.
+  const bool foreign = s.has(kAck) && s.ack != h.iss + 1;
+  if (foreign && cookies_.outstanding(now) && input_cookie(listeners_[h.listener], h.listener, ref, s, now)) return;
   const bool old_ts = (h.flags & kMiniTimestamps) != 0 && s.has_ts &&
                       static_cast<int32_t>(s.ts_val - h.ts_recent) < 0;
   if (old_ts || s.seq < next || s.seq >= edge) {
@@ -259,8 +283,6 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     return;
   }
   if (s.ack != h.iss + 1) {
-    // A late copy of the SYN made this entry, after a first one was answered with a cookie.
-    if (cookies_.outstanding(now) && input_cookie(listeners_[h.listener], h.listener, ref, s, now)) return;
     send_reset_for(s, now);
     drop(s, Counter::kDropAck);
     return;
@@ -452,7 +474,7 @@ void Tcp::input_time_wait(Ref ref, Segment& s, Instant now) {
     const bool newer = later > 0 || (!ts && s.has_ts) || (later == 0 && s.seq > w.rcv_nxt);
     uint32_t slot = 0;
     Listener* listener = find_listener(s.local, s.local_port, slot);
-    if (newer && listener != nullptr) {
+    if (newer && listener != nullptr && ip_.accepts(s.remote, s.local, s.interface)) {
       counters_.add(Counter::kTimeWaitRecycled);
       const Seq32 used = w.snd_nxt;
       drop_time_wait(ref);

@@ -39,7 +39,8 @@ struct HalfOpen {
   uint8_t wscale : 4 = 0;
   uint8_t own_wscale : 4 = 0;  ///< what our SYN-ACK offered; settings may change meanwhile
   uint8_t flags = 0;
-  uint8_t retries = 0;
+  uint8_t retries : 7 = 0;
+  bool contested : 1 = false;  ///< another SYN came for the same addresses and ports
   uint8_t interface = 0;
   uint16_t own_window = 0;  ///< of our SYN-ACK, unscaled
 };

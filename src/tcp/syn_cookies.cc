@@ -15,6 +15,20 @@ bool Tcp::uses_cookie(const Listener& listener, bool v4) const {
   return full || listener.half_open >= listener.backlog;
 }
 
+// A hundredth of a second's at once.
+void Tcp::limit_cookies() {
+  const auto rate = static_cast<uint32_t>(settings_.syncookies_per_second);
+  cookie_budget_ = ip::TokenBucket(rate, std::max(1u, rate / 100));
+}
+
+// A SYN for which there is no room is answered within a budget: what is beyond it costs no more than to be read, so
+// that connections go on. A client's SYN comes again.
+bool Tcp::spend_on_flood(Segment& s, Instant now) {
+  if (settings_.syncookies_per_second == 0 || cookie_budget_.take(now)) return true;
+  drop(s, Counter::kDropFlood);
+  return false;
+}
+
 // A SYN with the usual options, which most are, gets the same ones back: its SYN-ACK is written at once. False, and
 // nothing done, if there is more to it.
 bool Tcp::answer_usual_syn(const Listener& listener, Segment& s, Instant now) {
@@ -55,6 +69,7 @@ bool Tcp::answer_usual_syn(const Listener& listener, Segment& s, Instant now) {
 }
 
 void Tcp::answer_with_cookie(uint32_t slot, Segment& s, Instant now) {
+  if (!spend_on_flood(s, now)) return;
   if (answer_usual_syn(listeners_[slot], s, now)) return;
   const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
   HalfOpen h = read_syn(slot, s, options);

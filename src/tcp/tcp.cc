@@ -74,6 +74,7 @@ Tcp::Tcp(const TcpConfig& config)
   MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && ecn_.ok() && loss_.ok() &&
             rare_.ok() && room_.ok() && runs_.ok() && answered_.ok() && paths_.ok() && rate_.ok() &&
             rate_records_ != nullptr);
+  limit_cookies();
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
   port_counter_ = static_cast<uint32_t>(rng_.next());
@@ -93,7 +94,9 @@ Result<void> Tcp::set(uint16_t row, int64_t value) {
   const auto changed = base::with_row(settings_, kSettingRows[row], value);
   if (!changed) return fail(Error::kInvalid);
   if (changed->port_low > changed->port_high || changed->rto_min_us > changed->rto_max_us) return fail(Error::kInvalid);
+  const bool limit = changed->syncookies_per_second != settings_.syncookies_per_second;
   settings_ = *changed;
+  if (limit) limit_cookies();
   return {};
 }
 

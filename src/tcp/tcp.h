@@ -22,6 +22,7 @@
 #include "base/trace.h"
 #include "base/wheel.h"
 #include "ip/ip.h"
+#include "ip/ratelimit.h"
 #include "millrace/event.h"
 #include "millrace/request.h"
 #include "pkt/block.h"
@@ -54,32 +55,14 @@ class Tcp {
   [[nodiscard]] uint64_t hash(const Segment& s) const {
     return hash_(s.local, s.remote, s.local_port, s.remote_port);
   }
-  // Forced inline: a compiler that sees a function of nothing but prefetches takes it for one without effect and drops
-  // the calls.
-  [[gnu::always_inline]] void prefetch_bucket(uint64_t hash) const { table_.prefetch(hash); }
+  // In stages, for a burst (prefetch.h).
+  void prefetch_bucket(uint64_t hash) const;
   /// Fills segment.hint. False: most likely it belongs to no connection.
-  bool look_up(Segment& s) const {
-    s.hint = table_.peek(s.hash);
-    return s.hint.place() == Place::kConn;
-  }
+  bool look_up(Segment& s) const;
   /// `hint` is a connection's.
-  [[gnu::always_inline]] void prefetch_place(Ref hint) {
-    const char* conn = reinterpret_cast<const char*>(&conns_[hint.index()]);
-    __builtin_prefetch(conn, 1);
-    __builtin_prefetch(conn + 64, 1);
-    __builtin_prefetch(conn + 128, 1);
-    __builtin_prefetch(conn + 192, 1);
-  }
-  /// Second stage of prefetching, once the connection's own lines are there. The socket's index, or 0.
-  [[gnu::always_inline]] uint32_t prefetch_behind(Ref hint) {
-    const Conn& c = conns_[hint.index()];
-    if (c.queue_head != nullptr) {
-      if ((c.tx_flags & kTxHeadless) == 0) __builtin_prefetch(c.queue_head, 1);
-      __builtin_prefetch(c.queue_head + 1, 1);  // freed by this ACK, filled by the answer
-    }
-    if (c.record_head != 0) __builtin_prefetch(&records_[c.record_head], 1);
-    return c.sock;
-  }
+  void prefetch_place(Ref hint);
+  /// Once the connection's own lines are there. The socket's index, or 0.
+  uint32_t prefetch_behind(Ref hint);
   /// Takes segment.packet. `segment.hash` must be hash(segment).
   void input(Segment& segment, Instant now);
   void on_error(const ip::PathError& error, Instant now);
@@ -193,6 +176,7 @@ class Tcp {
   // input_open.cc
   void input_none(Segment& s, Instant now);
   void input_listen(Listener& listener, uint32_t slot, Segment& s, Instant now, const Seq32* used = nullptr);
+  bool is_contested(HalfOpen& h, Instant now);
   void input_half_open(Ref ref, Segment& s, Instant now);
   void input_syn_sent(uint32_t index, Segment& s, Instant now);
   void input_time_wait(Ref ref, Segment& s, Instant now);
@@ -201,10 +185,12 @@ class Tcp {
   void announce_passive_conn(uint32_t index, Listener& listener, Instant now);
   // syn_cookies.cc
   [[nodiscard]] bool uses_cookie(const Listener& listener, bool v4) const;
+  void limit_cookies();
+  bool spend_on_flood(Segment& s, Instant now);
   bool answer_usual_syn(const Listener& listener, Segment& s, Instant now);
   void answer_with_cookie(uint32_t slot, Segment& s, Instant now);
   bool input_cookie(Listener& listener, uint32_t slot, Ref old, Segment& s, Instant now);
-  void make_room_for_half_open(bool v4);
+  bool make_room_for_half_open(Segment& s, Instant now);
   void make_room_for_time_wait(bool v4);
   void send_syn_ack(Ref ref, Instant now);
   static constexpr uint32_t kMostDeferred = 16;
@@ -540,6 +526,7 @@ class Tcp {
   base::SipKey ts_key_;
   base::SipKey port_key_;
   SynCookies cookies_;
+  ip::TokenBucket cookie_budget_{0, 0};
   base::RotatingKey fast_open_keys_;
   KnownServers known_servers_;
   Instant fast_open_again_{};  ///< no SYN brings data before
@@ -575,8 +562,8 @@ class Tcp {
   std::vector<Listener> listeners_;
   std::unordered_multimap<uint16_t, uint32_t> listeners_by_port_;
   std::unordered_map<uint32_t, uint32_t> listener_of_sock_;
-  Endpoint last_listener_;           // what find_listener() was asked last with success; port 0: nothing
-  uint32_t last_listener_slot_ = 0;  // and its answer
+  Endpoint last_listener_;  // what find_listener() was asked last with success, with its answer; port 0: nothing
+  uint32_t last_listener_slot_ = 0;
   std::vector<Effect> effects_;
   std::vector<DirtyList> dirty_;  // by interface
   base::Counters<Counter> counters_;

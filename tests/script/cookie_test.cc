@@ -205,5 +205,59 @@ TEST_P(CookieTimestamps, KeepTheGrantOfEcn) {  // RFC 3168 6.1.1
   s.expect(ACK, len(10), ecn(2));
 }
 
+// Beyond the budget a SYN of a flood is dropped under its name; a client's comes again, and connections go on.
+TEST_P(Cookie, FloodIsAnsweredWithinABudget) {
+  Options o;
+  o.max_half_open = 4;
+  o.tcp.syncookies_per_second = 1'000;  // ten at once
+  Script s(GetParam(), o);
+  const Handle old = s.server();
+  s.hold_input();
+  for (uint16_t i = 0; i < 60; ++i) {
+    s.peer_port(static_cast<uint16_t>(20'000 + i));
+    s.in(SYN, seq(0), s.offer());
+  }
+  s.deliver();
+  EXPECT_EQ(s.skip(), 14u);
+  EXPECT_EQ(s.counter("tcp.syncookies_sent"), 10u);
+  EXPECT_EQ(s.counter("tcp.drop.syn_flood"), 46u);
+  s.peer_port(50'000);
+  s.in(SYN, seq(0), s.offer());
+  s.expect_nothing();
+  s.peer_port(40'000);
+  s.write(old, 100);
+  s.expect(ACK, seq(1), len(100));
+  s.in(ACK);
+  s.advance(2);
+  (void)s.skip();
+  s.peer_port(50'000);
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, seq(0));
+  s.in(ACK);
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+}
+
+// Whoever forges SYNs with a client's own address and port takes the entry, but the answer to its own SYN lets it in.
+TEST_P(Cookie, ForgedSynsOnItsTupleDoNotKeepAClientOut) {  // RFC 4987 3.6
+  Script s(GetParam());
+  const Handle l = s.listen();
+  s.in(SYN, seq(3'000'000), s.offer());
+  (void)s.skip();
+  s.in(SYN, seq(2'000'000), s.offer());  // the first that does not fit is answered with an ACK
+  (void)s.skip();
+  s.in(SYN, seq(0), s.offer());
+  s.expect(SYN | ACK, ack(1));
+  EXPECT_EQ(s.state(), "SYN-RECEIVED");
+  EXPECT_EQ(s.counter("tcp.syncookies_sent"), 1u);
+  const uint32_t cookie = s.raw_iss();
+  s.in(SYN, seq(1'000'000), s.offer());
+  (void)s.skip();
+  s.in(ACK, seq(1), ack(cookie + 1 - s.raw_iss()));
+  s.expect_nothing();
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+  EXPECT_EQ(s.counter("tcp.syncookies_accepted"), 1u);
+  (void)s.accept(l);
+}
+
 }  // namespace
 }  // namespace millrace::script

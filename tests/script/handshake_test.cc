@@ -173,15 +173,15 @@ TEST_P(Handshake, SynInTheWindowOfAHalfOpenEntryReturnsItToListen) {  // RFC 929
 }
 
 TEST_P(Handshake, SynOutsideTheWindowOfAHalfOpenEntryIsAnsweredWithAnAck) {  // RFC 9293 3.10.7.4 first
-  Script s(GetParam());
-  s.listen();
-  s.in(SYN, seq(0), s.offer());
-  s.expect(SYN | ACK, seq(0), ack(1));
   for (const uint32_t at : {0u - 1'000u, 1'000'000u}) {
+    Script s(GetParam());
+    s.listen();
+    s.in(SYN, seq(0), s.offer());
+    s.expect(SYN | ACK, seq(0), ack(1));
     s.in(SYN, seq(at), s.offer());
     s.expect(ACK, seq(1), ack(1));
+    EXPECT_EQ(s.state(), "SYN-RECEIVED");
   }
-  EXPECT_EQ(s.state(), "SYN-RECEIVED");
 }
 
 TEST_P(Handshake, AckBeyondTheWindowOfTheSynAckOpensNothing) {  // RFC 9293 3.10.7.4 first
