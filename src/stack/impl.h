@@ -56,6 +56,7 @@ class Impl {
   void input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
   bool claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet* p, Slot& slot);
   bool claim_datagram(IfIndex interface, pkt::Packet* p, uint32_t header, udp::Incoming& in);
+  size_t merge(std::span<Slot*> order);
   void input_general(IfIndex interface, pkt::Packet* p, Instant now);
   static bool checksum_ok(const pkt::Packet& p, const IpAddr& source, const IpAddr& destination);
   void settle(Instant now);

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "stack/impl.h"
+#include "stack/merge.h"
 #include "tcp/prefetch.h"
 #include "wire/checksum.h"
 #include "wire/ethernet.h"
@@ -202,14 +203,18 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
     order[known] = strangers[i - known] = &slot;
     known += here ? 1 : 0;
   }
+  const size_t unknown = n - known;
   for (size_t i = 0; i < known; ++i) {
     if (order[i]->packet == nullptr) tcp.prefetch_place(order[i]->segment.hint);
   }
+  size_t large = 0;
   for (size_t i = 0; i < known; ++i) {
     if (order[i]->packet != nullptr) continue;
+    large += order[i]->segment.length >= kMergeBytes ? 1 : 0;
     const uint32_t sock = tcp.prefetch_behind(order[i]->segment.hint);
     if (sock != 0) sockets_.prefetch(sock);
   }
+  if (large > 1) known = merge({order, known});
   for (size_t i = 0; i < known; ++i) {
     Slot& slot = *order[i];
     if (slot.packet == nullptr) {
@@ -220,7 +225,28 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
       input_general(interface, slot.packet, now);
     }
   }
-  for (size_t i = 0; i < n - known; ++i) tcp.input(strangers[i]->segment, now);
+  for (size_t i = 0; i < unknown; ++i) tcp.input(strangers[i]->segment, now);
+}
+
+// Joins segments of a connection to those before them; returns how many slots are left.
+size_t Impl::merge(std::span<Slot*> order) {
+  std::array<Run, 16> runs;
+  size_t kept = 0;
+  for (Slot* slot : order) {
+    if (slot->packet == nullptr) {
+      tcp::Segment& s = slot->segment;
+      Run& run = runs[s.hint.index() % runs.size()];
+      const bool same = run.is_of(s);
+      if (same && run.join(s)) {
+        tcp.count(tcp::Counter::kSegmentsIn);
+        tcp.count(tcp::Counter::kMerged);
+        continue;
+      }
+      run = Run(s, same ? run.expected() : tcp.conn(s.hint.index()).rcv_nxt);
+    }
+    order[kept++] = slot;
+  }
+  return kept;
 }
 
 void Impl::input_general(IfIndex interface, pkt::Packet* p, Instant now) {

@@ -1,5 +1,5 @@
 // Counters of TCP. Every segment that is dropped is counted under a name that says why. Tcp::check() holds the ledger:
-// segments_in = fast_path + slow_path + out_of_order + resets_in + the drops from kDropNoConnection to the
+// segments_in = fast_path + slow_path + merged + out_of_order + resets_in + the drops from kDropNoConnection to the
 // last.
 #pragma once
 
@@ -14,6 +14,7 @@ namespace millrace::tcp {
   X(kBytesOut, "tcp.bytes_out", "bytes sent for the first time")                                                       \
   X(kFastPath, "tcp.fast_path", "segments that took the fast path")                                                    \
   X(kSlowPath, "tcp.slow_path", "segments taken in by the steps of RFC 9293 3.10.7")                                   \
+  X(kMerged, "tcp.merged", "segments taken in as part of the one before them in their burst")                          \
   X(kRetransmits, "tcp.retransmits", "segments sent again")                                                            \
   X(kRtos, "tcp.rtos", "retransmission timeouts")                                                                      \
   X(kUnanswered, "tcp.unanswered", "times that a segment was sent again tcp.retries1 times in vain")                   \

@@ -189,7 +189,8 @@ std::vector<Info> Tcp::list() const {
 // Every segment that came in was taken or dropped under a name, once.
 std::string Tcp::check_ledger() const {
   uint64_t known = 0;
-  for (const Counter c : {Counter::kFastPath, Counter::kSlowPath, Counter::kOutOfOrder, Counter::kResetsIn}) {
+  for (const Counter c :
+       {Counter::kFastPath, Counter::kSlowPath, Counter::kMerged, Counter::kOutOfOrder, Counter::kResetsIn}) {
     known += counter(c);
   }
   for (size_t i = static_cast<size_t>(Counter::kDropNoConnection); i < std::size(kCounters); ++i) {

@@ -242,6 +242,43 @@ TEST_P(Data, TwoSegmentsInOneBurstAreAcknowledgedOnce) {
   (void)s.read(c);
 }
 
+// Software receive offload: what follows in order in a burst is taken in at once, up to a PSH.
+TEST_P(Data, SegmentsOfOneBurstAreTakenInAsOne) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  settle_down(s, c);
+  const uint64_t passes = s.counter("tcp.fast_path") + s.counter("tcp.slow_path");
+  (void)s.events(c);
+  s.hold_input();
+  for (int i = 0; i < 3; ++i) s.in(ACK, len(s.full()));
+  s.in(ACK | PSH, len(100));
+  s.in(ACK, len(s.full()));
+  s.deliver();
+  EXPECT_EQ(s.counter("tcp.merged"), 3u);
+  EXPECT_EQ(s.counter("tcp.fast_path") + s.counter("tcp.slow_path") - passes, 2u);
+  EXPECT_EQ(s.events(c), uint32_t{kReadable});
+  s.expect(ACK, ack(20 * s.full() + 101));
+  s.expect_nothing();
+  EXPECT_EQ(s.read(c), 4 * s.full() + 100);
+}
+
+// Marks of congestion, a longer segment behind a shorter one and a FIN stay apart.
+TEST_P(Data, WhatDiffersIsNotTakenInWithTheRest) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  settle_down(s, c);
+  s.hold_input();
+  s.in(ACK, len(s.full()), ecn(3));
+  s.in(ACK, len(s.full()), ecn(3));
+  s.in(ACK, len(600));
+  s.in(ACK, len(s.full()));
+  s.in(ACK | FIN, len(s.full()));
+  s.deliver();
+  EXPECT_EQ(s.counter("tcp.merged"), 0u);
+  (void)s.skip();
+  EXPECT_EQ(s.read(c), 4 * s.full() + 600);
+}
+
 TEST_P(Data, YoungConnectionAcknowledgesEverySegmentAtOnce) {
   Script s(GetParam());
   const Handle c = s.server();
