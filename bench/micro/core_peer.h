@@ -164,9 +164,9 @@ class Peer {
   [[nodiscard]] size_t size() const { return conns_.size(); }
 
   /// A data segment of connection `index`.
-  pkt::Packet* request(uint32_t index, std::span<const std::byte> payload) {
+  pkt::Packet* request(uint32_t index, std::span<const std::byte> payload, bool push = true) {
     PeerConn& c = conns_[index];
-    pkt::Packet* p = frame(c, 0x18, payload);
+    pkt::Packet* p = frame(c, push ? 0x18 : 0x10, payload);
     c.seq += static_cast<uint32_t>(payload.size());
     return p;
   }
