@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/inline.h"
 #include "link/netif.h"
 #include "millrace/address.h"
 #include "pkt/packet.h"
@@ -29,8 +30,8 @@ namespace millrace::ip {
 
 /// Writes ip_header_size(src) bytes at `at`, for `payload_len` bytes behind them. With `fill_checksum` the IPv4 header
 /// checksum is filled in, otherwise left 0 for the device.
-inline void write_ip_header(std::byte* at, const IpAddr& src, const IpAddr& dst, uint8_t proto, uint32_t payload_len,
-                            uint8_t ttl, uint8_t tclass, bool fill_checksum) {
+MR_INLINE void write_ip_header(std::byte* at, const IpAddr& src, const IpAddr& dst, uint8_t proto, uint32_t payload_len,
+                               uint8_t ttl, uint8_t tclass, bool fill_checksum) {
   if (src.is_v4()) {
     const auto total = static_cast<uint16_t>(wire::kIpv4MinSize + payload_len);
     wire::store_be32(at, 0x45000000U | uint32_t{tclass} << 16 | total);
