@@ -1,5 +1,5 @@
-// What a stream knows of its path and its peer, laid out exactly as Linux's struct tcp_info, so that programs can hand it
-// on as it is. Units are Linux's: times in microseconds unless they say _ms, cwnd and what is in flight in segments.
+// What a stream knows of its path and its peer, laid out exactly as Linux's struct tcp_info, so that programs can hand
+// it on as it is. Units are Linux's: times in microseconds unless they say _ms, cwnd and what is in flight in segments.
 #pragma once
 
 #include <cstdint>

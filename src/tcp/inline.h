@@ -5,6 +5,15 @@
 
 namespace millrace::tcp {
 
+inline bool Tcp::asks_for_ecn(const SocketOptions& o) const {
+  return settings_.ecn == 1 || (cc::controller(controller_row(o)).wants & cc::kWantsEcn) != 0;
+}
+
+inline bool Tcp::opened_early(uint32_t index) const {
+  const Conn& c = conns_[index];
+  return c.state == State::kSynReceived && c.snd_una != cold(index).iss;
+}
+
 inline uint32_t Tcp::usual_send_space(uint32_t conn) const {
   const Conn& c = conns_[conn];
   if (c.state != State::kEstablished || (c.tx_flags & kTxFinQueued) != 0 || c.snd_queued >= c.snd_limit) return 0;

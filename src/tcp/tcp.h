@@ -212,10 +212,7 @@ class Tcp {
   void early_acknowledged(uint32_t index, Instant now);
   void leave_fast_open(uint32_t index);
   /// In SYN-RECEIVED by fast open, not by a simultaneous open.
-  [[nodiscard]] bool opened_early(uint32_t index) const {
-    const Conn& c = conns_[index];
-    return c.state == State::kSynReceived && c.snd_una != cold(index).iss;
-  }
+  [[nodiscard]] bool opened_early(uint32_t index) const;
   // fast_open_client.cc
   KnownServer* early_server(const IpAddr& server);
   size_t begin_fast_open(uint32_t index, std::span<const std::byte> first, uint16_t path_mtu, Instant now);
@@ -288,9 +285,7 @@ class Tcp {
     return cc::controller(cold(index).controller);
   }
   // ecn.cc
-  [[nodiscard]] bool asks_for_ecn(const SocketOptions& o) const {
-    return settings_.ecn == 1 || (cc::controller(controller_row(o)).wants & cc::kWantsEcn) != 0;
-  }
+  [[nodiscard]] bool asks_for_ecn(const SocketOptions& o) const;
   [[nodiscard]] bool grants_ecn(const Segment& syn, const SocketOptions& o) const;
   uint8_t ecn_flags(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, uint8_t& traffic_class);
   void take_marks(uint32_t index, const Segment& s, Instant now);
