@@ -533,12 +533,6 @@ class Tcp {
   base::Slab<Mini6<HalfOpen>> half6_;
   base::Slab<Mini4<TimeWait>> wait4_;
   base::Slab<Mini6<TimeWait>> wait6_;
-  static constexpr uint8_t kBlackHoleTimeouts = 3;
-  static constexpr uint8_t kPatientProbes = 8;    ///< of a shut window, before it may count as a trick
-  static constexpr uint32_t kMostRuns = 1'024;    ///< out of order, of a connection: what a walk passes at most
-  static constexpr uint32_t kMostUrgent = 1'024;  ///< connections with urgent data at a time
-  static constexpr Duration kLongStop = seconds(300);  ///< beyond any timer that runs while data is in flight
-  static constexpr int kStampShift = 8;  // 256 ns; wraps after 18 minutes, far beyond any retransmission timeout
   base::Slab<TxRecord> records_;
   base::Slab<Urgent> urgents_;
   uint32_t lone_ = 0;  ///< segments in flight without a record
@@ -562,7 +556,6 @@ class Tcp {
   std::vector<Effect> effects_;
   std::vector<DirtyList> dirty_;  // by interface
   base::Counters<Counter> counters_;
-  static constexpr Duration kFramesLook = microseconds(100);
   int64_t noticed_ns_ = 0;
   int64_t look_ns_ = 0;  ///< when to count the free frames again
   bool scarce_ = false;  ///< so few are free that no connection gets a second unread segment, or one out of order
