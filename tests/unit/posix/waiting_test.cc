@@ -193,7 +193,7 @@ class RealTime final : public Transport {
     return Instant(t.tv_sec * 1'000'000'000 + t.tv_nsec);
   }
   bool begin_sleep(std::vector<pollfd>&, Instant& until) override {
-    until = std::min(until, sim_.deadline());
+    if (wakes_itself) until = std::min(until, sim_.deadline());
     return true;
   }
   void end_sleep(std::span<const pollfd>) override {}
@@ -205,6 +205,8 @@ class RealTime final : public Transport {
   [[nodiscard]] bool is_local(const IpAddr& a) override { return sim_.is_local(a); }
   void drain() override {}
 
+  bool wakes_itself = true;
+
  private:
   SimTransport& at_now() {
     sim_.set_now(now());
@@ -215,7 +217,12 @@ class RealTime final : public Transport {
 
 class Threads : public Posix {
  protected:
-  std::unique_ptr<Transport> bring() override { return std::make_unique<RealTime>(); }
+  std::unique_ptr<Transport> bring() override {
+    auto transport = std::make_unique<RealTime>();
+    real_ = transport.get();
+    return transport;
+  }
+  RealTime* real_ = nullptr;
 };
 INSTANTIATE_TEST_SUITE_P(Families, Threads, testing::Values(AF_INET));
 
@@ -244,6 +251,21 @@ TEST_P(Threads, EachSleeperIsWokenByWhatItWaitsFor) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(right, kPairs * 50);
+}
+
+TEST_P(Threads, WriteOverLoopbackWakesTheReaderByItself) {
+  const auto [a, b] = pair();
+  real_->wakes_itself = false;
+  const timeval longest{2, 0};
+  ASSERT_EQ(stack_.setsockopt(b, SOL_SOCKET, SO_RCVTIMEO, &longest, sizeof longest), 0);
+  std::string got;
+  std::thread reader([&, fd = b] { got = read(fd); });
+  usleep(20'000);
+  const Instant start = real_->now();
+  EXPECT_EQ(write(a, "x"), 1);
+  reader.join();
+  EXPECT_EQ(got, "x");
+  EXPECT_LT(real_->now() - start, seconds(1)) << "it was the timeout that woke it";
 }
 
 TEST_P(Threads, CloseDoesNotPullTheSocketFromUnderASleeper) {
