@@ -66,6 +66,7 @@ long Stack::close(int fd) {
   if (lock.busy() || file == nullptr || kernel::pid() != owner_) return kernel::close(fd);
   if (!fenced_ && file->kind() == FileKind::kStream && file->numbers == 1) {
     linger_before_close(static_cast<Stream&>(*file));
+    if (descriptors_.find(fd) != file) return -EBADF;  // another thread was quicker
   }
   descriptors_.set(fd, nullptr);
   const long result = kernel::close(fd);

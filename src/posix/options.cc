@@ -271,9 +271,13 @@ long Stack::getsockopt(int fd, int level, int name, void* value, socklen_t* leng
     return answer(text, sizeof text, value, length);
   }
   if (level == IPPROTO_TCP && name == TCP_INFO) {
+    TcpInfo known;
+    const bool alive = stream->state == Stream::State::kConnected || stream->state == Stream::State::kConnecting;
+    if (alive && transport_->request(req::ReadTcpInfo{stream->handle, &known})) {
+      return answer(&known, sizeof known, value, length);
+    }
     tcp_info info{};
     info.tcpi_state = state_of(*stream);
-    if (stream->handle.valid()) info.tcpi_unacked = stream->look().unsent;
     return answer(&info, sizeof info, value, length);
   }
   return kernel::getsockopt(fd, level, name, value, length);

@@ -21,7 +21,7 @@ constinit thread_local sigset_t held_signals __attribute__((tls_model("initial-e
 
 }  // namespace
 
-Lock::Lock(Stack& stack) : stack_(stack), busy_(inside != 0) {
+Lock::Lock(Stack& stack) : stack_(stack), busy_(inside != 0), errno_(errno) {
   if (busy_) return;
   inside = 1;
   stack_.mutex_.lock();
@@ -31,6 +31,7 @@ Lock::~Lock() {
   if (busy_) return;
   stack_.mutex_.unlock();
   inside = 0;
+  errno = errno_;
   if (!signals_held) return;
   signals_held = false;
   kernel::restore_signals(held_signals);

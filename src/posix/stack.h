@@ -207,6 +207,7 @@ class Lock {
  private:
   Stack& stack_;
   bool busy_;
+  int errno_;  // our own calls to libc change it; a call that succeeds must not
 };
 
 }  // namespace millrace::posix

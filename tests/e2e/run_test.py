@@ -71,6 +71,13 @@ def says_why_a_program_cannot_run(w):
                f"{words}: status {done.returncode}\n{done.stderr}")
     expect(w.run("millrace", "run", "--inline", "--", "echo", "--inline", "--", "x").stdout == "--inline -- x\n",
            "the program's own flags were touched")
+    # A program that the one on the stack starts: it is told why it has none; the parent goes on.
+    code = ("import socket, subprocess; s = socket.create_server(('198.18.0.2', 7777)); "
+            "print(subprocess.run(['curl', '-sS', 'http://198.18.0.1:1/'], capture_output=True, text=True).stderr); "
+            "print(s.getsockname())")
+    done = w.run(*RUN, sys.executable, "-c", code)
+    expect("TAP mr0 is in use by another process" in done.stdout and "('198.18.0.2', 7777)" in done.stdout,
+           f"a child's own stack: {done.stdout}{done.stderr}")
     done = w.run("millrace", "run", "--inline", "--interface", "none0,driver=xdp", "--", "curl", "http://198.18.0.1/",
                  check=False)
     expect(done.returncode in (2, 125) and "millrace run:" in done.stderr,

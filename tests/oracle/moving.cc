@@ -1,5 +1,6 @@
 // Reading and writing.
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
@@ -69,6 +70,40 @@ CASE(exact_read_leaves_nothing) {
   char buffer[3];
   show("read", read(p.b, buffer, 3));
   note("state", state(p.b));
+}
+
+CASE(success_leaves_errno_alone) {
+  const Pair p;
+  errno = 77;
+  write(p.a, "abc", 3);
+  pollfd f{p.b, POLLIN, 0};
+  poll(&f, 1, 1'000);
+  char buffer[4];
+  read(p.b, buffer, sizeof buffer);
+  poll(&f, 1, 0);
+  int unread = 0;
+  ioctl(p.b, FIONREAD, &unread);
+  note("errno", errno);
+}
+
+CASE(what_a_connection_knows) {
+  Pair p;
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  show("connected", getsockopt(p.a, IPPROTO_TCP, TCP_INFO, &info, &length));
+  note("state", info.tcpi_state);
+  note("has a window", info.tcpi_snd_cwnd > 0 && info.tcpi_snd_mss > 500);
+  shutdown(p.b, SHUT_WR);
+  await(p.a, POLLRDHUP);
+  length = sizeof info;
+  getsockopt(p.a, IPPROTO_TCP, TCP_INFO, &info, &length);
+  note("state", info.tcpi_state);
+  length = sizeof info;
+  getsockopt(p.l, IPPROTO_TCP, TCP_INFO, &info, &length);
+  note("listener", info.tcpi_state);
+  length = 8;
+  show("the beginning", getsockopt(p.a, IPPROTO_TCP, TCP_INFO, &info, &length));
+  note("length", length);
 }
 
 CASE(dont_wait) {
