@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""redis-server unmodified, under `millrace run --inline` over TAP and on the kernel's stack over veth; redis-benchmark on
-the kernel for both: 50 connections, one request at a time and 16 in a pipeline. The server on CPU 0, the client on CPU 1.
+"""redis-server unmodified, under `millrace run --inline` over TAP and on the kernel's stack over veth; redis-benchmark
+on the kernel for both: 50 connections, one request at a time and 16 in a pipeline. The server on CPU 0, the client on
+CPU 1.
 
     redis_pairs.py [--pairs N] [--requests N] [--only TEXT]
 """
