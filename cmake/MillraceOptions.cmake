@@ -54,6 +54,7 @@ endif()
 
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
+find_package(Boost REQUIRED COMPONENTS context)
 find_package(PkgConfig REQUIRED)
 if(MILLRACE_WITH_DPDK)
   pkg_check_modules(DPDK REQUIRED IMPORTED_TARGET libdpdk>=22.11)

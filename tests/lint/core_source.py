@@ -36,6 +36,9 @@ WORDS = [
     (r"\b(asm|__asm__)\b", "assembly"),
 ]
 
+# Public headers of src/sdk, which the core does not know.
+SDK_HEADERS = {f"include/millrace/{name}.h" for name in ("async", "micro", "task")}
+
 
 def main():
     root = tree.root_argument()
@@ -43,7 +46,7 @@ def main():
     problems, count = [], 0
     for path in tree.files(root, ["src", "include"]):
         module = tree.module_of(mods, path)
-        if path.startswith("src") and (module is None or not mods[module].core):
+        if path.startswith("src") and (module is None or not mods[module].core) or path in SDK_HEADERS:
             continue
         count += 1
         text = open(os.path.join(root, path)).read()
