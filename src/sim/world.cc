@@ -144,9 +144,8 @@ void World::mend(Duration after, uint64_t lost_before, uint32_t turn) {
 void World::attack() {
   if (healed_ || !failure_.empty()) return;
   const std::array<MacAddr, 2> macs{plan_.host[0].nic.mac, plan_.host[1].nic.mac};
-  // Where frames are scarce, a window that was opened may not have left the host yet.
-  const auto is_prompt = [this](const HostPlan& host) { return host.workers == 1 && plan_.roomy(); };
-  const std::array<bool, 2> prompt{is_prompt(plan_.host[0]), is_prompt(plan_.host[1])};
+  // Elsewhere a window that was opened may not have left the host yet: it waits for frames, or for the neighbour.
+  const std::array<bool, 2> prompt = rules_for(plan_).prompt_acks;
   bool syn = spoofed_syns_ < 3 && rng_.chance(1, 8);
   auto forged = syn ? forge_syn(observer_, rng_, macs) : forge(observer_, rng_, macs, prompt);
   if (!forged && !syn && forged_ == 0) {  // connections that are half closed early offer nothing else
