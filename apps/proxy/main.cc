@@ -26,10 +26,10 @@ millrace::Endpoint endpoint_of(std::string_view text) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  millrace::runtime::App app(
-      "millrace-proxy", "TCP proxy on the Millrace stack, an example of coroutines and microthreads",
-      "python3 -m http.server 8000 & millrace-proxy --tap mr0 --to 198.18.0.1:8000 & sleep 2; "
-      "curl http://198.18.0.2:8080/; kill %1 %2");
+  millrace::runtime::App app("millrace-proxy",
+                             "TCP proxy on the Millrace stack, an example of coroutines and microthreads",
+                             "python3 -m http.server 8000 & millrace-proxy --tap mr0 --to 198.18.0.1:8000 & sleep 2; "
+                             "curl http://198.18.0.2:8080/; kill %1 %2");
   millrace::drivers::register_all(app.drivers());
   millrace::proxy::Options options;
   std::string to;

@@ -6,8 +6,8 @@
 namespace millrace::proxy {
 
 struct Options {
-  uint16_t port = 8080;  ///< to listen on
-  Endpoint server;       ///< where connections are carried to
+  uint16_t port = 8080;             ///< to listen on
+  Endpoint server;                  ///< where connections are carried to
   Duration patience = seconds(60);  ///< a direction that is silent for longer ends the connection
 };
 

@@ -82,8 +82,8 @@ class Operation {
   detail::Waker waker_;
   detail::JobState* job_ = nullptr;
   Instant deadline_ = kNever;
-  size_t heap_at_ = 0;  // place in the Reactor's heap + 1
-  Operation** slot_ = nullptr;     // what points here, a socket's or a job's
+  size_t heap_at_ = 0;          // place in the Reactor's heap + 1
+  Operation** slot_ = nullptr;  // what points here, a socket's or a job's
   Place place_ = Place::kNowhere;
   bool tired_ = false;  // begun when the turn's budget was spent
   Operation* before_ = nullptr;
@@ -317,8 +317,8 @@ class Job {
  public:
   Job() = default;
   [[nodiscard]] bool ended() const;
-  /// Ends it where it waits: what it holds is destroyed, operations that it waits for are cancelled. One that is running
-  /// just now (it, or something that it started, called this) ends as soon as it waits.
+  /// Ends it where it waits: what it holds is destroyed, operations that it waits for are cancelled. One that is
+  /// running just now (it, or something that it started, called this) ends as soon as it waits.
   void cancel();
   /// Whether it ended by itself (true) or was cancelled. One may wait for it at a time.
   [[nodiscard]] Join join();
@@ -365,8 +365,7 @@ class Reactor final : public Program {
   /// Errors as Net::listen().
   Result<Listener> listen(const Endpoint& local, const SocketOptions& options = {}, uint32_t backlog = 1024);
   /// Errors as Net::connect(), or what became of the attempt.
-  [[nodiscard]] Connect connect(const Endpoint& remote, const SocketOptions& options = {},
-                                const Endpoint& local = {}) {
+  [[nodiscard]] Connect connect(const Endpoint& remote, const SocketOptions& options = {}, const Endpoint& local = {}) {
     return {this, remote, options, local};
   }
   /// Errors as Net::open_datagram().
@@ -419,7 +418,7 @@ class Reactor final : public Program {
   void free_record(uint32_t slot);
   void drop(uint32_t slot, bool abort);
   [[nodiscard]] Handle handle_of(uint32_t slot) const { return records_[slot].handle; }
-  void try_again(uint32_t slot, Handle handle, Operation* Record::* which);
+  void try_again(uint32_t slot, Handle handle, Operation* Record::*which);
   // Operations.
   [[nodiscard]] bool may_go_on();
   void forget(Operation& op);
@@ -441,8 +440,8 @@ class Reactor final : public Program {
   std::function<void(Reactor&)> main_;
   std::optional<Net> net_;
   std::deque<Record> records_;  // stay where they are
-  uint32_t free_ = 0;  // first free record + 1
-  std::array<List, 4> lists_;  // by Operation::Place
+  uint32_t free_ = 0;           // first free record + 1
+  std::array<List, 4> lists_;   // by Operation::Place
   std::vector<Operation*> heap_;
   uint32_t budget_ = kBudget;
   detail::JobState* current_ = nullptr;
@@ -455,14 +454,14 @@ namespace detail {
 /// One spawned task or microthread.
 struct JobState {
   Reactor* reactor = nullptr;
-  bool active = false;   // on the stack
-  bool cancel = false;   // as soon as it waits
+  bool active = false;  // on the stack
+  bool cancel = false;  // as soon as it waits
   bool ended = false;
   bool cancelled = false;
   Operation* joiner = nullptr;
-  Waker begin;                      // first run
-  std::function<void()> destroy;    // frees what it consists of, suspended
-  std::shared_ptr<JobState> self;   // while it lives
+  Waker begin;                     // first run
+  std::function<void()> destroy;   // frees what it consists of, suspended
+  std::shared_ptr<JobState> self;  // while it lives
   JobState* before = nullptr;
   JobState* after = nullptr;
 };

@@ -1,5 +1,5 @@
-// Task<T>: a coroutine that somebody awaits. It starts when it is awaited (or spawned, Reactor::spawn), on the thread of
-// its worker, and its frame is destroyed with the Task: a Task that goes while it waits is cancelled.
+// Task<T>: a coroutine that somebody awaits. It starts when it is awaited (or spawned, Reactor::spawn), on the thread
+// of its worker, and its frame is destroyed with the Task: a Task that goes while it waits is cancelled.
 //
 // Exceptions that leave a coroutine reach whoever awaits it; one that leaves a spawned task ends the process.
 #pragma once

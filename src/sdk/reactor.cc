@@ -1,8 +1,8 @@
 // Reactor: jobs, what they wait for, and when they go on.
 //
 // A waiting operation is in the slot of its socket or job, in the heap of deadlines if it has one, and, once it is done
-// or is to be tried again, in one of two lists. Whatever resumes a job goes through run_job(), so that a job on the stack
-// is known as active and is never destroyed under its own feet.
+// or is to be tried again, in one of two lists. Whatever resumes a job goes through run_job(), so that a job on the
+// stack is known as active and is never destroyed under its own feet.
 #include <algorithm>
 
 #include "base/assert.h"
@@ -104,7 +104,7 @@ void Reactor::drop(uint32_t slot, bool abort) {
   abort ? net_->abort(handle) : net_->close(handle);
 }
 
-void Reactor::try_again(uint32_t slot, Handle handle, Operation* Record::* which) {
+void Reactor::try_again(uint32_t slot, Handle handle, Operation* Record::*which) {
   Record& r = records_[slot];
   if (r.handle != handle || r.*which == nullptr) return;  // whom an earlier bit woke may have closed it
   Operation& op = *(r.*which);

@@ -38,7 +38,8 @@ Stack StackPool::take(size_t size) {
   }
   const bool guarded = guards_ < kGuarded;
   const size_t guard = guarded ? page_size() : 0;
-  void* const at = mmap(nullptr, size + guard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* const at =
+      mmap(nullptr, size + guard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) throw std::bad_alloc();
   Stack s{static_cast<std::byte*>(at) + guard, size, guarded};
   if (guarded) {

@@ -36,8 +36,8 @@ def carries_pages(w):
         f.write(os.urandom(5_000_000))
     with open(w.path("body"), "rb") as f:
         want = hashlib.sha256(f.read()).hexdigest()
-    w.server(sys.executable, "-m", "http.server", "8000", "--bind", "::", "--directory", os.path.dirname(w.path("body")),
-             ready=lambda: w.connects("127.0.0.1", 8000))
+    w.server(sys.executable, "-m", "http.server", "8000", "--bind", "::", "--directory",
+             os.path.dirname(w.path("body")), ready=lambda: w.connects("127.0.0.1", 8000))
     for flags in WAYS:
         for server in (f"{world.KERNEL4}:8000", f"[{world.KERNEL6}]:8000"):
             running = w.start("millrace-proxy", "--tap", "mr0", "--to", server, *flags)

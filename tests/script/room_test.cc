@@ -159,9 +159,9 @@ TEST_P(Room, SettingsThatChangeDuringAHandshakeDoNotChangeWhatItAnnounced) {
     s.in(SYN, seq(0), s.offer());
     s.expect(SYN | ACK, seq(0), ack(1), ws(5), win(65'535));
     const auto& rows = tcp::kSettingRows;
-    for (uint16_t row = 0; row < std::size(rows); ++row) {
+    for (size_t row = 0; row < std::size(rows); ++row) {
       if (rows[row].field != &tcp::Settings::receive_buffer) continue;
-      ASSERT_TRUE(s.ask(req::Set{req::Set::Section::kTcp, row, later}));
+      ASSERT_TRUE(s.ask(req::Set{req::Set::Section::kTcp, static_cast<uint16_t>(row), later}));
     }
     s.advance(1'000);
     s.expect(SYN | ACK, seq(0), ack(1), ws(5), win(65'535));

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include <algorithm>
 #include <vector>
 
@@ -47,9 +49,9 @@ TEST(Path, TheQueueTakesAsManyBytesAsWereAskedForAndDropsTheRest) {
 
 TEST(Path, ALongQueueMarks) {  // RFC 3168 5
   Path path({.bits_per_second = 100'000'000, .mark_bytes = 2'500}, 1);
-  std::vector<bool> marks;
-  for (int i = 0; i < 5; ++i) marks.push_back(path.send(Instant(0), 1'226).mark);
-  EXPECT_EQ(marks, (std::vector<bool>{false, false, false, true, true}));
+  std::array<bool, 5> marks{};
+  for (bool& mark : marks) mark = path.send(Instant(0), 1'226).mark;
+  EXPECT_EQ(marks, (std::array{false, false, false, true, true}));
   EXPECT_EQ(path.stats().marked, 2u);
 }
 

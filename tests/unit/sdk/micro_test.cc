@@ -122,12 +122,15 @@ TEST_F(MicroTest, AHundredThousandAtOnce) {
   size_t woke = 0;
   run([&](Reactor& r) {
     for (size_t i = 0; i < kThreads; ++i) {
-      micro::spawn(r, [&r, &woke, i] {
-        micro::wait(r.sleep(milliseconds(1 + static_cast<int64_t>(i * 7'919 % 1'000))));
-        ++woke;
-        micro::wait(r.sleep(seconds(10)));
-        ++woke;
-      }, 16 * 1'024);
+      micro::spawn(
+          r,
+          [&r, &woke, i] {
+            micro::wait(r.sleep(milliseconds(1 + static_cast<int64_t>(i * 7'919 % 1'000))));
+            ++woke;
+            micro::wait(r.sleep(seconds(10)));
+            ++woke;
+          },
+          16 * 1'024);
     }
   });
   EXPECT_EQ(reactor_->jobs(), kThreads);
@@ -143,11 +146,14 @@ TEST(MicroDeathTest, AnOverrunStackEndsTheProcess) {
       {
         test::FakeDoor door;
         Reactor reactor([](Reactor& r) {
-          micro::spawn(r, [&r] {
-            std::array<volatile std::byte, 64 * 1'024> large;
-            for (auto& b : large) b = std::byte{1};
-            micro::wait(r.yield());
-          }, 16 * 1'024);
+          micro::spawn(
+              r,
+              [&r] {
+                std::array<volatile std::byte, 64 * 1'024> large;
+                for (auto& b : large) b = std::byte{1};
+                micro::wait(r.yield());
+              },
+              16 * 1'024);
         });
         Net net(door);
         reactor.start(net);
