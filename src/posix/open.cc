@@ -173,6 +173,10 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
         result = -EINVAL;
         break;
       }
+      if (ended_) {
+        result = -EBADF;
+        break;
+      }
       if (listener->nonblocking) break;
       const Woke woke = wait_socket(
           *listener, [&] { return listener->state != Stream::State::kListening || listener->can_read(); }, until);

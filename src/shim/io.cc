@@ -96,7 +96,7 @@ MILLRACE_EXPORT(ssize_t, sendmsg, (int fd, const msghdr* message, int flags)) {
   return next.sendmsg(fd, message, flags);
 }
 
-// The timeout, as Linux has it, is looked at between messages only.
+// The timeout is not looked at yet: it waits for all `count` unless a flag says otherwise.
 MILLRACE_EXPORT(int, recvmmsg, (int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout)) {
   auto* stack = owner_of(fd);
   if (stack == nullptr) return next.recvmmsg(fd, messages, count, flags, timeout);

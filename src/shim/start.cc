@@ -46,7 +46,8 @@ void say(const std::string& text) {
 }
 
 runtime::Outcome<std::unique_ptr<posix::Inline>> open_inline() {
-  static runtime::App app("millrace run", "", "");  // lives as long as the drivers in it
+  // Never destroyed: the drivers in it must outlive the last turn of the stack, which is taken behind all of exit().
+  static auto& app = *new runtime::App("millrace run", "", "");
   drivers::tap::register_driver(app.drivers());
 #if defined(MILLRACE_WITH_XDP)
   drivers::xdp::register_driver(app.drivers());

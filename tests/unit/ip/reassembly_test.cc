@@ -99,6 +99,7 @@ TEST_P(ReassemblyTest, EveryOrderOfFourFragmentsGivesTheDatagram) {
   uint32_t id = 1;
   do {
     std::vector<Piece> turn;
+    turn.reserve(order.size());
     for (const int i : order) turn.push_back(pieces[static_cast<size_t>(i)]);
     const auto d = feed(payload, turn, id++);
     ASSERT_TRUE(d);

@@ -63,6 +63,7 @@ TEST(SourceSelection, Rule8TheLongestSharedPrefix) {
 std::vector<std::string> sorted(std::vector<Candidate> in) {
   sort_candidates(in);
   std::vector<std::string> out;
+  out.reserve(in.size());
   for (const Candidate& c : in) out.push_back(c.destination.to_string());
   return out;
 }

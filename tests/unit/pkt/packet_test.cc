@@ -122,8 +122,8 @@ TEST(PacketCache, GivesOutEveryPacketOfThePoolAndThenNone) {
 
 TEST(PacketCache, SpillsToThePoolAndDrainsIntoIt) {
   Pools pools(1'000);
-  std::vector<Packet*> all;
-  for (int i = 0; i < 1'000; ++i) all.push_back(pools.cache.frame());
+  std::vector<Packet*> all(1'000);
+  for (Packet*& p : all) p = pools.cache.frame();
   for (Packet* p : all) pools.cache.free(p);
   EXPECT_GT(pools.frame_pool.available(), 700u);
   EXPECT_EQ(pools.cache.frames_available(), 1'000u);

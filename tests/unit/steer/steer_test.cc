@@ -103,6 +103,7 @@ class Steer : public testing::Test {
         pkt::chain(*head, p);
       }
     }
+    MR_ASSERT(head != nullptr);
     const uint32_t result = steer(*head, map);
     cache_.free(head);
     return result;
