@@ -152,7 +152,7 @@ long Stack::receive_datagram(Datagram& socket, std::span<const iovec> into, int 
     socket.readable = false;
     if (socket.shut_read) return 0;
     if (!wait_for_data) {
-      if (turned) return -EAGAIN;
+      if (turned || driven_) return -EAGAIN;
       turn();
       turned = true;
       continue;

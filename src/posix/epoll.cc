@@ -45,22 +45,6 @@ void Epoll::remove(Watch& watch) {
   watches_.erase({watch.fd, watch.file});
 }
 
-void Epoll::list(Watch& watch) {
-  if (watch.listed) return;
-  watch.listed = true;
-  watch.next = nullptr;
-  watch.before = last_;
-  (last_ == nullptr ? first_ : last_->next) = &watch;
-  last_ = &watch;
-}
-
-void Epoll::unlist(Watch& watch) {
-  if (!watch.listed) return;
-  watch.listed = false;
-  (watch.before == nullptr ? first_ : watch.before->next) = watch.next;
-  (watch.next == nullptr ? last_ : watch.next->before) = watch.before;
-}
-
 bool Epoll::any_ready() {
   while (first_ != nullptr) {
     Watch& watch = *first_;
@@ -92,7 +76,34 @@ size_t Epoll::collect(std::span<epoll_event> out) {
   return n;
 }
 
-uint32_t Epoll::ready() { return any_ready() ? kReadBits : 0U; }
+namespace {
+
+constexpr int kDeepest = 5;  // sets in sets, as Linux allows
+
+// Whether `from` holds `set`, at any depth; sets too deep count as holding it.
+bool reaches(File& from, const File& set, int depth) {
+  if (&from == &set || depth > kDeepest) return true;
+  return std::any_of(set.watches.begin(), set.watches.end(),
+                     [&](const Watch* w) { return reaches(from, *w->set, depth + 1); });
+}
+
+}  // namespace
+
+long Stack::epoll_create() {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  if (fenced_ || !bring_up()) return -ENETDOWN;
+  const int set = numbers_->take();
+  if (set < 0) return set;
+  auto epoll = std::make_unique<Epoll>(set);
+  if (!descriptors_.set(set, epoll.get())) {
+    numbers_->give(set);
+    return -ENOMEM;
+  }
+  epoll->numbers = 1;
+  epoll.release();
+  return set;
+}
 
 void Stack::epoll_made(int set) {
   const Lock lock(*this);
@@ -107,14 +118,20 @@ long Stack::epoll_ctl(int set, int op, int fd, epoll_event* event) {
   const Lock lock(*this);
   File* holder = descriptors_.find(set);
   File* file = descriptors_.find(fd);
-  const auto pass = [&] {
+  const auto pass = [&]() -> long {
+    if (numbers_ != nullptr) {
+      if (holder == nullptr || file == nullptr) return -EBADF;
+      if (lock.busy()) return -EAGAIN;
+      if (holder->kind() != FileKind::kEpoll || holder == file) return -EINVAL;
+      return op == EPOLL_CTL_ADD && reaches(*file, *holder, 1) ? -ELOOP : 0;
+    }
     if (op == EPOLL_CTL_ADD && holder != nullptr && holder->kind() == FileKind::kEpoll) {
       static_cast<Epoll&>(*holder).has_kernels = true;
     }
     return kernel::epoll_ctl(set, op, fd, event);
   };
   if (lock.busy() || file == nullptr || holder == nullptr || holder->kind() != FileKind::kEpoll) return pass();
-  const bool nested = file->kind() == FileKind::kEpoll;
+  const bool nested = !file->is_socket();
   if (fenced_) return nested ? pass() : -EBADF;
   if (nested) {  // the kernel knows the half that is its own, and judges loops
     if (const long result = pass(); result < 0) return result;
@@ -164,14 +181,24 @@ long Stack::epoll_wait(int set, epoll_event* events, int count, const timespec* 
   const Lock lock(*this);
   File* file = descriptors_.find(set);
   const timespec none{};
-  if (lock.busy() || file == nullptr || file->kind() != FileKind::kEpoll || fenced_) {
+  if (numbers_ != nullptr) {
+    if (lock.busy()) return -EAGAIN;
+    if (file == nullptr || fenced_) return -EBADF;
+    if (file->kind() != FileKind::kEpoll) return -EINVAL;
+    if (events == nullptr) return -EFAULT;
+  } else if (lock.busy() || file == nullptr || file->kind() != FileKind::kEpoll || fenced_) {
     return kernel::call(SYS_epoll_pwait2, set, kernel::arg(events), count, kernel::arg(lock.busy() ? &none : timeout),
                         kernel::arg(mask), kernel::kSigsetBytes);
   }
   auto& epoll = static_cast<Epoll&>(*file);
+  if (driven_) {
+    const size_t n = epoll.collect({events, static_cast<size_t>(count)});
+    if (n != 0) told_ = true;
+    return static_cast<long>(n);
+  }
   use(epoll);
   long result = 0;
-  if (transport_ == nullptr || epoll.empty()) {
+  if (numbers_ == nullptr && (transport_ == nullptr || epoll.empty())) {
     // Nothing of ours in it: the kernel's own wait. What is added meanwhile calls it back.
     ++epoll.in_kernel;
     mutex_.unlock();
@@ -198,8 +225,9 @@ long Stack::epoll_wait(int set, epoll_event* events, int count, const timespec* 
   const Instant until = deadline(timeout);
   const auto room = static_cast<size_t>(count);
   pollfd half{set, POLLIN, 0};
+  const std::span<pollfd> kernels(&half, numbers_ == nullptr ? 1 : 0);
   for (;;) {
-    const Woke woke = wait([&] { return epoll.any_ready(); }, until, {&half, 1}, mask);
+    const Woke woke = wait([&] { return epoll.any_ready(); }, until, kernels, mask);
     size_t ours = epoll.collect({events, std::min(room, kAtATime)});
     long theirs = 0;
     const bool look = ours == 0 || ++epoll.passed_by >= kLookAtKernelsAfter;

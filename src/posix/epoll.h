@@ -1,5 +1,5 @@
-// Epoll: our half of an epoll set, whose other half is the kernel's descriptor of the same number. Watches lie in a
-// list while they may be ready; looking drops those that are not, as the kernel does it.
+// Epoll: our half of an epoll set, whose other half is the kernel's descriptor of the same number; all of it where
+// numbers are our own.
 #pragma once
 
 #include <map>
@@ -11,24 +11,18 @@
 
 namespace millrace::posix {
 
-class Epoll final : public File {
+class Epoll final : public WatchSet {
  public:
-  explicit Epoll(int number) : File(FileKind::kEpoll), number_(number) {}
+  explicit Epoll(int number) : WatchSet(FileKind::kEpoll), number_(number) {}
   ~Epoll() override;
-
-  /// Whether a watch is ready; the kernel's half is for the kernel to say.
-  [[nodiscard]] uint32_t ready() override;
 
   [[nodiscard]] Watch* find(int fd, const File* file);
   Watch& add(int fd, File& file, const epoll_event& event);
-  void remove(Watch& watch);
-  /// A watch may be ready: to the end of the list.
-  void list(Watch& watch);
-  void unlist(Watch& watch);
+  void remove(Watch& watch) override;
   /// Ready events of our half, at most `out.size()`; level-triggered ones go to the end of the list.
   size_t collect(std::span<epoll_event> out);
-  /// Whether collect() would find something; drops what is not ready.
-  [[nodiscard]] bool any_ready();
+  /// Whether collect() would find something; the kernel's half is for the kernel to say.
+  [[nodiscard]] bool any_ready() override;
   [[nodiscard]] bool empty() const { return watches_.empty(); }
   /// A number that names the set; the kernel's half is reached through it.
   [[nodiscard]] int number() const { return number_; }
@@ -42,8 +36,6 @@ class Epoll final : public File {
  private:
   int number_;
   std::map<std::pair<int, const File*>, std::unique_ptr<Watch>> watches_;
-  Watch* first_ = nullptr;
-  Watch* last_ = nullptr;
 };
 
 }  // namespace millrace::posix

@@ -1,5 +1,5 @@
-// File: an open file description that the stack keeps, named by one or more descriptors; and Watch, its entry in an
-// epoll set. All of it belongs to the lock of Stack.
+// File: an open file description that the stack keeps, named by one or more descriptors; Watch, its entry in an epoll
+// set or a kqueue; and WatchSet, what these two have in common. All of it belongs to the lock of Stack.
 #pragma once
 
 #include <sys/epoll.h>
@@ -10,7 +10,7 @@
 namespace millrace::posix {
 
 class File;
-class Epoll;
+class WatchSet;
 
 /// What poll() and epoll report without being asked.
 inline constexpr uint32_t kAlwaysReported = EPOLLERR | EPOLLHUP;
@@ -20,9 +20,9 @@ inline constexpr uint32_t kHowReported =
 inline constexpr uint32_t kReadBits = EPOLLIN | EPOLLRDNORM;
 inline constexpr uint32_t kWriteBits = EPOLLOUT | EPOLLWRNORM;
 
-/// One registration of a File in an epoll set.
+/// One registration of a File in a set.
 struct Watch {
-  Epoll* set = nullptr;
+  WatchSet* set = nullptr;
   File* file = nullptr;
   int fd = -1;
   uint32_t events = 0;  ///< as given, with kAlwaysReported; only kHowReported of them while a one-shot is spent
@@ -34,7 +34,7 @@ struct Watch {
   [[nodiscard]] bool armed() const { return (events & ~kHowReported) != 0; }
 };
 
-enum class FileKind : uint8_t { kStream, kDatagram, kEpoll };
+enum class FileKind : uint8_t { kStream, kDatagram, kEpoll, kKqueue };
 
 class File {
  public:
@@ -44,6 +44,7 @@ class File {
   File& operator=(const File&) = delete;
 
   [[nodiscard]] FileKind kind() const { return kind_; }
+  [[nodiscard]] bool is_socket() const { return kind_ == FileKind::kStream || kind_ == FileKind::kDatagram; }
   /// EPOLL* bits that hold now.
   [[nodiscard]] virtual uint32_t ready() = 0;
 
@@ -54,6 +55,24 @@ class File {
 
  private:
   FileKind kind_;
+};
+
+/// Watches lie in a list while they may be ready; looking drops those that are not.
+class WatchSet : public File {
+ public:
+  using File::File;
+
+  virtual void remove(Watch& watch) = 0;
+  /// A watch may be ready: to the end of the list.
+  void list(Watch& watch);
+  void unlist(Watch& watch);
+  /// Whether something is ready; drops what is not.
+  [[nodiscard]] virtual bool any_ready() = 0;
+  [[nodiscard]] uint32_t ready() override { return any_ready() ? kReadBits : 0U; }
+
+ protected:
+  Watch* first_ = nullptr;
+  Watch* last_ = nullptr;
 };
 
 }  // namespace millrace::posix

@@ -24,6 +24,11 @@ class Inline final : public Transport {
 
   Result<Reply> request(const Request& request) override;
   void turn(Sink& sink) override;
+  bool take_in(Sink& sink) override {
+    teller_.sink = &sink;
+    return host_->loop().take_in(teller_);
+  }
+  bool give_out() override { return host_->loop().give_out(); }
   bool flush() override {
     host_->loop().flush();
     return !host_->worker().events().empty();
@@ -40,6 +45,7 @@ class Inline final : public Transport {
   void release(uint64_t id) override { ports_.release(id); }
   [[nodiscard]] bool is_local(const IpAddr& address) override;
   void drain() override;
+  [[nodiscard]] runtime::Host& host() { return *host_; }
 
  private:
   // Hands the loop's events on.

@@ -97,7 +97,7 @@ long Stack::send(int fd, std::span<const iovec> data, int flags, const sockaddr*
     return result;
   }
   Stream* stream = stream_of(fd);
-  if (stream == nullptr) return -ENOTSOCK;
+  if (stream == nullptr) return no_socket(fd);
   if (fenced_) return -EBADF;
   if ((flags & MSG_OOB) != 0) return -EOPNOTSUPP;
   const long total = total_of(data);
@@ -127,7 +127,7 @@ long Stack::send(int fd, std::span<const iovec> data, int flags, const sockaddr*
     }
     if (error != -EAGAIN) break;
     if (!wait_for_room) {
-      turn();  // a program that only tries must see acknowledgments too
+      look_around();  // a program that only tries must see acknowledgments too
       if (stream->can_write() && sent == 0 && stream->state == Stream::State::kConnected) continue;
       break;
     }
@@ -186,7 +186,7 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* de
   }
   if (details != nullptr && details->length != nullptr) *details->length = 0;
   Stream* stream = stream_of(fd);
-  if (stream == nullptr) return -ENOTSOCK;
+  if (stream == nullptr) return no_socket(fd);
   if (fenced_) return -EBADF;
   if ((flags & MSG_OOB) != 0) return -EINVAL;
   if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
@@ -215,7 +215,7 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* de
     if (stream->shut_read && n == -EAGAIN) break;
     if (!wait_for_data) {
       result = -EAGAIN;
-      if (turned) break;
+      if (turned || driven_) break;
       turn();
       turned = true;
       if (stream->state != Stream::State::kConnecting && stream->can_read()) continue;

@@ -20,9 +20,9 @@ void Stack::done(File& file) {
 void Stack::drop(File& file) {
   if (file.numbers != 0 || file.users != 0) return;
   for (Watch* watch : std::vector<Watch*>(file.watches)) watch->set->remove(*watch);
-  if (file.kind() != FileKind::kEpoll) {
+  if (file.is_socket()) {
     destroy(static_cast<Socket&>(file));
-  } else {
+  } else if (file.kind() == FileKind::kEpoll) {
     auto& set = static_cast<Epoll&>(file);
     if (set.kick >= 0) kernel::close(set.kick);
   }
@@ -63,14 +63,19 @@ long Stack::close(int fd) {
   const Lock lock(*this);
   File* file = descriptors_.find(fd);
   // In a child of vfork these tables are the parent's.
-  if (lock.busy() || file == nullptr || kernel::pid() != owner_) return kernel::close(fd);
+  if (numbers_ != nullptr) {
+    if (lock.busy()) return -EAGAIN;
+    if (file == nullptr) return -EBADF;
+  } else if (lock.busy() || file == nullptr || kernel::pid() != owner_) {
+    return kernel::close(fd);
+  }
   if (!fenced_ && file->kind() == FileKind::kStream && file->numbers == 1) {
     linger_before_close(static_cast<Stream&>(*file));
     if (descriptors_.find(fd) != file) return -EBADF;  // another thread was quicker
   }
   descriptors_.set(fd, nullptr);
-  const long result = kernel::close(fd);
-  --file->numbers;
+  const long result = end_number(fd);
+  if (--file->numbers != 0 && numbers_ != nullptr) forget_notes(*file, fd);
   if (!fenced_) drop(*file);
   return result;
 }
@@ -104,7 +109,52 @@ void Stack::close_range(unsigned first, unsigned last) {
   }
 }
 
+long Stack::dup(int fd) { return own_fcntl(fd, F_DUPFD, 0); }
+
+long Stack::dup2(int fd, int fresh) {
+  {
+    const Lock lock(*this);
+    if (lock.busy()) return -EAGAIN;
+    if (descriptors_.find(fd) == nullptr || fresh < numbers_->first() || fresh >= OwnNumbers::kLimit) return -EBADF;
+    if (fd == fresh) return fresh;
+  }
+  if (ours(fresh)) (void)close(fresh);
+  const Lock lock(*this);
+  File* file = descriptors_.find(fd);
+  if (lock.busy() || file == nullptr || !numbers_->claim(fresh)) return -EBADF;
+  if (!descriptors_.set(fresh, file)) return -ENOMEM;
+  ++file->numbers;
+  return fresh;
+}
+
+long Stack::own_fcntl(int fd, int command, long value) {
+  const Lock lock(*this);
+  if (lock.busy()) return -EAGAIN;
+  File* file = descriptors_.find(fd);
+  if (file == nullptr) return -EBADF;
+  switch (command) {
+    case F_DUPFD:
+    case F_DUPFD_CLOEXEC: {
+      if (value < 0 || value >= OwnNumbers::kLimit) return -EINVAL;
+      const int fresh = numbers_->take_from(static_cast<int>(value));
+      if (fresh < 0) return fresh;
+      if (!descriptors_.set(fresh, file)) {
+        numbers_->give(fresh);
+        return -ENOMEM;
+      }
+      ++file->numbers;
+      return fresh;
+    }
+    case F_GETFD: return FD_CLOEXEC;  // no program that this one turns into knows the number
+    case F_SETFD: return 0;
+    case F_GETFL: return O_RDWR | (file->nonblocking ? O_NONBLOCK : 0);
+    case F_SETFL: file->nonblocking = (value & O_NONBLOCK) != 0; return 0;
+    default: return -EINVAL;
+  }
+}
+
 long Stack::fcntl(int fd, int command, long value) {
+  if (numbers_ != nullptr) return own_fcntl(fd, command, value);
   if (command == F_DUPFD || command == F_DUPFD_CLOEXEC) {
     const int fresh = kernel::fcntl(fd, command, value);
     if (fresh >= 0) duplicated(fd, fresh);
@@ -118,8 +168,23 @@ long Stack::fcntl(int fd, int command, long value) {
   return result;
 }
 
+long Stack::own_ioctl(int fd, unsigned long request, void* value) {
+  File* file = descriptors_.find(fd);
+  if (file == nullptr) return -EBADF;
+  switch (request) {
+    case FIONBIO: file->nonblocking = *static_cast<const int*>(value) != 0; return 0;
+    case FIOASYNC: return *static_cast<const int*>(value) == 0 ? 0 : -EOPNOTSUPP;
+    case FIOCLEX:
+    case FIONCLEX: return 0;
+    default: return -ENOTTY;
+  }
+}
+
 long Stack::ioctl(int fd, unsigned long request, void* value) {
-  const auto pass = [&] { return kernel::call(SYS_ioctl, fd, static_cast<long>(request), kernel::arg(value)); };
+  const auto pass = [&] {
+    if (numbers_ != nullptr) return own_ioctl(fd, request, value);
+    return kernel::call(SYS_ioctl, fd, static_cast<long>(request), kernel::arg(value));
+  };
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   Socket* socket = socket_of(fd);
@@ -136,7 +201,7 @@ long Stack::ioctl(int fd, unsigned long request, void* value) {
     }
     case FIONREAD:
       if (listening) return -EINVAL;
-      if (socket->handle.valid()) turn();
+      if (socket->handle.valid()) look_around();
       *number = socket->handle.valid() ? static_cast<int>(socket->look().unread) : 0;
       return 0;
     case SIOCOUTQ:

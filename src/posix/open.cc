@@ -29,7 +29,7 @@ Stream* Stack::stream_of(int fd) {
 
 Socket* Stack::socket_of(int fd) {
   File* file = descriptors_.find(fd);
-  return file != nullptr && file->kind() != FileKind::kEpoll ? static_cast<Socket*>(file) : nullptr;
+  return file != nullptr && file->is_socket() ? static_cast<Socket*>(file) : nullptr;
 }
 
 uint64_t Stack::new_slot(Socket& stream) {
@@ -43,11 +43,29 @@ uint64_t Stack::new_slot(Socket& stream) {
   return slot;
 }
 
+bool Stack::start() {
+  const Lock lock(*this);
+  return !lock.busy() && !fenced_ && bring_up();
+}
+
+int Stack::new_number(int domain, int type, int protocol) {
+  return numbers_ != nullptr ? numbers_->take() : kernel::socket(domain, type, protocol);
+}
+
+long Stack::end_number(int fd) {
+  if (numbers_ == nullptr) return kernel::close(fd);
+  numbers_->give(fd);
+  return 0;
+}
+
 long Stack::socket(int domain, int type, int protocol) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   if (fenced_ || !bring_up()) return -ENETDOWN;
-  const int fd = kernel::socket(domain, type, protocol);
+  if (numbers_ != nullptr && !wanted(domain, type, protocol)) {
+    return domain == AF_INET || domain == AF_INET6 ? -EPROTONOSUPPORT : -EAFNOSUPPORT;
+  }
+  const int fd = new_number(domain, type, protocol);
   if (fd < 0) return fd;
   std::unique_ptr<Socket> socket;
   if ((type & kTypeBits) == SOCK_STREAM) {
@@ -58,7 +76,11 @@ long Stack::socket(int domain, int type, int protocol) {
     socket = std::make_unique<Datagram>(*transport_, domain);
   }
   socket->nonblocking = (type & SOCK_NONBLOCK) != 0;
-  if (!descriptors_.set(fd, socket.get())) return fd;  // too high a number: the kernel's
+  if (!descriptors_.set(fd, socket.get())) {
+    if (numbers_ == nullptr) return fd;  // too high a number: the kernel's
+    end_number(fd);
+    return -ENOMEM;
+  }
   socket->slot = new_slot(*socket);
   socket->numbers = 1;
   socket.release();
@@ -69,9 +91,10 @@ long Stack::socket(int domain, int type, int protocol) {
 void Stack::give_to_kernel(Socket& socket) {
   for (Watch* watch : std::vector<Watch*>(socket.watches)) {
     const epoll_event event{watch->events, watch->data};
-    (void)kernel::epoll_ctl(watch->set->number(), EPOLL_CTL_ADD, watch->fd, &event);
-    watch->set->has_kernels = true;
-    watch->set->remove(*watch);
+    auto& set = static_cast<Epoll&>(*watch->set);  // there are no kqueues where the kernel has sockets
+    (void)kernel::epoll_ctl(set.number(), EPOLL_CTL_ADD, watch->fd, &event);
+    set.has_kernels = true;
+    set.remove(*watch);
   }
   descriptors_.each(0, UINT32_MAX, [&](int number, File* file) {
     if (file == &socket) descriptors_.set(number, nullptr);
@@ -83,7 +106,7 @@ long Stack::bind(int fd, const sockaddr* address, socklen_t length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   Socket* socket = socket_of(fd);
-  if (socket == nullptr) return -ENOTSOCK;
+  if (socket == nullptr) return no_socket(fd);
   if (fenced_) return -EBADF;
   Endpoint wanted;
   if (address != nullptr && length >= sizeof(sockaddr_in) && socket->family == AF_INET) {
@@ -126,7 +149,7 @@ long Stack::listen(int fd, int backlog) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   Stream* stream = stream_of(fd);
-  if (stream == nullptr) return socket_of(fd) != nullptr ? -EOPNOTSUPP : -ENOTSOCK;
+  if (stream == nullptr) return socket_of(fd) != nullptr ? -EOPNOTSUPP : no_socket(fd);
   if (fenced_) return -EBADF;
   if (stream->state == Stream::State::kListening) return 0;
   if (stream->state != Stream::State::kFresh) return -EINVAL;
@@ -160,10 +183,10 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   Stream* listener = stream_of(fd);
-  if (listener == nullptr) return socket_of(fd) != nullptr ? -EOPNOTSUPP : -ENOTSOCK;
+  if (listener == nullptr) return socket_of(fd) != nullptr ? -EOPNOTSUPP : no_socket(fd);
   if (fenced_) return -EBADF;
   if (listener->state != Stream::State::kListening) return -EINVAL;
-  if (!listener->can_read()) turn();
+  if (!listener->can_read()) look_around();
   const Instant until = listener->receive_timeout.ns() == 0 ? kNever : transport_->now() + listener->receive_timeout;
   use(*listener);
   long result = -EAGAIN;
@@ -184,7 +207,7 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
       if (woke == Woke::kSignal && (until != kNever || !restarts())) result = -EINTR;
       continue;
     }
-    const int fresh = kernel::socket(listener->family, SOCK_STREAM | flags, 0);
+    const int fresh = new_number(listener->family, SOCK_STREAM | flags, 0);
     if (fresh < 0) {
       result = fresh;
       break;
@@ -197,7 +220,7 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
       if (taken) (void)transport_->request(req::Abort{taken->handle});
       slots_[stream->slot] = nullptr;
       free_slots_.push_back(stream->slot);
-      kernel::close(fresh);
+      end_number(fresh);
       if (!taken && taken.error() != Error::kWouldBlock) result = -errno_of(taken.error());
       listener->readable = taken.has_value();
       continue;
@@ -274,7 +297,7 @@ long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   Socket* socket = socket_of(fd);
-  if (socket == nullptr) return -ENOTSOCK;
+  if (socket == nullptr) return no_socket(fd);
   if (fenced_) return -EBADF;
   if (address == nullptr) return -EFAULT;
   if (length < sizeof(sa_family_t)) return -EINVAL;
@@ -311,7 +334,7 @@ long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
     if (result != -EINPROGRESS) return result;
   }
   if (stream->nonblocking) {
-    turn();
+    look_around();
     if (stream->state == Stream::State::kConnected && result == -EALREADY) return finish_connect(fd, *stream);
     return result;
   }
@@ -337,7 +360,7 @@ long Stack::shutdown(int fd, int how) {
   if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  if (socket_of(fd) == nullptr) return -ENOTSOCK;
+  if (socket_of(fd) == nullptr) return no_socket(fd);
   if (fenced_) return -EBADF;
   if (Datagram* datagram = datagram_of(fd)) {
     if (!datagram->is_connected()) return -ENOTCONN;
@@ -386,9 +409,9 @@ long Stack::getsockname(int fd, sockaddr* address, socklen_t* length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   const Socket* socket = socket_of(fd);
-  if (socket == nullptr) return -ENOTSOCK;
+  if (socket == nullptr) return no_socket(fd);
   if (fenced_) return -EBADF;
-  if (socket->local.port == 0) {
+  if (socket->local.port == 0 && numbers_ == nullptr) {
     return kernel::call(SYS_getsockname, fd, kernel::arg(address), kernel::arg(length));
   }
   if (*length > INT32_MAX) return -EINVAL;
@@ -400,7 +423,7 @@ long Stack::getpeername(int fd, sockaddr* address, socklen_t* length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   const Socket* socket = socket_of(fd);
-  if (socket == nullptr) return -ENOTSOCK;
+  if (socket == nullptr) return no_socket(fd);
   if (fenced_) return -EBADF;
   if (const Stream* stream = stream_of(fd)) {
     if (stream->state != Stream::State::kConnected || stream->broken) return -ENOTCONN;

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "posix/convert.h"
+#include "posix/own_options.h"
 #include "posix/stack.h"
 
 namespace millrace::posix {
@@ -59,13 +60,23 @@ bool carry_ip(SocketOptions& o, int level, int name, int value) {
   return hops || dscp;
 }
 
-// What the kernel made of a buffer size: it doubles it for its own overhead.
-uint32_t buffer_of(int fd, int name) {
-  int value = 0;
-  socklen_t length = sizeof value;
-  if (kernel::getsockopt(fd, SOL_SOCKET, name, &value, &length) != 0) return 0;
-  return static_cast<uint32_t>(value) / 2;
-}
+// Who keeps the values of a socket: its shadow, or nobody but us.
+struct Keeper {
+  int fd;
+  const Socket& socket;
+  bool own;
+
+  [[nodiscard]] long get(int level, int name, void* value, socklen_t* length) const {
+    return own ? held_option(socket, level, name, value, length) : kernel::getsockopt(fd, level, name, value, length);
+  }
+  /// A buffer size, without what the kernel adds for its own overhead: it doubles them.
+  [[nodiscard]] uint32_t buffer(int name) const {
+    int value = 0;
+    socklen_t length = sizeof value;
+    if (get(SOL_SOCKET, name, &value, &length) != 0) return 0;
+    return own ? static_cast<uint32_t>(value) : static_cast<uint32_t>(value) / 2;
+  }
+};
 
 // What streams and datagram sockets share.
 bool carry_common(Socket& s, int level, int name, const void* value, socklen_t length) {
@@ -84,12 +95,12 @@ bool carry_common(Socket& s, int level, int name, const void* value, socklen_t l
 }
 
 // Whether it changed what the worker should know.
-bool carry_datagram(int fd, DatagramOptions& o, int level, int name, int value) {
+bool carry_datagram(const Keeper& keeper, DatagramOptions& o, int level, int name, int value) {
   if (level == SOL_SOCKET) {
     switch (name) {
       case SO_BROADCAST: o.broadcast = value != 0; return true;
-      case SO_SNDBUF: o.send_buffer = buffer_of(fd, SO_SNDBUF) * 2; return true;
-      case SO_RCVBUF: o.receive_buffer = buffer_of(fd, SO_RCVBUF) * 2; return true;
+      case SO_SNDBUF: o.send_buffer = keeper.buffer(SO_SNDBUF) * 2; return true;
+      case SO_RCVBUF: o.receive_buffer = keeper.buffer(SO_RCVBUF) * 2; return true;
       case SO_NO_CHECK: o.no_checksum = value != 0; return true;
       default: return false;
     }
@@ -115,13 +126,13 @@ bool carry_datagram(int fd, DatagramOptions& o, int level, int name, int value) 
   return false;
 }
 
-bool carry_socket(int fd, Stream& s, int name, const void* value, socklen_t length) {
+bool carry_socket(const Keeper& keeper, Stream& s, int name, const void* value, socklen_t length) {
   switch (name) {
     case SO_KEEPALIVE: s.options.keepalive = int_of(value, length) != 0; return true;
     case SO_SNDBUF:
-    case SO_SNDBUFFORCE: s.options.send_buffer = buffer_of(fd, SO_SNDBUF); return true;
+    case SO_SNDBUFFORCE: s.options.send_buffer = keeper.buffer(SO_SNDBUF); return true;
     case SO_RCVBUF:
-    case SO_RCVBUFFORCE: s.options.receive_buffer = buffer_of(fd, SO_RCVBUF); return true;
+    case SO_RCVBUFFORCE: s.options.receive_buffer = keeper.buffer(SO_RCVBUF); return true;
     case SO_LINGER: {
       struct linger linger {};
       std::memcpy(&linger, value, std::min<size_t>(length, sizeof linger));
@@ -140,20 +151,15 @@ bool carry_socket(int fd, Stream& s, int name, const void* value, socklen_t leng
   }
 }
 
-void remember(Stream& s, int level, int name, const void* value, socklen_t length) {
-  if (s.given == nullptr) s.given = std::make_shared<std::vector<GivenOption>>();
-  // Sockets that were accepted hold the list as it was.
-  if (s.given.use_count() > 1) s.given = std::make_shared<std::vector<GivenOption>>(*s.given);
-  std::erase_if(*s.given, [&](const GivenOption& o) { return o.level == level && o.name == name; });
-  const auto* bytes = static_cast<const std::byte*>(value);
-  s.given->push_back({level, name, {bytes, bytes + length}});
-}
-
 // The shadow of an accepted socket does not know what the listener was told.
-void settle_inherited(int fd, Stream& s) {
+void settle_inherited(const Keeper& keeper, Stream& s) {
   if (s.inherited == nullptr) return;
+  if (keeper.own) {
+    s.given = std::move(s.inherited);
+    return;
+  }
   for (const GivenOption& o : *s.inherited) {
-    (void)kernel::setsockopt(fd, o.level, o.name, o.value.data(), static_cast<socklen_t>(o.value.size()));
+    (void)kernel::setsockopt(keeper.fd, o.level, o.name, o.value.data(), static_cast<socklen_t>(o.value.size()));
   }
   s.inherited = nullptr;
 }
@@ -185,11 +191,12 @@ long Stack::setsockopt(int fd, int level, int name, const void* value, socklen_t
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   Socket* socket = socket_of(fd);
-  if (socket == nullptr) return -ENOTSOCK;
+  if (socket == nullptr) return no_socket(fd);
   if (fenced_) return -EBADF;
   Stream* stream = stream_of(fd);
   Datagram* datagram = datagram_of(fd);
-  if (stream != nullptr) settle_inherited(fd, *stream);
+  const Keeper keeper{fd, *socket, numbers_ != nullptr};
+  if (stream != nullptr) settle_inherited(keeper, *stream);
   if (stream != nullptr && level == IPPROTO_TCP && name == TCP_CONGESTION) {
     return set_controller(*stream, value, length);
   }
@@ -199,21 +206,22 @@ long Stack::setsockopt(int fd, int level, int name, const void* value, socklen_t
   const bool bound =
       stream != nullptr ? stream->claim != 0 || stream->state != Stream::State::kFresh : datagram->handle.valid();
   if (level == IPPROTO_IPV6 && name == IPV6_V6ONLY && bound) return -EINVAL;
-  const int done = kernel::setsockopt(fd, level, name, value, length);
+  const long done = keeper.own ? judge_option(*socket, level, name, value, length)
+                               : kernel::setsockopt(fd, level, name, value, length);
   if (done < 0) return done;
+  if (stream != nullptr || keeper.own) keep_option(*socket, level, name, value, length);
   if (carry_common(*socket, level, name, value, length)) {
     if (stream != nullptr) stream->options.v6_only = stream->v6_only;
   }
   if (datagram != nullptr) {
-    const bool tell = carry_datagram(fd, datagram->options, level, name, int_of(value, length));
+    const bool tell = carry_datagram(keeper, datagram->options, level, name, int_of(value, length));
     if (tell && datagram->handle.valid()) {
       (void)transport_->request(req::SetDatagramOptions{datagram->handle, datagram->options});
     }
     return 0;
   }
-  remember(*stream, level, name, value, length);
   bool tell = false;
-  if (level == SOL_SOCKET) tell = carry_socket(fd, *stream, name, value, length);
+  if (level == SOL_SOCKET) tell = carry_socket(keeper, *stream, name, value, length);
   if (level == IPPROTO_TCP) tell = carry_tcp(stream->options, name, int_of(value, length));
   if (level != IPPROTO_TCP) tell = carry_ip(stream->options, level, name, int_of(value, length)) || tell;
   if (tell) apply_options(*stream);
@@ -243,20 +251,22 @@ long Stack::take_datagram_error(Datagram& socket) {
 long Stack::getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  if (socket_of(fd) == nullptr) return -ENOTSOCK;
+  Socket* socket = socket_of(fd);
+  if (socket == nullptr) return no_socket(fd);
   if (fenced_) return -EBADF;
   if (value == nullptr || length == nullptr) return -EFAULT;
   if (*length > INT32_MAX) return -EINVAL;
+  const Keeper keeper{fd, *socket, numbers_ != nullptr};
   if (Datagram* datagram = datagram_of(fd)) {
-    if (level != SOL_SOCKET || name != SO_ERROR) return kernel::getsockopt(fd, level, name, value, length);
-    turn();
+    if (level != SOL_SOCKET || name != SO_ERROR) return keeper.get(level, name, value, length);
+    look_around();
     const int error = static_cast<int>(take_datagram_error(*datagram));
     return answer(&error, sizeof error, value, length);
   }
   Stream* stream = stream_of(fd);
-  settle_inherited(fd, *stream);
+  settle_inherited(keeper, *stream);
   if (level == SOL_SOCKET && name == SO_ERROR) {
-    if (stream->state == Stream::State::kConnecting) turn();
+    if (stream->state == Stream::State::kConnecting) look_around();
     const int error = static_cast<int>(take_error(*stream));
     return answer(&error, sizeof error, value, length);
   }
@@ -280,7 +290,7 @@ long Stack::getsockopt(int fd, int level, int name, void* value, socklen_t* leng
     info.tcpi_state = state_of(*stream);
     return answer(&info, sizeof info, value, length);
   }
-  return kernel::getsockopt(fd, level, name, value, length);
+  return keeper.get(level, name, value, length);
 }
 
 }  // namespace millrace::posix

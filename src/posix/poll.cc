@@ -10,6 +10,17 @@ namespace {
 
 constexpr short kPollAlways = POLLERR | POLLHUP | POLLNVAL;
 
+// Beyond FD_SETSIZE too, for programs that make their sets as long as they need.
+bool holds(const fd_set* set, int fd) {
+  const auto* words = reinterpret_cast<const __fd_mask*>(set);
+  return set != nullptr && (static_cast<unsigned long>(words[fd / NFDBITS]) >> (fd % NFDBITS) & 1) != 0;
+}
+
+void take_out(fd_set* set, int fd) {
+  auto* words = reinterpret_cast<__fd_mask*>(set);
+  words[fd / NFDBITS] &= ~static_cast<__fd_mask>(1UL << (fd % NFDBITS));
+}
+
 }  // namespace
 
 bool Stack::any_ours(std::span<const pollfd> fds) const {
@@ -37,14 +48,21 @@ long Stack::poll(std::span<pollfd> fds, const timespec* timeout, const sigset_t*
   for (size_t i = 0; i < fds.size(); ++i) {
     fds[i].revents = 0;
     File* file = descriptors_.find(fds[i].fd);
+    if (numbers_ != nullptr) {
+      if (file == nullptr && fds[i].fd >= 0) {
+        fds[i].revents = POLLNVAL;
+        ++found;
+      }
+      kernel[i].fd = -1;
+    }
     if (file == nullptr) continue;
-    if (fenced_ && file->kind() != FileKind::kEpoll) continue;  // the kernel speaks for the shadow
+    if (fenced_ && file->is_socket()) continue;  // the kernel speaks for the shadow
     if (transport_ == nullptr) continue;
-    if (file->kind() != FileKind::kEpoll) kernel[i].fd = -1;
+    if (file->is_socket()) kernel[i].fd = -1;
     ours.push_back({i, file});
     use(*file);
   }
-  if (ours.empty()) {  // sets without anything of ours
+  if (ours.empty() && numbers_ == nullptr) {  // sets without anything of ours
     for (const Ours& o : ours) done(*o.file);
     return kernel::ppoll(fds.data(), fds.size(), timeout, mask);
   }
@@ -57,7 +75,7 @@ long Stack::poll(std::span<pollfd> fds, const timespec* timeout, const sigset_t*
     }
     return any;
   };
-  const Instant until = deadline(timeout);
+  const Instant until = found != 0 ? Instant{} : deadline(timeout);
   const bool all_ours = std::all_of(kernel.begin(), kernel.end(), [](const pollfd& p) { return p.fd < 0; });
   const timespec none{};
   if (!all_ours && kernel::ppoll(kernel.data(), kernel.size(), &none, nullptr) > 0) {
@@ -70,6 +88,7 @@ long Stack::poll(std::span<pollfd> fds, const timespec* timeout, const sigset_t*
   Woke woke = Woke::kReady;
   if (!theirs()) woke = wait(look, until, kernel, mask);
   look();
+  found = 0;
   if (!all_ours && woke != Woke::kSignal) (void)kernel::ppoll(kernel.data(), kernel.size(), &none, nullptr);
   for (size_t i = 0; i < fds.size(); ++i) {
     if (kernel[i].fd >= 0) fds[i].revents = static_cast<short>(fds[i].revents | kernel[i].revents);
@@ -92,10 +111,10 @@ long Stack::select(int count, fd_set* read, fd_set* write, fd_set* except, const
   };
   const Set sets[] = {{read, POLLIN, kReadSet}, {write, POLLOUT, kWriteSet}, {except, POLLPRI, POLLPRI}};
   std::vector<pollfd> fds;
-  for (int fd = 0; fd < std::min(count, FD_SETSIZE); ++fd) {
+  for (int fd = 0; fd < (numbers_ != nullptr ? count : std::min(count, FD_SETSIZE)); ++fd) {
     short events = 0;
     for (const Set& s : sets) {
-      if (s.set != nullptr && FD_ISSET(fd, s.set)) events = static_cast<short>(events | s.wanted);
+      if (holds(s.set, fd)) events = static_cast<short>(events | s.wanted);
     }
     if (events != 0) fds.push_back({fd, events, 0});
   }
@@ -112,7 +131,7 @@ long Stack::select(int count, fd_set* read, fd_set* write, fd_set* except, const
       if ((static_cast<uint32_t>(p.revents) & s.means) != 0) {
         ++bits;
       } else {
-        FD_CLR(p.fd, s.set);
+        take_out(s.set, p.fd);
       }
     }
   }

@@ -46,6 +46,7 @@ class Socket : public File {
   bool v6_only = false;
   Duration receive_timeout{};  ///< 0: for ever
   Duration send_timeout{};
+  std::shared_ptr<std::vector<GivenOption>> given{};  ///< set on this socket
 
  protected:
   Transport& transport_;

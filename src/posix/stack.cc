@@ -38,7 +38,9 @@ Lock::~Lock() {
 }
 
 Stack::Stack(Bring bring, const StackOptions& options)
-    : bring_(std::move(bring)), options_(options), owner_(kernel::pid()), slots_(1) {}
+    : bring_(std::move(bring)), options_(options), owner_(kernel::pid()), slots_(1) {
+  if (options_.own_numbers) numbers_ = std::make_unique<OwnNumbers>(options_.first_number);
+}
 
 Stack::~Stack() {
   for (const int doorbell : doorbells_) kernel::close(doorbell);
@@ -76,15 +78,18 @@ void Stack::notify(File& file, uint32_t mask) {
 void Stack::turn() {
   ++turns_;
   transport_->turn(*this);
+  if (!timers_.empty()) run_timers();
   ring_ready();
 }
 
 // What went out may have come back at once, over a loopback interface, and wakes nobody who sleeps.
 void Stack::flush() {
+  if (driven_) return;  // sent when the program's loop comes round
   if (transport_->flush() && !sleepers_.empty()) turn();
 }
 
 Instant Stack::deadline(const timespec* timeout) {
+  if (driven_) return Instant{};  // what a program's loop waits for is its own
   if (timeout == nullptr) return kNever;
   if (timeout->tv_sec == 0 && timeout->tv_nsec == 0) return Instant{};
   return transport_->now() + duration_of(*timeout);
@@ -130,7 +135,7 @@ Stack::Woke Stack::sleep(Sleeper& self, Instant until, std::span<pollfd> kernel,
   std::vector<pollfd> waits(kernel.begin(), kernel.end());
   waits.push_back({self.doorbell, POLLIN, 0});
   const size_t ours = waits.size();
-  Instant wake = until;
+  Instant wake = std::min(until, next_timer());
   const bool lead = leader_ == nullptr || leader_ == &helper_;
   bool asleep = true;
   if (lead) {
@@ -178,7 +183,7 @@ Stack::Woke Stack::wait(std::function<bool()> ready, Instant until, std::span<po
   Woke result = Woke::kTimeout;
   bool signalled = false;
   for (;;) {
-    turn();
+    if (!driven_ || until != Instant{}) turn();
     if (ended_ || ready()) {
       result = Woke::kReady;
       break;

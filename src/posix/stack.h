@@ -9,17 +9,22 @@
 #include <sys/uio.h>
 
 #include <atomic>
+#include <cerrno>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "posix/datagram.h"
 #include "posix/descriptors.h"
 #include "posix/epoll.h"
 #include "posix/kernel.h"
+#include "posix/kqueue.h"
+#include "posix/own_numbers.h"
 #include "posix/stream.h"
 #include "posix/transport.h"
 
@@ -37,6 +42,9 @@ struct Received {
 
 struct StackOptions {
   bool loopback = false;  ///< 127.0.0.0/8 and ::1 are the stack's too; else sockets that name them are the kernel's
+  bool own_numbers = false;  ///< for programs written for this stack: no kernel descriptor stands behind a number, the
+                             ///< kernel's are none of ours, and nothing is passed to the kernel. Needs `loopback`
+  int first_number = 3;      ///< the lowest of those
 };
 
 class Stack final : private Sink {
@@ -53,6 +61,8 @@ class Stack final : private Sink {
   [[nodiscard]] static bool wanted(int domain, int type, int protocol);
 
   // open.cc
+  /// Brings the transport up before the first socket is made: false if that failed.
+  bool start();
   long socket(int domain, int type, int protocol);
   long bind(int fd, const sockaddr* address, socklen_t length);
   long listen(int fd, int backlog);
@@ -82,6 +92,9 @@ class Stack final : private Sink {
   void duplicated(int fd, int fresh);
   /// `fd` was replaced or closed by the kernel.
   void forget(int fd);
+  /// With numbers of our own.
+  long dup(int fd);
+  long dup2(int fd, int fresh);
   long fcntl(int fd, int command, long value);
   long ioctl(int fd, unsigned long request, void* value);
   /// Numbers of ours in [first, last] are about to be closed (close_range); `mark`: to be marked close-on-exec only.
@@ -97,8 +110,22 @@ class Stack final : private Sink {
   // epoll.cc
   /// A set that the kernel has just made becomes ours too.
   void epoll_made(int set);
+  /// With numbers of our own.
+  long epoll_create();
   long epoll_ctl(int set, int op, int fd, epoll_event* event);
   long epoll_wait(int set, epoll_event* events, int count, const timespec* timeout, const sigset_t* mask);
+
+  // kqueue.cc, with numbers of our own only.
+  long kqueue();
+  /// As kevent(2) of FreeBSD. `changes` and `events` may be the same memory.
+  long kevent(int kq, std::span<const KEvent> changes, std::span<KEvent> events, const timespec* timeout);
+
+  // drive.cc: for a program whose own loop turns the worker, in one thread.
+  /// Takes in what has come, calls `body(arg)` without the lock, and sends. Calls from `body` neither turn the worker
+  /// nor send at once, and those that wait for several descriptors do not wait. False: there was nothing to do.
+  bool drive(int (*body)(void*), void* arg);
+  /// Sleeps until something comes, `longest` at most.
+  void rest(Duration longest);
 
   // process.cc
   void before_fork();
@@ -114,6 +141,7 @@ class Stack final : private Sink {
  private:
   friend class Lock;
   friend class Epoll;
+  friend class Kqueue;
 
   /// A thread asleep in a call.
   struct Sleeper {
@@ -138,9 +166,30 @@ class Stack final : private Sink {
   [[nodiscard]] Instant deadline(const timespec* timeout);
   /// Something became ready: the sets that watch it list it.
   void notify(File& file, uint32_t mask);
+  /// What timers of kqueues are due: their sets list them.
+  void run_timers();
+  [[nodiscard]] Instant next_timer() const { return timers_.empty() ? kNever : timers_.begin()->first; }
+  long change(Kqueue& set, const KEvent& wanted);
+  long add_note(Kqueue& set, const KEvent& wanted, File* file);
+  void look_at(Note& note);
+  long start_timer(Note& note);
+  /// A number is closed: a kqueue forgets it, even if others name the same file.
+  static void forget_notes(File& file, int fd);
   /// After a call that a signal ended: whether Linux would restart it.
   static bool restarts();
 
+  /// A number for a new socket, of the kernel's or our own; or a negative errno number.
+  int new_number(int domain, int type, int protocol);
+  /// Gives a number back that names nothing of ours any more.
+  long end_number(int fd);
+  /// What a call says to a number that is no socket.
+  [[nodiscard]] long no_socket(int fd) const { return descriptors_.find(fd) == nullptr ? -EBADF : -ENOTSOCK; }
+  long own_fcntl(int fd, int command, long value);
+  long own_ioctl(int fd, unsigned long request, void* value);
+  /// As turn(), unless the program's loop does it.
+  void look_around() {
+    if (!driven_) turn();
+  }
   Stream* stream_of(int fd);
   Datagram* datagram_of(int fd);
   Socket* socket_of(int fd);
@@ -174,6 +223,10 @@ class Stack final : private Sink {
   StackOptions options_;
   std::mutex mutex_;
   Descriptors descriptors_;
+  std::unique_ptr<OwnNumbers> numbers_;  // null: numbers are the kernel's
+  bool driven_ = false;                  // drive() is in its body
+  bool told_ = false;                    // and a set told it something
+  std::set<std::pair<Instant, Note*>> timers_;
   std::unique_ptr<Transport> transport_;
   bool tried_ = false;   // to bring the transport up
   bool fenced_ = false;  // a forked child

@@ -45,7 +45,6 @@ class Stream final : public Socket {
   bool chosen_port = false;  ///< nobody asked for the port that it is bound to
   bool linger = false;
   int linger_s = 0;
-  std::shared_ptr<std::vector<GivenOption>> given;      ///< set on this socket
   std::shared_ptr<std::vector<GivenOption>> inherited;  ///< of the listener, when it was accepted; not in the shadow
 };
 

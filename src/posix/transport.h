@@ -30,6 +30,16 @@ class Transport {
   virtual Result<Reply> request(const Request& request) = 0;
   /// Takes in what has happened, gives `sink` the events, sends what waits.
   virtual void turn(Sink& sink) = 0;
+  /// The two halves of turn(), for a program that works between them: takes in and gives the events; sends, and runs
+  /// what is due. Whether there was anything to do.
+  virtual bool take_in(Sink& sink) {
+    turn(sink);
+    return true;
+  }
+  virtual bool give_out() {
+    flush();
+    return true;
+  }
   /// Sends what requests have queued. True: there are events for turn() to give.
   virtual bool flush() = 0;
   /// A fresh instant of CLOCK_MONOTONIC, or of a simulated clock.

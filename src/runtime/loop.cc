@@ -186,23 +186,51 @@ size_t Loop::send(StageTimer& timer) {
   return count;
 }
 
+size_t Loop::first_half(Program& program, StageTimer& timer) {
+  size_t work = receive_and_input(timer);
+  if (next_event_ < worker_.events().size() || wake_at_ <= now_) {
+    work += run_program(program);
+    timer.done(Stage::kProgram);
+  }
+  return work;
+}
+
+size_t Loop::second_half(StageTimer& timer) {
+  if (timers_at_ <= now_) {
+    run_timers();
+    timer.done(Stage::kTimers);
+  }
+  const size_t work = send(timer);
+  if (exchange_ != nullptr) exchange_->hand_out(self_);
+  return work;
+}
+
+bool Loop::take_in(Program& program) {
+  const uint64_t start = Clock::cycles();
+  now_ = clock_.at(start);
+  ++stages_.turns;
+  StageTimer timer(stages_, start);
+  taken_in_ = first_half(program, timer);
+  return taken_in_ != 0;
+}
+
+bool Loop::give_out() {
+  now_ = clock_.now();
+  StageTimer timer(stages_, Clock::cycles());
+  const size_t work = taken_in_ + second_half(timer);
+  if (work != 0) ++stages_.busy_turns;
+  if (chores_at_ <= now_) do_chores();
+  return work != 0;
+}
+
 bool Loop::turn(Program& program) {
   const uint64_t start = Clock::cycles();
   now_ = clock_.at(start);
   ++stages_.turns;
   StageTimer timer(stages_, start);
 
-  size_t work = receive_and_input(timer);
-  if (next_event_ < worker_.events().size() || wake_at_ <= now_) {
-    work += run_program(program);
-    timer.done(Stage::kProgram);
-  }
-  if (timers_at_ <= now_) {
-    run_timers();
-    timer.done(Stage::kTimers);
-  }
-  work += send(timer);
-  if (exchange_ != nullptr) exchange_->hand_out(self_);
+  size_t work = first_half(program, timer);
+  work += second_half(timer);
   if (work != 0) {
     ++stages_.busy_turns;
   } else {

@@ -54,6 +54,10 @@ class Loop final : public Door {
   // For whoever runs turns of its own instead of run(), one thread at a time.
   /// Once, before the first turn.
   void begin();
+  /// The two halves of a turn, for a program that works between them: from the devices to its events; what is due, and
+  /// to the devices. give_out() says whether there was anything to do in either.
+  bool take_in(Program& program);
+  bool give_out();
   /// Sends what requests have queued, without taking anything in.
   void flush();
   /// Before a sleep: appends the waker and the devices to `waits` and lowers `until` to the next deadline. False: there
@@ -85,6 +89,8 @@ class Loop final : public Door {
   };
   class StageTimer;
 
+  size_t first_half(Program& program, StageTimer& timer);
+  size_t second_half(StageTimer& timer);
   size_t receive_and_input(StageTimer& timer);
   size_t receive(Port& port, StageTimer& timer);
   size_t run_program(Program& program);
@@ -124,6 +130,7 @@ class Loop final : public Door {
   Instant chores_at_{};
   Instant idle_since_ = kNever;
   size_t next_event_ = 0;
+  size_t taken_in_ = 0;  // work of a first half whose second half is to come
   bool stopping_ = false;
   bool pumping_ = false;
   int status_ = 0;

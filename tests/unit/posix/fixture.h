@@ -134,7 +134,7 @@ class SimTransport final : public Transport {
 /// IPv4 and IPv6.
 class Posix : public testing::TestWithParam<int> {
  protected:
-  Posix() : stack_([this] { return bring(); }, {true}) {}
+  explicit Posix(const StackOptions& options = {true}) : stack_([this] { return bring(); }, options) {}
   ~Posix() override {
     for (const int fd : open_) (void)stack_.close(fd);
     EXPECT_EQ(stack_.sockets(), 0u);
