@@ -1,18 +1,14 @@
-// What a call returns: a number, or the errno that Linux gives. The only place where the core's errors become errnos.
+// What a call returns: a number, or the errno that Linux gives.
 #pragma once
 
-#include <cerrno>
 #include <tl/expected.hpp>
 
-#include "millrace/result.h"
+#include "millrace/errno.h"
 
 namespace millrace::packetdrill {
 
 using Outcome = tl::expected<long, int>;
 
 [[nodiscard]] inline tl::unexpected<int> failed(int error) { return tl::unexpected<int>(error); }
-
-/// The errno that stands for `error`.
-[[nodiscard]] int errno_of(Error error);
 
 }  // namespace millrace::packetdrill

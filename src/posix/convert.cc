@@ -8,37 +8,6 @@
 
 namespace millrace::posix {
 
-int errno_of(Error error) {
-  switch (error) {
-    case Error::kWouldBlock: return EAGAIN;
-    case Error::kInvalid: return EINVAL;
-    case Error::kBadHandle: return EBADF;
-    case Error::kNotConnected: return ENOTCONN;
-    case Error::kAlreadyConnected: return EISCONN;
-    case Error::kInProgress: return EINPROGRESS;
-    case Error::kConnectionRefused: return ECONNREFUSED;
-    case Error::kConnectionReset: return ECONNRESET;
-    case Error::kConnectionAborted: return ECONNABORTED;
-    case Error::kTimedOut: return ETIMEDOUT;
-    case Error::kHostUnreachable: return EHOSTUNREACH;
-    case Error::kNetUnreachable: return ENETUNREACH;
-    case Error::kNetDown: return ENETDOWN;
-    case Error::kAddressInUse: return EADDRINUSE;
-    case Error::kAddressNotHere: return EADDRNOTAVAIL;
-    case Error::kAlreadyExists: return EEXIST;
-    case Error::kNotFound: return ENOENT;
-    case Error::kBrokenPipe: return EPIPE;
-    case Error::kNoMemory: return ENOMEM;
-    case Error::kNoBuffers: return ENOBUFS;
-    case Error::kTooMany: return ENFILE;
-    case Error::kTooBig: return EMSGSIZE;
-    case Error::kNotSupported: return EOPNOTSUPP;
-    case Error::kPermission: return EPERM;
-    case Error::kIo: return EIO;
-  }
-  return EIO;
-}
-
 int read_address(const sockaddr* address, socklen_t length, int family, Endpoint& out) {
   if (length < sizeof(sa_family_t) || (family == AF_INET && length < sizeof(sockaddr_in))) return -EINVAL;
   if (family == AF_INET) {
@@ -84,11 +53,6 @@ Duration duration_of(const timespec& t) {
   constexpr int64_t kLongest = INT64_MAX / 4'000'000'000;  // more is for ever
   if (t.tv_sec > kLongest) return Duration(INT64_MAX / 4);
   return seconds(t.tv_sec) + nanoseconds(t.tv_nsec);
-}
-
-std::optional<Duration> milliseconds_of(int timeout) {
-  if (timeout < 0) return std::nullopt;
-  return milliseconds(timeout);
 }
 
 }  // namespace millrace::posix

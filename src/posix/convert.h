@@ -1,19 +1,14 @@
-// Between Millrace's values and those of libc: errors, socket addresses, time.
+// Between Millrace's values and those of libc: socket addresses, time.
 #pragma once
 
 #include <sys/socket.h>
 #include <time.h>
 
-#include <optional>
-
 #include "millrace/address.h"
-#include "millrace/result.h"
+#include "millrace/errno.h"
 #include "millrace/time.h"
 
 namespace millrace::posix {
-
-/// The errno number that Linux gives for it.
-[[nodiscard]] int errno_of(Error error);
 
 /// Reads a socket address for a socket of `family` (AF_INET, AF_INET6): a negative errno number if it is none. For
 /// AF_INET6, mapped IPv4 addresses are IPv4's. AF_UNSPEC is refused with -EAFNOSUPPORT.
@@ -22,7 +17,5 @@ namespace millrace::posix {
 void write_address(const Endpoint& endpoint, int family, sockaddr* out, socklen_t* length);
 
 [[nodiscard]] Duration duration_of(const timespec& t);
-/// Milliseconds of poll and epoll_wait: nothing for a negative one, which waits for ever.
-[[nodiscard]] std::optional<Duration> milliseconds_of(int timeout);
 
 }  // namespace millrace::posix

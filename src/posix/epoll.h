@@ -26,7 +26,6 @@ class Epoll final : public WatchSet {
   [[nodiscard]] bool empty() const { return watches_.empty(); }
   /// A number that names the set; the kernel's half is reached through it.
   [[nodiscard]] int number() const { return number_; }
-  void set_number(int number) { number_ = number; }
 
   bool has_kernels = false;  ///< the kernel's half was given something
   uint32_t passed_by = 0;    ///< times that it was not looked at, because ours was ready

@@ -26,13 +26,6 @@ class Nobody final : public Sink {
   void event(const Event&) override {}
 };
 
-bool has_unsent(stack::Worker& worker) {
-  for (const stack::SocketInfo& socket : worker.sockets()) {
-    if (socket.state != "LISTEN" && socket.protocol == "tcp" && socket.send_queue != 0) return true;
-  }
-  return false;
-}
-
 }  // namespace
 
 Inline::Inline(std::unique_ptr<runtime::Host> host) : host_(std::move(host)), ports_(random_word()) {}
@@ -64,7 +57,7 @@ void Inline::drain() {
   const Instant end = now() + kDrain;
   do {
     turn(nobody);
-    if (!has_unsent(host_->worker())) break;
+    if (!host_->loop().has_unsent(false)) break;
     std::vector<pollfd> waits;
     Instant until = end;
     if (begin_sleep(waits, until)) {

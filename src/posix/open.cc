@@ -279,7 +279,7 @@ long Stack::take_error(Stream& stream) {
 }
 
 // What connect() says once the attempt is over: the first to ask is told, as after a kernel's.
-long Stack::finish_connect(int fd, Stream& stream) {
+long Stack::finish_connect(Stream& stream) {
   if (!stream.broken) {
     stream.unclaimed = false;
     return 0;
@@ -289,7 +289,6 @@ long Stack::finish_connect(int fd, Stream& stream) {
   stream.handle = {};
   stream.state = Stream::State::kFresh;
   stream.broken = false;
-  (void)fd;
   return error != 0 ? -error : -ECONNABORTED;
 }
 
@@ -320,7 +319,7 @@ long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
   }
   if (stream->state == Stream::State::kListening) return -EISCONN;
   if (stream->state == Stream::State::kConnected) {
-    if (stream->unclaimed || stream->broken) return finish_connect(fd, *stream);
+    if (stream->unclaimed || stream->broken) return finish_connect(*stream);
     return -EISCONN;
   }
   long result = -EALREADY;
@@ -335,7 +334,7 @@ long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
   }
   if (stream->nonblocking) {
     look_around();
-    if (stream->state == Stream::State::kConnected && result == -EALREADY) return finish_connect(fd, *stream);
+    if (stream->state == Stream::State::kConnected && result == -EALREADY) return finish_connect(*stream);
     return result;
   }
   use(*stream);
@@ -346,7 +345,7 @@ long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
         *stream, [&] { return stream->state != Stream::State::kConnecting; }, until);
   } while (woke == Woke::kSignal && until == kNever && restarts());
   if (stream->state == Stream::State::kConnected) {
-    result = finish_connect(fd, *stream);
+    result = finish_connect(*stream);
   } else if (woke == Woke::kSignal) {
     result = -EINTR;
   } else if (stream->state == Stream::State::kFresh) {

@@ -63,7 +63,6 @@ long Stack::poll(std::span<pollfd> fds, const timespec* timeout, const sigset_t*
     use(*file);
   }
   if (ours.empty() && numbers_ == nullptr) {  // sets without anything of ours
-    for (const Ours& o : ours) done(*o.file);
     return kernel::ppoll(fds.data(), fds.size(), timeout, mask);
   }
   const auto look = [&] {

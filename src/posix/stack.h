@@ -97,7 +97,7 @@ class Stack final : private Sink {
   long dup2(int fd, int fresh);
   long fcntl(int fd, int command, long value);
   long ioctl(int fd, unsigned long request, void* value);
-  /// Numbers of ours in [first, last] are about to be closed (close_range); `mark`: to be marked close-on-exec only.
+  /// Numbers of ours in [first, last] are about to be closed (close_range).
   void close_range(unsigned first, unsigned last);
 
   // poll.cc
@@ -202,7 +202,7 @@ class Stack final : private Sink {
   void give_to_kernel(Socket& socket);
   [[nodiscard]] bool is_kernels(const IpAddr& address) const { return !options_.loopback && address.is_loopback(); }
   long start_connect(Stream& stream, const Endpoint& remote);
-  long finish_connect(int fd, Stream& stream);
+  long finish_connect(Stream& stream);
   long take_error(Stream& stream);
   long receive_some(Stream& stream, std::span<const iovec> into, bool peek, bool discard, size_t skip);
   long send_some(Stream& stream, std::span<const iovec> data, bool more, size_t skip);
@@ -240,7 +240,6 @@ class Stack final : private Sink {
   Sleeper* leader_ = nullptr;
   std::vector<Sleeper*> sleepers_;
   std::vector<int> doorbells_;  // not in use
-  std::vector<pollfd> waits_;
   // The helper's.
   Sleeper helper_{};
   uint64_t helper_saw_ = 0;

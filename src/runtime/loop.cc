@@ -378,14 +378,15 @@ class Nobody final : public Program {
   void event(Net&, const Event&) override {}
 };
 
-bool has_unsent(stack::Worker& worker) {
-  for (const stack::SocketInfo& socket : worker.sockets()) {
-    if (socket.state != "LISTEN" && socket.send_queue != 0) return true;
+}  // namespace
+
+bool Loop::has_unsent(bool datagrams_too) const {
+  for (const stack::SocketInfo& socket : worker_.sockets()) {
+    const bool counts = datagrams_too || socket.protocol == "tcp";
+    if (counts && socket.state != "LISTEN" && socket.send_queue != 0) return true;
   }
   return false;
 }
-
-}  // namespace
 
 void Loop::linger() {
   Nobody nobody;
@@ -396,7 +397,7 @@ void Loop::linger() {
   while (now_ < end) {
     const bool busy = turn(nobody);
     if (!busy && now_ >= look_at) {
-      if (!has_unsent(worker_)) break;
+      if (!has_unsent(true)) break;
       look_at = now_ + kLingerLook;
     }
     if (!busy && can_sleep_) sleep(milliseconds(1));

@@ -74,6 +74,8 @@ class Loop final : public Door {
   void wake_at(Instant when) override { wake_at_ = when; }
   void stop(int status) override;
 
+  /// Whether a socket holds what has not left yet, or is not acknowledged.
+  [[nodiscard]] bool has_unsent(bool datagrams_too) const;
   [[nodiscard]] const Stages& stages() const { return stages_; }
   /// What a turn looks at from now on; the size of a burst stays what it was.
   void set_settings(const conf::LoopSettings& settings) { settings_ = settings; }

@@ -123,8 +123,7 @@ void Tcp::conn_timer(uint32_t index, Instant now) {
     switch (c.timer_kind) {
       case TimerKind::kProbe:
       case TimerKind::kRetransmit:
-        // After a stop of the whole process the timeout is over as well, and new data must not join records so old that
-        // their stamps have gone round.
+        // After a stop of the whole process the timeout is over as well.
         if (now.ns() - c.rto_deadline < kStopped.ns() && may_probe(c) && c.snd_wnd > 0 &&
             c.state != State::kSynReceived) {
           tail_probe(index, now);

@@ -1,28 +1,14 @@
 // Microthreads over a door made of strings.
 #include "millrace/micro.h"
 
-#include <gtest/gtest.h>
-
 #include <array>
 
-#include "../apps/fake_door.h"
+#include "fixture.h"
 
 namespace millrace {
 namespace {
 
-class MicroTest : public testing::Test {
- protected:
-  void run(std::function<void(Reactor&)> main) {
-    reactor_.emplace(std::move(main));
-    Net net(door_);
-    reactor_->start(net);
-    turn();
-  }
-  void turn() { door_.run(*reactor_); }
-
-  test::FakeDoor door_;
-  std::optional<Reactor> reactor_;
-};
+class MicroTest : public test::ReactorFixture {};
 
 void echo(Stream peer) {
   std::array<std::byte, 16> buffer{};

@@ -1,28 +1,13 @@
 // Coroutines over a door made of strings.
-#include <gtest/gtest.h>
-
 #include <array>
 
-#include "../apps/fake_door.h"
+#include "fixture.h"
 #include "millrace/task.h"
 
 namespace millrace {
 namespace {
 
-class ReactorTest : public testing::Test {
- protected:
-  /// Starts `main` and runs until all waits.
-  void run(std::function<void(Reactor&)> main) {
-    reactor_.emplace(std::move(main));
-    Net net(door_);
-    reactor_->start(net);
-    turn();
-  }
-  void turn() { door_.run(*reactor_); }
-
-  test::FakeDoor door_;
-  std::optional<Reactor> reactor_;
-};
+class ReactorTest : public test::ReactorFixture {};
 
 Task<> echo(Stream peer) {
   std::array<std::byte, 16> buffer{};

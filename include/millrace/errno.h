@@ -1,8 +1,14 @@
-#include "outcome.h"
+// Errors as the numbers of errno.h: for whoever speaks to programs written for POSIX. The core does not know them.
+#pragma once
 
-namespace millrace::packetdrill {
+#include <cerrno>
 
-int errno_of(Error error) {
+#include "millrace/result.h"
+
+namespace millrace {
+
+/// The errno number that Linux gives for it.
+[[nodiscard]] inline int errno_of(Error error) {
   switch (error) {
     case Error::kWouldBlock: return EAGAIN;
     case Error::kInvalid: return EINVAL;
@@ -33,4 +39,4 @@ int errno_of(Error error) {
   return EIO;
 }
 
-}  // namespace millrace::packetdrill
+}  // namespace millrace
