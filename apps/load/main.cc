@@ -1,15 +1,18 @@
 // millrace-load: a load generator for HTTP and echo servers on the Millrace stack.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "drivers/all.h"
 #include "load/datagram_generator.h"
 #include "load/generator.h"
+#include "load/syn_forger.h"
 #include "load/template_generator.h"
 #include "load/templated_datagrams.h"
 #include "runtime/app.h"
@@ -22,6 +25,7 @@ using millrace::load::DatagramGenerator;
 using millrace::load::Generator;
 using millrace::load::Mode;
 using millrace::load::Options;
+using millrace::load::SynForger;
 using millrace::load::TemplatedDatagrams;
 using millrace::load::TemplateGenerator;
 using millrace::runtime::failure;
@@ -76,6 +80,11 @@ void add_flags(CLI::App& cli, Flags& f) {
   cli.add_flag("--template", f.run.templated,
                "send small requests from templates beside the stack, at a fraction of its cost");
   cli.add_flag("!--no-timestamps", f.run.timestamps, "with --template: do not offer TCP timestamps");
+  cli.add_option(
+         "--forge-syns", f.run.forge_rate,
+         "with --template: so many SYNs a second besides, from addresses that do not exist; over net_vhost only")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   cli.add_flag("--json", f.run.json, "print the result as JSON");
 }
 
@@ -127,6 +136,19 @@ millrace::runtime::Outcome<void> check_templated(const Options& run) {
   return {};
 }
 
+/// Forged addresses stay on a link between two processes.
+millrace::runtime::Outcome<void> check_forged(const Options& run, const millrace::conf::Config& config) {
+  if (run.forge_rate == 0) return {};
+  if (!run.templated || run.mode == Mode::kUdp || !run.target.addr.is_v4()) {
+    return failure("--forge-syns goes with --template, TCP and IPv4 only");
+  }
+  const bool private_link = std::all_of(config.interfaces.begin(), config.interfaces.end(), [](const auto& interface) {
+    return interface.device.starts_with("net_vhost");
+  });
+  if (private_link) return {};
+  return failure("--forge-syns sends over net_vhost only", "it measures a server on the same machine");
+}
+
 /// A window of one flow and a payload that can be told from others.
 millrace::runtime::Outcome<void> check_datagrams(const Options& run) {
   if (run.mode != Mode::kUdp) return {};
@@ -146,6 +168,7 @@ millrace::runtime::Outcome<void> check(Flags& flags, const millrace::conf::Confi
   flags.run.warmup = seconds_of(flags.warmup_s);
   if (auto good = check_templated(flags.run); !good) return good;
   if (auto good = check_datagrams(flags.run); !good) return good;
+  if (auto good = check_forged(flags.run, config); !good) return good;
   return choose_sources(flags, config);
 }
 
@@ -168,10 +191,12 @@ int main(int argc, char** argv) {
   Flags flags;
   add_flags(app.cli(), flags);
   millrace::load::Report report;
+  std::optional<SynForger> forger;
   const int status = app.run(argc, argv, [&]() -> millrace::runtime::Outcome<std::unique_ptr<millrace::Program>> {
     if (app.config().workers != 1) return millrace::runtime::failure("the load generator has one worker; run it twice");
     if (auto good = check(flags, app.config()); !good) return tl::unexpected(good.error());
     millrace::load::Machine machine{.hz = millrace::apps::cycles_per_second()};
+    const uint64_t seed = machine.cycles();
     machine.busy_cycles = [&app] {
       const auto* stages = app.stages();
       return stages == nullptr ? 0 : std::accumulate(stages->cycles.begin(), stages->cycles.end(), uint64_t{0});
@@ -188,6 +213,10 @@ int main(int argc, char** argv) {
     if (!flags.run.templated) return std::make_unique<Generator>(flags.run, std::move(machine), report);
     auto generator = std::make_unique<TemplateGenerator>(flags.run, std::move(machine), report);
     app.set_frame_client(generator.get());
+    if (flags.run.forge_rate > 0) {
+      forger.emplace(*generator, flags.run.target, flags.run.forge_rate, seed, report);
+      app.set_frame_client(&*forger);
+    }
     return generator;
   });
   if (report.measured || !report.failure.empty()) {

@@ -33,6 +33,7 @@ struct Options {
   bool fixed_ports = false;           ///< choose local ports here, from 1,024 up
   bool templated = false;             ///< send from templates, beside the stack
   bool timestamps = true;             ///< with templates: offer them (RFC 7323)
+  double forge_rate = 0;              ///< forged SYNs a second beside the connections; with templates
   bool json = false;
 };
 

@@ -73,6 +73,7 @@ std::string Report::text(const Options& options) const {
     out += fmt::format("    {:<9} {:6.1f}\n", name, each);
   }
   for (const auto& [name, count] : oddities) out += fmt::format("  odd: {} {}\n", count, name);
+  if (options.forge_rate > 0) out += fmt::format("  forged: {} SYNs\n", forged);
   return out + fmt::format("  errors: {}\n", error_count() == 0 ? "none" : error_text());
 }
 
@@ -105,6 +106,7 @@ std::string Report::json(const Options& options) const {
   nlohmann::ordered_json odd = nlohmann::ordered_json::object();
   for (const auto& [name, count] : oddities) odd[name] = count;
   if (!oddities.empty()) j["oddities"] = odd;
+  if (options.forge_rate > 0) j["forged"] = forged;
   j[options.mode == Mode::kUdp ? "lost" : "never_started"] = late;
   nlohmann::ordered_json kinds = nlohmann::ordered_json::object();
   for (size_t i = 0; i < errors.size(); ++i) {

@@ -34,6 +34,7 @@ struct Report {
   std::array<uint64_t, static_cast<size_t>(ErrorKind::kCount)> errors{};
   uint64_t busy_cycles = 0;   ///< of the generator's loop turns that did something; 0: not counted
   double connect_seconds = 0; ///< until all connections were open
+  uint64_t forged = 0;        ///< SYNs from addresses that do not exist, over the whole run
   uint64_t late = 0;          ///< requests that were due and could not be started at all
   /// Busy cycles of the generator by stage of its loop, where they were counted.
   std::vector<std::pair<std::string, uint64_t>> stage_cycles{};

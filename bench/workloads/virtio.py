@@ -122,7 +122,7 @@ def measure(w, case, seconds):
     w.wait(lambda: os.path.exists(path), 30, load)
     program = ["millrace-udp-echo"] if case.get("udp") else ["millrace-httpd", "--echo", "7", "--idle-timeout", "0"]
     server = w.start(
-        *program, "--interface", f"v0,driver=dpdk,address={SERVER}/16{tso},"
+        *program, "--interface", f"v0,driver=dpdk,address={SERVER}/16,gateway={CLIENT}{tso},"
         f"device=net_virtio_user0,path={path},queue_size={ring},rx_ring={ring},tx_ring={ring}{case.get('guest', '')}",
         *burst, "--cpu", "0", "--control", control, *limits, "--port", 7 if case.get("udp") else 80)
     meter = Meter(control)
@@ -145,7 +145,7 @@ def measure(w, case, seconds):
     cycles = meter.cycles_per_frame(ended - closing - seconds, ended - closing)
     return {"rate": result["requests_per_s"], "gbps": result["gbit_per_s"], "p50": result["latency_us"]["p50"],
             "p99": result["latency_us"]["p99"], "busy": result["busy_share"] * 100,
-            "cycles": result["cycles_per_request"], "server": cycles,
+            "cycles": result["cycles_per_request"], "server": cycles, "forged": result.get("forged", 0),
             "distance": max(distance, cpu_distance())}
 
 
@@ -214,4 +214,5 @@ def main():
 
 
 
-main()
+if __name__ == "__main__":
+    main()

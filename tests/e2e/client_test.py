@@ -56,8 +56,9 @@ def keeps_a_thousand_connections(w):
 
 def opens_and_closes_connections_again_and_again(w):
     peer(w)
+    # Not longer: each leaves its port in TIME-WAIT, and there are 28,000.
     report = load(w, world.KERNEL4, "--path", "/", "--connections", "10", "--requests-per-connection", "1", "--warmup",
-                  "0.2", "--duration", "2")
+                  "0.2", "--duration", "1")
     expect(not report["errors"], f"errors: {report}")
 
 
