@@ -15,11 +15,17 @@ constexpr int kQuietLooks = 2;
 void Stack::before_fork() {
   mutex_.lock();
   inside = 1;
+  if (transport_ != nullptr && !fenced_) transport_->before_fork();
 }
 
 void Stack::after_fork(bool child) {
-  if (child && transport_ != nullptr) fenced_ = true;
-  if (child) owner_ = kernel::pid();
+  if (transport_ != nullptr && !fenced_) fenced_ = !transport_->after_fork(child);
+  if (child) {
+    owner_ = kernel::pid();
+    sleepers_.clear();  // threads that are not here
+    doorbells_.clear();
+    leader_ = nullptr;
+  }
   inside = 0;
   mutex_.unlock();
 }

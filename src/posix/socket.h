@@ -27,6 +27,8 @@ class Socket : public File {
   /// Whether a read or an accept has something to give.
   [[nodiscard]] bool can_read();
   [[nodiscard]] SocketStatus look();
+  /// Its readiness only.
+  [[nodiscard]] SocketStatus glance();
 
   int family;
   Handle handle{};

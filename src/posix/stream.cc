@@ -12,9 +12,15 @@ SocketStatus Socket::look() {
   return status;
 }
 
+SocketStatus Socket::glance() {
+  SocketStatus status;
+  (void)transport_.glance(handle, status);
+  return status;
+}
+
 bool Socket::can_read() {
   if (!readable || certain) return readable;
-  const SocketStatus status = look();
+  const SocketStatus status = glance();
   readable = status.readable;
   certain = true;
   return readable;
@@ -22,7 +28,7 @@ bool Socket::can_read() {
 
 bool Stream::can_write() {
   if (!writable || room_certain) return writable;
-  const SocketStatus status = look();
+  const SocketStatus status = glance();
   writable = status.room != 0 || !status.alive;
   room_certain = true;
   return writable;

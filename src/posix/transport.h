@@ -28,6 +28,12 @@ class Transport {
   virtual ~Transport() = default;
 
   virtual Result<Reply> request(const Request& request) = 0;
+  /// What of req::Look concerns readiness: `unread`, `room`, `readable`, `alive`, `error`. Asked often.
+  virtual Result<void> glance(Handle handle, SocketStatus& status) {
+    const auto looked = request(req::Look{handle, &status});
+    if (!looked) return fail(looked.error());
+    return {};
+  }
   /// Takes in what has happened, gives `sink` the events, sends what waits.
   virtual void turn(Sink& sink) = 0;
   /// The two halves of turn(), for a program that works between them: takes in and gives the events; sends, and runs
@@ -74,6 +80,10 @@ class Transport {
   [[nodiscard]] virtual bool is_local(const IpAddr& address) = 0;
   /// The program ends: what is queued may leave for a moment, then nothing goes out any more.
   virtual void drain() = 0;
+  /// Around fork(), with the lock held. In the child: whether its sockets go on there, beside the parent's; else they
+  /// are fenced off.
+  virtual void before_fork() {}
+  virtual bool after_fork(bool child) { return !child; }
 };
 
 }  // namespace millrace::posix

@@ -149,6 +149,7 @@ struct App::State {
   Flags flags;
   const Stages* stages = nullptr;
   FrameClient* frame_client = nullptr;
+  PollClient* poll_client = nullptr;
 
   State(std::string program, const std::string& description) : name(program), cli(description, std::move(program)) {}
 
@@ -184,6 +185,7 @@ DriverRegistry& App::drivers() { return state_->drivers; }
 conf::Config& App::config() { return state_->config; }
 const Stages* App::stages() const { return state_->stages; }
 void App::set_frame_client(FrameClient* client) { state_->frame_client = client; }
+void App::set_poll_client(PollClient* client) { state_->poll_client = client; }
 
 Outcome<conf::Config> App::configure(const std::vector<std::string>& words) {
   try {
@@ -212,6 +214,7 @@ int App::run(int argc, char** argv, const Factory& make) {
   HostOptions options;
   options.dump_on_signal = state_->flags.dump_on_signal;
   options.frame_client = state_->frame_client;
+  options.poll_client = state_->poll_client;
   try {
     auto host = Host::open(*config, state_->drivers, options);
     if (!host) return state_->complain(host.error(), kFailed);

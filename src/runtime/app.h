@@ -21,6 +21,7 @@
 #include "runtime/device.h"
 #include "runtime/failure.h"
 #include "runtime/frame_client.h"
+#include "runtime/poll_client.h"
 #include "runtime/stages.h"
 
 namespace millrace::runtime {
@@ -44,6 +45,8 @@ class App {
 
   /// For programs that make frames of their own; to be called in the factory at the latest. Borrowed until run() ends.
   void set_frame_client(FrameClient* client);
+  /// Likewise, for programs that other processes ask. Only with one worker.
+  void set_poll_client(PollClient* client);
 
   /// Makes the program; called once for each worker, after options and configuration were read and before devices are
   /// opened. A std::unique_ptr to a Program, or runtime::failure(...) for options that make no sense together.

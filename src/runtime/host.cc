@@ -136,6 +136,10 @@ Outcome<void> Host::set_up(const DriverRegistry& drivers) {
   }
   loop_->set_chores([this](Instant now) { chores(now); });
   attach_frame_client();
+  if (options_.poll_client != nullptr) {
+    options_.poll_client->attach(*worker_, *loop_);
+    loop_->set_poll_client(options_.poll_client);
+  }
   return {};
 }
 

@@ -29,6 +29,7 @@ struct HostOptions {
   bool dump_on_signal = false;
   bool quiet = false;  ///< no lines about interfaces on standard error
   FrameClient* frame_client = nullptr;  ///< sees the first interface's frames before the stack; outlives the host
+  PollClient* poll_client = nullptr;    ///< of the first worker; outlives the host
 };
 
 class Host {

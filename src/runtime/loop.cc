@@ -192,6 +192,10 @@ size_t Loop::first_half(Program& program, StageTimer& timer) {
     work += run_program(program);
     timer.done(Stage::kProgram);
   }
+  if (poll_client_ != nullptr) {
+    work += poll_client_->poll(now_);
+    timer.done(Stage::kProgram);
+  }
   return work;
 }
 
@@ -297,6 +301,7 @@ bool Loop::arm(std::vector<pollfd>& waits) {
     armed = port->device->arm_wait() && armed && port->waiting == 0;
     if (port->device->wait_fd() >= 0) waits.push_back({port->device->wait_fd(), POLLIN, 0});
   }
+  if (poll_client_ != nullptr) armed = poll_client_->arm(waits) && armed;
   return armed;
 }
 
@@ -304,6 +309,7 @@ void Loop::disarm() {
   for (const auto& port : ports_) {
     if (port->device != nullptr) port->device->disarm_wait();
   }
+  if (poll_client_ != nullptr) poll_client_->disarm();
 }
 
 void Loop::begin() {

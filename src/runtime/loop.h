@@ -17,6 +17,7 @@
 #include "runtime/device.h"
 #include "runtime/exchange.h"
 #include "runtime/frame_client.h"
+#include "runtime/poll_client.h"
 #include "runtime/stages.h"
 #include "runtime/wake.h"
 #include "stack/worker.h"
@@ -34,6 +35,8 @@ class Loop final : public Door {
   void attach_loopback(IfIndex interface);
   /// Gives the first attached device's frames to `client` before the worker, and takes frames from both. Borrowed.
   void set_frame_client(FrameClient* client) { frame_client_ = client; }
+  /// Looks at `client` every turn. Borrowed.
+  void set_poll_client(PollClient* client) { poll_client_ = client; }
   /// This loop's worker is number `self` of several; borrowed. No frame is taken from a device while the worker's
   /// outboxes have no room.
   void set_exchange(Exchange* exchange, uint32_t self) {
@@ -121,6 +124,7 @@ class Loop final : public Door {
   std::vector<std::unique_ptr<Port>> ports_;
   std::vector<pkt::Packet*> burst_;
   FrameClient* frame_client_ = nullptr;
+  PollClient* poll_client_ = nullptr;
   std::function<void(Instant)> chores_;
   std::function<bool()> interrupt_;
   std::vector<pollfd> waits_;  // what a sleep waits for

@@ -14,6 +14,7 @@
 #endif
 #include "posix/inline.h"
 #include "runtime/app.h"
+#include "service/channel.h"
 #include "shim/next.h"
 #include "shim/run.h"
 
@@ -61,12 +62,18 @@ runtime::Outcome<std::unique_ptr<posix::Inline>> open_inline() {
 std::unique_ptr<posix::Transport> bring_up() {
   std::string why;
   try {
-    auto transport = open_inline();
-    if (transport) {
-      posix::start_helper(*the_stack.load());
-      return std::move(*transport);
+    if (const char* service = getenv(kServiceVariable)) {
+      auto end = service::attach(service);
+      if (end) return std::make_unique<service::Channel>(std::move(*end), service);
+      why = end.error().what.empty() ? fmt::format("there is no service at {}", service) : end.error().to_string();
+    } else {
+      auto transport = open_inline();
+      if (transport) {
+        posix::start_helper(*the_stack.load());
+        return std::move(*transport);
+      }
+      why = transport.error().to_string();
     }
-    why = transport.error().to_string();
   } catch (const std::exception& error) {
     why = error.what();
   }

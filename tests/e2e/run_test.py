@@ -15,7 +15,9 @@ import world
 from world import expect
 
 ORACLE = os.path.join(world.BIN, "oracle")
-RUN = ("millrace", "run", "--inline", "--interface", "mr0,dad=false", "--")  # IPv6 at once, no test of addresses
+FLAGS = ("--interface", "mr0,dad=false")  # IPv6 at once, no test of addresses
+RUN = ("millrace", "run", "--inline", *FLAGS, "--")
+ATTACH = ("millrace", "run", "--")
 BYTES = 64 << 20
 
 
@@ -38,11 +40,21 @@ def sees_what_it_sees_on_the_kernel(w):
     ns = w.namespace("plain")
     w.address(ns, "lo", f"{world.STACK4}/32", f"{world.STACK6}/128")
     kernel = w.run(ORACLE, ns=ns).stdout.splitlines()
-    stack = w.run(*RUN, ORACLE).stdout.splitlines()
     expect(kernel[-1] == "end" and len(kernel) > 500, f"the oracle itself did not end well:\n{kernel[-3:]}")
-    different = list(difflib.unified_diff(kernel, stack, "kernel", "stack", lineterm="", n=6))
-    expect(not different, "\n".join(different))
+    service = None
+    for placement, run in (("inline", RUN), ("service", ATTACH)):
+        if run is ATTACH:
+            service = start_service(w)
+        stack = w.run(*run, ORACLE).stdout.splitlines()
+        different = list(difflib.unified_diff(kernel, stack, "kernel", placement, lineterm="", n=6))
+        expect(not different, "\n".join(different))
+    idles(service, "the service")
+    service.stop()
     return f"{len(kernel)} lines"
+
+
+def start_service(w, *flags):
+    return w.server("millraced", *FLAGS, *flags, ready=lambda: os.path.exists("/run/millrace/service.sock"))
 
 
 def says_why_a_program_cannot_run(w):
@@ -62,7 +74,8 @@ def says_why_a_program_cannot_run(w):
              (("--inline", "--", plain), 126, "cannot be executed"),
              (("--inline", "--", text), 126, "is neither a program nor a script"),
              (("--inline",), 125, "no program was named"),
-             (("--", "true"), 125, "there is no service to attach to"),
+             (("--tap", "none-so-long-a-name", "--", "true"), 2, "none-so-long-a-name"),
+             (("--socket", "/dev/null/x", "--", "true"), 125, "cannot attach to the service"),
              (("--inline", "--tpa", "mr0", "--", "true"), 2, "--tpa"),
              (("--inline", "--address", "198.18.0.300/24", "--", "true"), 2, "198.18.0.300")]
     for words, status, sentence in cases:

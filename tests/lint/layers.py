@@ -11,7 +11,8 @@ import tree
 
 # Folders below src/ that programs may include; the rest of the core is reached through include/millrace/.
 PROGRAM_FOLDERS = {"base", "impair", "conf", "runtime", "drivers", "drivers/tap", "drivers/xdp", "drivers/dpdk", "sdk",
-                   "shim"}  # shim/run.h, what the tool and the preloaded library agree on
+                   "shim",     # shim/run.h, what the tool and the preloaded library agree on
+                   "service"}  # the service that programs attach to, and the way to it
 # The load generator makes frames of its own; the link emulator carries those of others.
 PROGRAM_FOLDERS_MORE = {"apps/load": {"pkt", "wire", "link"}, "apps/link": {"pkt"}}
 # A foreign tool drives the core through the doors of stack::Worker; it brings pools, frames and settings of its own.

@@ -16,6 +16,8 @@
 
 #include "commands.h"
 #include "runtime/app.h"
+#include "service.h"
+#include "service/attach.h"
 #include "shim/run.h"
 
 namespace millrace::tool {
@@ -97,13 +99,19 @@ Refusal judge(const std::string& file, int depth = 0) {
   return judge(interpreter, depth + 1);
 }
 
-// Beside this program: as built, or as installed.
-std::string find_library() {
+// Where this program lies.
+std::string own_folder() {
   std::array<char, 4'096> self{};
   const ssize_t length = readlink("/proc/self/exe", self.data(), self.size() - 1);
   if (length <= 0) return {};
   const std::string path(self.data(), static_cast<size_t>(length));
-  const std::string folder = path.substr(0, path.rfind('/'));
+  return path.substr(0, path.rfind('/'));
+}
+
+// Beside this program: as built, or as installed.
+std::string find_library() {
+  const std::string folder = own_folder();
+  if (folder.empty()) return {};
   for (const char* place : {"/../lib/", "/../" MILLRACE_LIBDIR "/"}) {
     const std::string file = folder + place + shim::kLibrary;
     if (access(file.c_str(), R_OK) == 0) return file;
@@ -116,7 +124,13 @@ int refuse(const Refusal& refusal) {
   return refusal.status;
 }
 
-void set_environment(const std::string& library, const std::vector<std::string>& flags, bool loopback) {
+struct Place {
+  bool in_program = false;
+  bool loopback = false;
+  std::string service = service::kDefaultPath;
+};
+
+void set_environment(const std::string& library, const std::vector<std::string>& flags, const Place& place) {
   std::string preload = library;
   if (const char* before = std::getenv("LD_PRELOAD"); before != nullptr && *before != 0)
     preload += ":" + std::string(before);
@@ -125,14 +139,49 @@ void set_environment(const std::string& library, const std::vector<std::string>&
   setenv("LD_PRELOAD", preload.c_str(), 1);
   setenv(shim::kFlagsVariable, words.c_str(), 1);
   setenv(shim::kProgramVariable, std::to_string(getpid()).c_str(), 1);
-  if (loopback) setenv(shim::kLoopbackVariable, "1", 1);
+  if (place.loopback) setenv(shim::kLoopbackVariable, "1", 1);
+  if (place.in_program) {
+    unsetenv(shim::kServiceVariable);
+  } else {
+    setenv(shim::kServiceVariable, place.service.c_str(), 1);
+  }
+}
+
+// Takes what is `run`'s own out of the flags, so that the stack's are left.
+Place take_place(std::vector<std::string>& flags) {
+  const auto take = [&flags](const char* flag) { return std::erase(flags, flag) != 0; };
+  Place place;
+  place.in_program = take("--inline");
+  (void)take("--service");
+  place.loopback = take("--loopback");
+  const auto socket = std::find(flags.begin(), flags.end(), "--socket");
+  if (socket != flags.end() && socket + 1 != flags.end()) {
+    place.service = socket[1];
+    flags.erase(socket, socket + 2);
+  }
+  return place;
+}
+
+Failure find_service(const Place& place, const std::vector<std::string>& flags) {
+  const auto started = have_service(place.service, own_folder(), flags);
+  if (!started) return started.error();
+  if (*started) {
+    fmt::print(stderr, "millrace run: started a service of its own at {}; it ends when it is not used\n",
+               place.service);
+  } else if (!flags.empty()) {
+    return {fmt::format("a service runs at {} already, so it does not take {}", place.service, flags.front()),
+            "leave the flags of the stack out, or choose another with --socket PATH"};
+  }
+  return {};
 }
 
 }  // namespace
 
 CLI::App* add_run(CLI::App& cli) {
   CLI::App* app = cli.add_subcommand("run", "start an unmodified program with its TCP and UDP sockets on the stack");
-  app->add_flag("--inline")->description("the stack runs inside the program (the only way so far)");
+  app->add_flag("--inline")->description("the stack runs inside the program");
+  app->add_flag("--service")->description("the stack is a service's, millraced, which is started if none runs");
+  app->add_option("--socket")->description(fmt::format("of the service (default {})", service::kDefaultPath));
   app->add_flag("--loopback")->description("127.0.0.0/8 and ::1 are the stack's own; else they stay the kernel's");
   app->add_option("flags")->description(
       "of the stack, as every program of Millrace takes them: --tap, --interface, --set ...; then '--', the program "
@@ -144,15 +193,9 @@ CLI::App* add_run(CLI::App& cli) {
 int run_program(std::vector<std::string> words) {
   const auto separator = std::find(words.begin(), words.end(), "--");
   std::vector<std::string> flags(words.begin(), separator);
-  const auto take = [&flags](const char* flag) { return std::erase(flags, flag) != 0; };
-  const bool in_program = take("--inline");
-  const bool loopback = take("--loopback");
+  const Place place = take_place(flags);
   if (separator == words.end() || separator + 1 == words.end()) {
     return refuse({{"no program was named", "millrace run --inline -- PROGRAM ARGUMENTS"}});
-  }
-  if (!in_program) {
-    return refuse({{"there is no service to attach to yet, so the stack must run inside the program",
-                    "millrace run --inline -- " + separator[1]}});
   }
   runtime::App stack("millrace run", "", "");
   if (const auto config = stack.configure(flags); !config) return refuse({config.error(), kBadUsage});
@@ -162,7 +205,10 @@ int run_program(std::vector<std::string> words) {
   if (const Refusal refusal = judge(file); !refusal.failure.what.empty()) return refuse(refusal);
   const std::string library = find_library();
   if (library.empty()) return refuse({{fmt::format("{} is not where it was installed", shim::kLibrary), {}}});
-  set_environment(library, flags, loopback);
+  if (!place.in_program) {
+    if (const Failure failure = find_service(place, flags); !failure.what.empty()) return refuse({failure});
+  }
+  set_environment(library, flags, place);
   std::vector<char*> arguments;
   for (auto word = separator + 1; word != words.end(); ++word) arguments.push_back(word->data());
   arguments.push_back(nullptr);

@@ -1,0 +1,33 @@
+#include "service/shared_socket.h"
+
+namespace millrace::service {
+
+SharedSocket& SharedSockets::make(SocketKind kind) {
+  uint32_t place = 0;
+  if (free_.empty()) {
+    place = static_cast<uint32_t>(slots_.size());
+    slots_.emplace_back();
+  } else {
+    place = free_.back();
+    free_.pop_back();
+  }
+  slots_[place] = std::make_unique<SharedSocket>();
+  slots_[place]->kind = kind;
+  slots_[place]->key = uint64_t{++made_} << 32 | place;
+  return *slots_[place];
+}
+
+SharedSocket* SharedSockets::find(uint64_t key, Handle handle) {
+  const auto place = static_cast<uint32_t>(key);
+  if (place >= slots_.size() || slots_[place] == nullptr) return nullptr;
+  SharedSocket& socket = *slots_[place];
+  return socket.key == key && socket.handle == handle ? &socket : nullptr;
+}
+
+void SharedSockets::drop(const SharedSocket& socket) {
+  const auto place = static_cast<uint32_t>(socket.key);
+  slots_[place].reset();
+  free_.push_back(place);
+}
+
+}  // namespace millrace::service

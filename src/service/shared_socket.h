@@ -1,0 +1,50 @@
+// SharedSocket: a socket of the worker as the service keeps it, with the programs that hold it: one as a rule, several
+// after a fork. Only a stream with one holder has flows; with several, bytes go by calls, and those that had been put
+// into a flow and were not read come back here.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "millrace/request.h"
+
+namespace millrace::service {
+
+class Guest;
+
+enum class SocketKind : uint8_t { kListener, kStream, kDatagram };
+
+struct SharedSocket {
+  struct Holder {
+    Guest* guest = nullptr;
+    uint32_t index = 0;
+  };
+
+  Handle handle{};
+  SocketKind kind = SocketKind::kStream;
+  uint64_t key = 0;           ///< its user value at the worker
+  bool dead = false;          ///< its connection failed
+  bool shut_pending = false;  ///< to be shut once the flow is empty
+  std::vector<Holder> holders;
+  std::vector<std::byte> back;
+  std::optional<Error> held;  ///< told by the worker, not yet by us
+
+  [[nodiscard]] bool sole() const { return holders.size() == 1; }
+};
+
+/// All of them, by key. A key is not used twice.
+class SharedSockets {
+ public:
+  SharedSocket& make(SocketKind kind);
+  [[nodiscard]] SharedSocket* find(uint64_t key, Handle handle);
+  void drop(const SharedSocket& socket);
+  [[nodiscard]] size_t size() const { return slots_.size() - free_.size(); }
+
+ private:
+  std::vector<std::unique_ptr<SharedSocket>> slots_;
+  std::vector<uint32_t> free_;
+  uint32_t made_ = 0;
+};
+
+}  // namespace millrace::service
