@@ -49,6 +49,12 @@ void write_address(const Endpoint& endpoint, int family, sockaddr* out, socklen_
   *length = sizeof in;
 }
 
+Instant monotonic_now() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return Instant(t.tv_sec * 1'000'000'000 + t.tv_nsec);
+}
+
 Duration duration_of(const timespec& t) {
   constexpr int64_t kLongest = INT64_MAX / 4'000'000'000;  // more is for ever
   if (t.tv_sec > kLongest) return Duration(INT64_MAX / 4);

@@ -16,6 +16,8 @@ namespace millrace::posix {
 /// Writes as much as `*length` has room for and sets it to the true size.
 void write_address(const Endpoint& endpoint, int family, sockaddr* out, socklen_t* length);
 
+/// CLOCK_MONOTONIC.
+[[nodiscard]] Instant monotonic_now();
 [[nodiscard]] Duration duration_of(const timespec& t);
 
 }  // namespace millrace::posix

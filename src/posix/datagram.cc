@@ -73,7 +73,7 @@ long Stack::connect_datagram(Datagram& socket, const sockaddr* address, socklen_
 }
 
 // One message. Its pieces are put together first if there are several.
-long Stack::send_datagram(Datagram& socket, std::span<const iovec> data, int flags, const sockaddr* to,
+long Stack::send_datagram(Datagram& socket, Hold& hold, std::span<const iovec> data, int flags, const sockaddr* to,
                           socklen_t length) {
   std::vector<std::byte> whole;
   Message m;
@@ -113,14 +113,14 @@ long Stack::send_datagram(Datagram& socket, std::span<const iovec> data, int fla
     socket.writable = false;
     if (!wait_for_room) return -EAGAIN;
     const Woke woke = wait_socket(
-        socket, [&] { return socket.writable || socket.error_waits; }, until);
+        hold, [&] { return socket.writable || socket.error_waits; }, until);
     if (woke == Woke::kTimeout) return -EAGAIN;
     if (woke == Woke::kSignal && (until != kNever || !restarts())) return -EINTR;
   }
 }
 
 // One message, dealt out over the pieces; what does not fit is lost.
-long Stack::receive_datagram(Datagram& socket, std::span<const iovec> into, int flags, Received* details) {
+long Stack::receive_datagram(Datagram& socket, Hold& hold, std::span<const iovec> into, int flags, Received* details) {
   if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
   if ((flags & MSG_OOB) != 0) return -EOPNOTSUPP;
   size_t room = 0;
@@ -158,7 +158,7 @@ long Stack::receive_datagram(Datagram& socket, std::span<const iovec> into, int 
       continue;
     }
     const Woke woke = wait_socket(
-        socket, [&] { return socket.can_read() || socket.error_waits || socket.shut_read; }, until);
+        hold, [&] { return socket.can_read() || socket.error_waits || socket.shut_read; }, until);
     if (woke == Woke::kTimeout) return -EAGAIN;
     if (woke == Woke::kSignal && (until != kNever || !restarts())) return -EINTR;
   }

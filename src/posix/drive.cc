@@ -6,25 +6,24 @@ namespace millrace::posix {
 
 bool Stack::drive(int (*body)(void*), void* arg) {
   const Lock lock(*this);
-  if (lock.busy() || transport_ == nullptr || ended_ || fenced_) return false;
+  if (lock.busy() || transport_ == nullptr || ended_) return false;
   ++turns_;
   (void)transport_->take_in(*this);
   if (!timers_.empty()) run_timers();
   ring_ready();
   told_ = false;
   driven_ = true;
-  inside = 0;
-  mutex_.unlock();
-  (void)body(arg);
-  mutex_.lock();
-  inside = 1;
+  {
+    const Away away(*this);
+    (void)body(arg);
+  }
   driven_ = false;
   return transport_->give_out() || told_;
 }
 
 void Stack::rest(Duration longest) {
   const Lock lock(*this);
-  if (lock.busy() || transport_ == nullptr || ended_ || fenced_) return;
+  if (lock.busy() || transport_ == nullptr || ended_) return;
   std::vector<pollfd> waits;
   const Instant now = transport_->now();
   Instant until = std::min(now + longest, next_timer());
@@ -34,11 +33,8 @@ void Stack::rest(Duration longest) {
   if (asleep) {
     const Duration left = std::max(Duration(), until - transport_->now());
     const timespec timeout{left.ns() / 1'000'000'000, left.ns() % 1'000'000'000};
-    mutex_.unlock();
-    inside = 0;
+    const Away away(*this);
     kernel::ppoll(waits.data(), waits.size(), &timeout, nullptr);
-    inside = 1;
-    mutex_.lock();
   }
   transport_->end_sleep(waits);
   if (leader_ == &helper_) leader_ = nullptr;

@@ -1,7 +1,5 @@
 #include "posix/epoll.h"
 
-#include <sys/eventfd.h>
-
 #include <algorithm>
 #include <cerrno>
 
@@ -92,7 +90,7 @@ bool reaches(File& from, const File& set, int depth) {
 long Stack::epoll_create() {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  if (fenced_ || !bring_up()) return -ENETDOWN;
+  if (!bring_up()) return -ENETDOWN;
   const int set = numbers_->take();
   if (set < 0) return set;
   auto epoll = std::make_unique<Epoll>(set);
@@ -107,7 +105,7 @@ long Stack::epoll_create() {
 
 void Stack::epoll_made(int set) {
   const Lock lock(*this);
-  if (lock.busy() || fenced_) return;
+  if (lock.busy()) return;
   auto epoll = std::make_unique<Epoll>(set);
   if (!descriptors_.set(set, epoll.get())) return;
   epoll->numbers = 1;
@@ -132,7 +130,8 @@ long Stack::epoll_ctl(int set, int op, int fd, epoll_event* event) {
   };
   if (lock.busy() || file == nullptr || holder == nullptr || holder->kind() != FileKind::kEpoll) return pass();
   const bool nested = !file->is_socket();
-  if (fenced_) return nested ? pass() : -EBADF;
+  if (file->fenced) return nested ? pass() : -EBADF;
+  if (holder->fenced) return -EPERM;
   if (nested) {  // the kernel knows the half that is its own, and judges loops
     if (const long result = pass(); result < 0) return result;
   }
@@ -151,13 +150,6 @@ long Stack::epoll_ctl(int set, int op, int fd, epoll_event* event) {
   }
   if (op == EPOLL_CTL_ADD) {
     if (watch != nullptr) return -EEXIST;
-    if (epoll.in_kernel != 0 && epoll.kick < 0) {
-      epoll.kick = static_cast<int>(kernel::call(SYS_eventfd2, 1, EFD_CLOEXEC));
-      epoll_event kick{};
-      kick.events = EPOLLIN;
-      kick.data.ptr = &epoll;
-      (void)kernel::epoll_ctl(set, EPOLL_CTL_ADD, epoll.kick, &kick);
-    }
     watch = &epoll.add(fd, *file, *event);
   } else if (op == EPOLL_CTL_MOD) {
     if (watch == nullptr) return -ENOENT;
@@ -183,12 +175,17 @@ long Stack::epoll_wait(int set, epoll_event* events, int count, const timespec* 
   const timespec none{};
   if (numbers_ != nullptr) {
     if (lock.busy()) return -EAGAIN;
-    if (file == nullptr || fenced_) return -EBADF;
+    if (file == nullptr || file->fenced) return -EBADF;
     if (file->kind() != FileKind::kEpoll) return -EINVAL;
     if (events == nullptr) return -EFAULT;
-  } else if (lock.busy() || file == nullptr || file->kind() != FileKind::kEpoll || fenced_) {
-    return kernel::call(SYS_epoll_pwait2, set, kernel::arg(events), count, kernel::arg(lock.busy() ? &none : timeout),
-                        kernel::arg(mask), kernel::kSigsetBytes);
+  } else if (lock.busy() || file == nullptr || file->kind() != FileKind::kEpoll || file->fenced) {
+    const auto pass = [&](const timespec* longest) {
+      return kernel::call(SYS_epoll_pwait2, set, kernel::arg(events), count, kernel::arg(longest), kernel::arg(mask),
+                          kernel::kSigsetBytes);
+    };
+    if (lock.busy()) return pass(&none);
+    const Away away(*this);
+    return pass(timeout);
   }
   auto& epoll = static_cast<Epoll&>(*file);
   if (driven_) {
@@ -196,56 +193,29 @@ long Stack::epoll_wait(int set, epoll_event* events, int count, const timespec* 
     if (n != 0) told_ = true;
     return static_cast<long>(n);
   }
-  use(epoll);
-  long result = 0;
-  if (numbers_ == nullptr && (transport_ == nullptr || epoll.empty())) {
-    // Nothing of ours in it: the kernel's own wait. What is added meanwhile calls it back.
-    ++epoll.in_kernel;
-    mutex_.unlock();
-    inside = 0;
-    result = kernel::call(SYS_epoll_pwait2, set, kernel::arg(events), count, kernel::arg(timeout), kernel::arg(mask),
-                          kernel::kSigsetBytes);
-    inside = 1;
-    mutex_.lock();
-    --epoll.in_kernel;
-    if (epoll.kick >= 0 && result > 0) {
-      const auto called = [&](const epoll_event& e) { return e.data.ptr == &epoll; };
-      result = std::remove_if(events, events + result, called) - events;
-      if (epoll.in_kernel == 0) {
-        kernel::close(epoll.kick);
-        epoll.kick = -1;
-      }
-      if (result == 0) result = -EAGAIN;
-    }
-    if (result != -EAGAIN) {
-      done(epoll);
-      return result;
-    }
-  }
+  Hold hold(*this, epoll);
   const Instant until = deadline(timeout);
   const auto room = static_cast<size_t>(count);
-  pollfd half{set, POLLIN, 0};
-  const std::span<pollfd> kernels(&half, numbers_ == nullptr ? 1 : 0);
   for (;;) {
-    const Woke woke = wait([&] { return epoll.any_ready(); }, until, kernels, mask);
-    size_t ours = epoll.collect({events, std::min(room, kAtATime)});
+    // Another thread may close this number, or the last one: then nothing is heard of the kernel's half.
+    pollfd half{epoll.number(), POLLIN, 0};
+    const std::span<pollfd> kernels(&half, numbers_ == nullptr ? 1 : 0);
+    const Woke woke = wait([&] { return epoll.any_ready(); }, until, {&hold, 1}, kernels, mask);
+    const size_t ours = epoll.collect({events, std::min(room, kAtATime)});
     long theirs = 0;
+    const bool has_some = (epoll.has_kernels || half.revents != 0) && epoll.number() >= 0;
     const bool look = ours == 0 || ++epoll.passed_by >= kLookAtKernelsAfter;
-    if (epoll.has_kernels && look && ours < room && woke != Woke::kSignal) {
+    if (has_some && look && ours < room && woke != Woke::kSignal) {
       epoll.passed_by = 0;
-      theirs = kernel::epoll_fetch(set, events + ours, static_cast<int>(room - ours));
+      theirs = kernel::epoll_fetch(epoll.number(), events + ours, static_cast<int>(room - ours));
+      if (theirs == -EFAULT && ours == 0) return theirs;
+      if (theirs == -EBADF) epoll.set_number(-1);  // closed behind our back
       if (theirs < 0) theirs = 0;
     }
-    result = static_cast<long>(ours) + theirs;
-    if (result != 0 || woke == Woke::kTimeout) break;
-    if (woke == Woke::kSignal) {
-      result = -EINTR;
-      break;
-    }
-    if (ended_) break;
+    const long result = static_cast<long>(ours) + theirs;
+    if (result != 0 || woke == Woke::kTimeout || ended_) return result;
+    if (woke == Woke::kSignal) return -EINTR;
   }
-  done(epoll);
-  return result;
 }
 
 }  // namespace millrace::posix

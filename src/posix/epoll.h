@@ -23,14 +23,12 @@ class Epoll final : public WatchSet {
   size_t collect(std::span<epoll_event> out);
   /// Whether collect() would find something; the kernel's half is for the kernel to say.
   [[nodiscard]] bool any_ready() override;
-  [[nodiscard]] bool empty() const { return watches_.empty(); }
-  /// A number that names the set; the kernel's half is reached through it.
+  /// A number that names the set, by which the kernel's half is reached; -1 when none is left.
   [[nodiscard]] int number() const { return number_; }
+  void set_number(int number) { number_ = number; }
 
   bool has_kernels = false;  ///< the kernel's half was given something
   uint32_t passed_by = 0;    ///< times that it was not looked at, because ours was ready
-  uint32_t in_kernel = 0;    ///< threads that sleep in the kernel's own wait
-  int kick = -1;             ///< an eventfd in the kernel's half that calls those back; its data is this object
 
  private:
   int number_;

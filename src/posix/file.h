@@ -49,6 +49,7 @@ class File {
   [[nodiscard]] virtual uint32_t ready() = 0;
 
   bool nonblocking = false;
+  bool fenced = false;   ///< the parent's, in a forked child
   uint32_t numbers = 0;  ///< descriptors that name it
   uint32_t users = 0;    ///< calls that are in it
   std::vector<Watch*> watches;

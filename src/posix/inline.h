@@ -38,6 +38,7 @@ class Inline final : public Transport {
     return host_->loop().begin_wait(waits, until);
   }
   void end_sleep(std::span<const pollfd> waits) override { host_->loop().end_wait(waits); }
+  [[nodiscard]] Instant next_deadline() override { return host_->worker().next_deadline().value_or(kNever); }
   Result<Reserved> reserve(const Claim& claim) override { return ports_.reserve(claim); }
   Result<void> reserve_listen(uint64_t id) override { return ports_.listen(id); }
   void unlisten(uint64_t id) override { ports_.unlisten(id); }

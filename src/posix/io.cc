@@ -6,6 +6,7 @@
 #include <climits>
 #include <cstring>
 
+#include "posix/blocking.h"
 #include "posix/convert.h"
 #include "posix/stack.h"
 
@@ -39,11 +40,8 @@ long total_of(std::span<const iovec> data) {
 
 }  // namespace
 
-Stack::Woke Stack::wait_socket(Socket& socket, std::function<bool()> ready, Instant until) {
-  use(socket);
-  const Woke woke = wait(std::move(ready), until);
-  done(socket);
-  return woke;
+Stack::Woke Stack::wait_socket(Hold& hold, std::function<bool()> ready, Instant until) {
+  return wait(std::move(ready), until, {&hold, 1});
 }
 
 long Stack::broken_pipe(int flags) const {
@@ -79,32 +77,30 @@ long Stack::send(int fd, std::span<const iovec> data, int flags, const sockaddr*
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   if (Datagram* datagram = datagram_of(fd)) {
-    if (fenced_) return -EBADF;
+    if (datagram->fenced) return -EBADF;
     if ((flags & MSG_OOB) != 0) return -EOPNOTSUPP;
+    Hold hold(*this, *datagram);
     Endpoint named;
     if (to != nullptr && !datagram->handle.valid() && read_address(to, length, datagram->family, named) == 0 &&
         is_kernels(named.addr)) {
-      use(*datagram);
       give_to_kernel(*datagram);
-      done(*datagram);
+      hold.release();
       const msghdr message{
           const_cast<sockaddr*>(to), length, const_cast<iovec*>(data.data()), data.size(), nullptr, 0, 0};
-      return kernel::call(SYS_sendmsg, fd, kernel::arg(&message), flags);
+      const Away away(*this);
+      return blocking::sendmsg(fd, &message, flags);
     }
-    use(*datagram);
-    const long result = send_datagram(*datagram, data, flags, to, length);
-    done(*datagram);
-    return result;
+    return send_datagram(*datagram, hold, data, flags, to, length);
   }
   Stream* stream = stream_of(fd);
   if (stream == nullptr) return no_socket(fd);
-  if (fenced_) return -EBADF;
+  if (stream->fenced) return -EBADF;
   if ((flags & MSG_OOB) != 0) return -EOPNOTSUPP;
   const long total = total_of(data);
   if (total < 0) return total;
   const bool wait_for_room = !stream->nonblocking && (flags & MSG_DONTWAIT) == 0;
   const Instant until = stream->send_timeout.ns() == 0 ? kNever : transport_->now() + stream->send_timeout;
-  use(*stream);
+  Hold hold(*this, *stream);
   long sent = 0;
   long error = 0;
   for (;;) {
@@ -132,7 +128,7 @@ long Stack::send(int fd, std::span<const iovec> data, int flags, const sockaddr*
       break;
     }
     const Woke woke = wait_socket(
-        *stream,
+        hold,
         [&] { return stream->state != Stream::State::kConnecting && (stream->can_write() || stream->output_ended()); },
         until);
     if (woke == Woke::kTimeout) break;
@@ -141,7 +137,6 @@ long Stack::send(int fd, std::span<const iovec> data, int flags, const sockaddr*
       break;
     }
   }
-  done(*stream);
   if (sent != 0 || total == 0) return error == -EPIPE && sent == 0 ? broken_pipe(flags) : sent;
   return error == -EPIPE ? broken_pipe(flags) : error;
 }
@@ -178,16 +173,14 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* de
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   if (Datagram* datagram = datagram_of(fd)) {
-    if (fenced_) return -EBADF;
-    use(*datagram);
-    const long result = receive_datagram(*datagram, into, flags, details);
-    done(*datagram);
-    return result;
+    if (datagram->fenced) return -EBADF;
+    Hold hold(*this, *datagram);
+    return receive_datagram(*datagram, hold, into, flags, details);
   }
   if (details != nullptr && details->length != nullptr) *details->length = 0;
   Stream* stream = stream_of(fd);
   if (stream == nullptr) return no_socket(fd);
-  if (fenced_) return -EBADF;
+  if (stream->fenced) return -EBADF;
   if ((flags & MSG_OOB) != 0) return -EINVAL;
   if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
   const long total = total_of(into);
@@ -196,7 +189,7 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* de
   const bool wait_for_data = !stream->nonblocking && (flags & MSG_DONTWAIT) == 0;
   const bool peek = (flags & MSG_PEEK) != 0;
   const Instant until = stream->receive_timeout.ns() == 0 ? kNever : transport_->now() + stream->receive_timeout;
-  use(*stream);
+  Hold hold(*this, *stream);
   long got = 0;
   long result = 0;
   bool turned = false;
@@ -223,7 +216,7 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* de
     }
     const auto wanted = static_cast<uint32_t>(peek ? got : 0);
     const Woke woke = wait_socket(
-        *stream,
+        hold,
         [&] {
           if (stream->state == Stream::State::kConnecting) return false;
           if (stream->input_ended() || wanted == 0) return stream->input_ended() || stream->can_read();
@@ -239,7 +232,6 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* de
     if (peek && stream->input_ended() && got != 0) break;
   }
   const bool shut = stream->shut_read;
-  done(*stream);
   return got != 0 || total == 0 ? got : (shut && result == -EAGAIN ? 0 : result);
 }
 
@@ -259,6 +251,26 @@ long Stack::recvmsg(int fd, msghdr* message, int flags) {
   message->msg_controllen = 0;
   message->msg_flags = (flags & MSG_CMSG_CLOEXEC) | details.flags;
   return n;
+}
+
+// The timeout is looked at behind each message only, as on Linux: it does not end a wait.
+long Stack::recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
+  if (timeout != nullptr && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999'999'999)) {
+    return -EINVAL;
+  }
+  const Instant end = timeout != nullptr ? monotonic_now() + duration_of(*timeout) : kNever;
+  count = std::min<unsigned>(count, IOV_MAX);
+  for (unsigned done = 0; done < count; ++done) {
+    const bool wait = done == 0 || (flags & MSG_WAITFORONE) == 0;
+    const long n = recvmsg(fd, &messages[done].msg_hdr, (flags & ~MSG_WAITFORONE) | (wait ? 0 : MSG_DONTWAIT));
+    if (n < 0) return done != 0 ? static_cast<long>(done) : n;
+    messages[done].msg_len = static_cast<unsigned>(n);
+    if (timeout == nullptr) continue;
+    const int64_t left = std::max<int64_t>(0, (end - monotonic_now()).ns());
+    *timeout = {left / 1'000'000'000, left % 1'000'000'000};
+    if (left == 0) return static_cast<long>(done) + 1;
+  }
+  return count;
 }
 
 // Blocks of the file go through a buffer; what the socket has no room for is read again by the next call.

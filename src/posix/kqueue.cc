@@ -203,7 +203,7 @@ size_t Kqueue::collect(std::span<KEvent> out) {
 long Stack::kqueue() {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  if (fenced_ || numbers_ == nullptr || !bring_up()) return -ENETDOWN;
+  if (numbers_ == nullptr || !bring_up()) return -ENETDOWN;
   const int fd = numbers_->take();
   if (fd < 0) return fd;
   auto set = std::make_unique<Kqueue>(*this);
@@ -339,7 +339,7 @@ long Stack::kevent(int kq, std::span<const KEvent> changes, std::span<KEvent> ev
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   File* file = descriptors_.find(kq);
-  if (file == nullptr || file->kind() != FileKind::kKqueue || fenced_) return -EBADF;
+  if (file == nullptr || file->kind() != FileKind::kKqueue || file->fenced) return -EBADF;
   auto& set = static_cast<Kqueue&>(*file);
   size_t told = 0;
   for (const KEvent& c : changes) {
@@ -358,20 +358,14 @@ long Stack::kevent(int kq, std::span<const KEvent> changes, std::span<KEvent> ev
     if (n != 0) told_ = true;
     return static_cast<long>(n);
   }
-  use(set);
+  Hold hold(*this, set);
   const Instant until = deadline(timeout);
-  long result = 0;
   for (;;) {
-    const Woke woke = wait([&] { return set.any_ready(); }, until);
-    result = static_cast<long>(set.collect(events));
-    if (result != 0 || woke == Woke::kTimeout || ended_) break;
-    if (woke == Woke::kSignal) {
-      result = -EINTR;
-      break;
-    }
+    const Woke woke = wait([&] { return set.any_ready(); }, until, {&hold, 1});
+    const auto result = static_cast<long>(set.collect(events));
+    if (result != 0 || woke == Woke::kTimeout || ended_) return result;
+    if (woke == Woke::kSignal) return -EINTR;
   }
-  done(set);
-  return result;
 }
 
 }  // namespace millrace::posix

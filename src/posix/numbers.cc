@@ -11,22 +11,25 @@
 
 namespace millrace::posix {
 
-void Stack::done(File& file) {
-  --file.users;
-  drop(file);
-}
-
 // Ends a File that nothing names or uses any more.
 void Stack::drop(File& file) {
   if (file.numbers != 0 || file.users != 0) return;
   for (Watch* watch : std::vector<Watch*>(file.watches)) watch->set->remove(*watch);
-  if (file.is_socket()) {
-    destroy(static_cast<Socket&>(file));
-  } else if (file.kind() == FileKind::kEpoll) {
-    auto& set = static_cast<Epoll&>(file);
-    if (set.kick >= 0) kernel::close(set.kick);
-  }
+  if (file.is_socket()) destroy(static_cast<Socket&>(file));
   delete &file;
+}
+
+void Stack::unname(int fd, File& file) {
+  descriptors_.set(fd, nullptr);
+  --file.numbers;
+  if (file.kind() == FileKind::kEpoll && static_cast<Epoll&>(file).number() == fd) {
+    int other = -1;
+    if (file.numbers != 0) {
+      descriptors_.each(0, UINT32_MAX, [&](int number, const File* f) { other = f == &file ? number : other; });
+    }
+    static_cast<Epoll&>(file).set_number(other);
+  }
+  if (!file.fenced) drop(file);
 }
 
 void Stack::destroy(Socket& socket) {
@@ -55,38 +58,36 @@ void Stack::linger_before_close(Stream& stream) {
   if (stream.broken || stream.look().unread != 0) return;
   (void)transport_->request(req::Shutdown{stream.handle});
   stream.shut_write = true;
+  Hold hold(*this, stream);
   (void)wait_socket(
-      stream, [&] { return stream.broken || stream.look().unsent == 0; }, transport_->now() + seconds(stream.linger_s));
+      hold, [&] { return stream.broken || stream.look().unsent == 0; }, transport_->now() + seconds(stream.linger_s));
 }
 
 long Stack::close(int fd) {
   const Lock lock(*this);
   File* file = descriptors_.find(fd);
   // In a child of vfork these tables are the parent's.
-  if (numbers_ != nullptr) {
-    if (lock.busy()) return -EAGAIN;
-    if (file == nullptr) return -EBADF;
-  } else if (lock.busy() || file == nullptr || kernel::pid() != owner_) {
-    return kernel::close(fd);
+  if (file == nullptr && numbers_ != nullptr) return -EBADF;
+  if (file == nullptr || (numbers_ == nullptr && kernel::pid() != owner_)) return kernel::close(fd);
+  if (lock.busy()) {  // the call that this one interrupted does it at its end
+    if (thread_state.closes == thread_state.to_close.size()) return -EINTR;
+    thread_state.to_close[thread_state.closes++] = fd;
+    return 0;
   }
-  if (!fenced_ && file->kind() == FileKind::kStream && file->numbers == 1) {
+  if (!file->fenced && file->kind() == FileKind::kStream && file->numbers == 1) {
     linger_before_close(static_cast<Stream&>(*file));
     if (descriptors_.find(fd) != file) return -EBADF;  // another thread was quicker
   }
-  descriptors_.set(fd, nullptr);
-  const long result = end_number(fd);
-  if (--file->numbers != 0 && numbers_ != nullptr) forget_notes(*file, fd);
-  if (!fenced_) drop(*file);
-  return result;
+  if (file->numbers != 1 && numbers_ != nullptr) forget_notes(*file, fd);
+  unname(fd, *file);
+  return end_number(fd);
 }
 
 void Stack::forget(int fd) {
   const Lock lock(*this);
   File* file = descriptors_.find(fd);
   if (lock.busy() || file == nullptr || kernel::pid() != owner_) return;
-  descriptors_.set(fd, nullptr);
-  --file->numbers;
-  if (!fenced_) drop(*file);
+  unname(fd, *file);
 }
 
 void Stack::duplicated(int fd, int fresh) {
@@ -102,11 +103,7 @@ void Stack::close_range(unsigned first, unsigned last) {
   if (lock.busy() || kernel::pid() != owner_) return;
   std::vector<std::pair<int, File*>> found;
   descriptors_.each(first, last, [&](int fd, File* file) { found.emplace_back(fd, file); });
-  for (const auto& [fd, file] : found) {
-    descriptors_.set(fd, nullptr);
-    --file->numbers;
-    if (!fenced_) drop(*file);
-  }
+  for (const auto& [fd, file] : found) unname(fd, *file);
 }
 
 long Stack::dup(int fd) { return own_fcntl(fd, F_DUPFD, 0); }
@@ -189,7 +186,7 @@ long Stack::ioctl(int fd, unsigned long request, void* value) {
   if (lock.busy()) return -EAGAIN;
   Socket* socket = socket_of(fd);
   if (socket == nullptr) return pass();
-  if (fenced_) return -EBADF;
+  if (socket->fenced) return -EBADF;
   const Stream* stream = stream_of(fd);
   const bool listening = stream != nullptr && stream->state == Stream::State::kListening;
   int* number = static_cast<int*>(value);

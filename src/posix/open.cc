@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "posix/blocking.h"
 #include "posix/convert.h"
 #include "posix/stack.h"
 
@@ -45,7 +46,7 @@ uint64_t Stack::new_slot(Socket& stream) {
 
 bool Stack::start() {
   const Lock lock(*this);
-  return !lock.busy() && !fenced_ && bring_up();
+  return !lock.busy() && bring_up();
 }
 
 int Stack::new_number(int domain, int type, int protocol) {
@@ -61,7 +62,7 @@ long Stack::end_number(int fd) {
 long Stack::socket(int domain, int type, int protocol) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
-  if (fenced_ || !bring_up()) return -ENETDOWN;
+  if (!bring_up()) return -ENETDOWN;
   if (numbers_ != nullptr && !wanted(domain, type, protocol)) {
     return domain == AF_INET || domain == AF_INET6 ? -EPROTONOSUPPORT : -EAFNOSUPPORT;
   }
@@ -107,7 +108,7 @@ long Stack::bind(int fd, const sockaddr* address, socklen_t length) {
   if (lock.busy()) return -EAGAIN;
   Socket* socket = socket_of(fd);
   if (socket == nullptr) return no_socket(fd);
-  if (fenced_) return -EBADF;
+  if (socket->fenced) return -EBADF;
   Endpoint wanted;
   if (address != nullptr && length >= sizeof(sockaddr_in) && socket->family == AF_INET) {
     // Linux lets AF_UNSPEC stand for the unspecified address.
@@ -124,9 +125,9 @@ long Stack::bind(int fd, const sockaddr* address, socklen_t length) {
     return -EINVAL;
   }
   if (is_kernels(wanted.addr)) {
-    use(*socket);
+    Hold hold(*this, *socket);
     give_to_kernel(*socket);
-    done(*socket);
+    hold.release();
     return kernel::call(SYS_bind, fd, kernel::arg(address), length);
   }
   if (socket->v6_only && socket->family == AF_INET6 && wanted.addr.is_v4()) return -EINVAL;
@@ -150,7 +151,7 @@ long Stack::listen(int fd, int backlog) {
   if (lock.busy()) return -EAGAIN;
   Stream* stream = stream_of(fd);
   if (stream == nullptr) return socket_of(fd) != nullptr ? -EOPNOTSUPP : no_socket(fd);
-  if (fenced_) return -EBADF;
+  if (stream->fenced) return -EBADF;
   if (stream->state == Stream::State::kListening) return 0;
   if (stream->state != Stream::State::kFresh) return -EINVAL;
   if (stream->claim == 0) {
@@ -184,11 +185,11 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
   if (lock.busy()) return -EAGAIN;
   Stream* listener = stream_of(fd);
   if (listener == nullptr) return socket_of(fd) != nullptr ? -EOPNOTSUPP : no_socket(fd);
-  if (fenced_) return -EBADF;
+  if (listener->fenced) return -EBADF;
   if (listener->state != Stream::State::kListening) return -EINVAL;
   if (!listener->can_read()) look_around();
   const Instant until = listener->receive_timeout.ns() == 0 ? kNever : transport_->now() + listener->receive_timeout;
-  use(*listener);
+  Hold hold(*this, *listener);
   long result = -EAGAIN;
   while (result == -EAGAIN) {
     if (!listener->can_read()) {
@@ -202,7 +203,7 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
       }
       if (listener->nonblocking) break;
       const Woke woke = wait_socket(
-          *listener, [&] { return listener->state != Stream::State::kListening || listener->can_read(); }, until);
+          hold, [&] { return listener->state != Stream::State::kListening || listener->can_read(); }, until);
       if (woke == Woke::kTimeout) break;
       if (woke == Woke::kSignal && (until != kNever || !restarts())) result = -EINTR;
       continue;
@@ -245,7 +246,6 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
     ++live_sockets_;
     result = fresh;
   }
-  done(*listener);
   return result;
 }
 
@@ -297,16 +297,17 @@ long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
   if (lock.busy()) return -EAGAIN;
   Socket* socket = socket_of(fd);
   if (socket == nullptr) return no_socket(fd);
-  if (fenced_) return -EBADF;
+  if (socket->fenced) return -EBADF;
   if (address == nullptr) return -EFAULT;
   if (length < sizeof(sa_family_t)) return -EINVAL;
   Endpoint named;
   if (!socket->handle.valid() && read_address(address, length, socket->family, named) == 0 &&
       (is_kernels(named.addr) || (named.addr.is_unspecified() && !options_.loopback))) {
-    use(*socket);
+    Hold hold(*this, *socket);
     give_to_kernel(*socket);
-    done(*socket);
-    return kernel::call(SYS_connect, fd, kernel::arg(address), length);
+    hold.release();
+    const Away away(*this);
+    return blocking::connect(fd, address, length);
   }
   if (Datagram* datagram = datagram_of(fd)) return connect_datagram(*datagram, address, length);
   Stream* stream = stream_of(fd);
@@ -337,12 +338,12 @@ long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
     if (stream->state == Stream::State::kConnected && result == -EALREADY) return finish_connect(*stream);
     return result;
   }
-  use(*stream);
+  Hold hold(*this, *stream);
   const Instant until = stream->send_timeout.ns() == 0 ? kNever : transport_->now() + stream->send_timeout;
   Woke woke = Woke::kSignal;
   do {
     woke = wait_socket(
-        *stream, [&] { return stream->state != Stream::State::kConnecting; }, until);
+        hold, [&] { return stream->state != Stream::State::kConnecting; }, until);
   } while (woke == Woke::kSignal && until == kNever && restarts());
   if (stream->state == Stream::State::kConnected) {
     result = finish_connect(*stream);
@@ -351,7 +352,6 @@ long Stack::connect(int fd, const sockaddr* address, socklen_t length) {
   } else if (stream->state == Stream::State::kFresh) {
     result = -ECONNABORTED;  // another thread took it apart
   }
-  done(*stream);
   return result;
 }
 
@@ -360,7 +360,7 @@ long Stack::shutdown(int fd, int how) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   if (socket_of(fd) == nullptr) return no_socket(fd);
-  if (fenced_) return -EBADF;
+  if (socket_of(fd)->fenced) return -EBADF;
   if (Datagram* datagram = datagram_of(fd)) {
     if (!datagram->is_connected()) return -ENOTCONN;
     datagram->shut_read = datagram->shut_read || how != SHUT_WR;
@@ -409,7 +409,7 @@ long Stack::getsockname(int fd, sockaddr* address, socklen_t* length) {
   if (lock.busy()) return -EAGAIN;
   const Socket* socket = socket_of(fd);
   if (socket == nullptr) return no_socket(fd);
-  if (fenced_) return -EBADF;
+  if (socket->fenced) return -EBADF;
   if (socket->local.port == 0 && numbers_ == nullptr) {
     return kernel::call(SYS_getsockname, fd, kernel::arg(address), kernel::arg(length));
   }
@@ -423,7 +423,7 @@ long Stack::getpeername(int fd, sockaddr* address, socklen_t* length) {
   if (lock.busy()) return -EAGAIN;
   const Socket* socket = socket_of(fd);
   if (socket == nullptr) return no_socket(fd);
-  if (fenced_) return -EBADF;
+  if (socket->fenced) return -EBADF;
   if (const Stream* stream = stream_of(fd)) {
     if (stream->state != Stream::State::kConnected || stream->broken) return -ENOTCONN;
   } else if (!datagram_of(fd)->is_connected()) {

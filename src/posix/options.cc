@@ -192,7 +192,7 @@ long Stack::setsockopt(int fd, int level, int name, const void* value, socklen_t
   if (lock.busy()) return -EAGAIN;
   Socket* socket = socket_of(fd);
   if (socket == nullptr) return no_socket(fd);
-  if (fenced_) return -EBADF;
+  if (socket->fenced) return -EBADF;
   Stream* stream = stream_of(fd);
   Datagram* datagram = datagram_of(fd);
   const Keeper keeper{fd, *socket, numbers_ != nullptr};
@@ -253,7 +253,7 @@ long Stack::getsockopt(int fd, int level, int name, void* value, socklen_t* leng
   if (lock.busy()) return -EAGAIN;
   Socket* socket = socket_of(fd);
   if (socket == nullptr) return no_socket(fd);
-  if (fenced_) return -EBADF;
+  if (socket->fenced) return -EBADF;
   if (value == nullptr || length == nullptr) return -EFAULT;
   if (*length > INT32_MAX) return -EINVAL;
   const Keeper keeper{fd, *socket, numbers_ != nullptr};

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "posix/blocking.h"
 #include "posix/convert.h"
 #include "posix/stack.h"
 
@@ -43,6 +44,7 @@ long Stack::poll(std::span<pollfd> fds, const timespec* timeout, const sigset_t*
     File* file;
   };
   std::vector<Ours> ours;
+  std::vector<Hold> holds;
   std::vector<pollfd> kernel(fds.begin(), fds.end());
   long found = 0;
   for (size_t i = 0; i < fds.size(); ++i) {
@@ -55,15 +57,14 @@ long Stack::poll(std::span<pollfd> fds, const timespec* timeout, const sigset_t*
       }
       kernel[i].fd = -1;
     }
-    if (file == nullptr) continue;
-    if (fenced_ && file->is_socket()) continue;  // the kernel speaks for the shadow
-    if (transport_ == nullptr) continue;
+    if (file == nullptr || file->fenced) continue;  // the kernel speaks for the parent's
     if (file->is_socket()) kernel[i].fd = -1;
     ours.push_back({i, file});
-    use(*file);
+    holds.emplace_back(*this, *file);
   }
-  if (ours.empty() && numbers_ == nullptr) {  // sets without anything of ours
-    return kernel::ppoll(fds.data(), fds.size(), timeout, mask);
+  if (ours.empty() && numbers_ == nullptr) {
+    const Away away(*this);
+    return blocking::ppoll(fds.data(), fds.size(), timeout, mask);
   }
   const auto look = [&] {
     bool any = false;
@@ -85,7 +86,7 @@ long Stack::poll(std::span<pollfd> fds, const timespec* timeout, const sigset_t*
     return std::any_of(kernel.begin(), kernel.end(), [](const pollfd& p) { return p.fd >= 0 && p.revents != 0; });
   };
   Woke woke = Woke::kReady;
-  if (!theirs()) woke = wait(look, until, kernel, mask);
+  if (!theirs()) woke = wait(look, until, holds, kernel, mask);
   look();
   found = 0;
   if (!all_ours && woke != Woke::kSignal) (void)kernel::ppoll(kernel.data(), kernel.size(), &none, nullptr);
@@ -93,7 +94,6 @@ long Stack::poll(std::span<pollfd> fds, const timespec* timeout, const sigset_t*
     if (kernel[i].fd >= 0) fds[i].revents = static_cast<short>(fds[i].revents | kernel[i].revents);
     if (fds[i].revents != 0) ++found;
   }
-  for (const Ours& o : ours) done(*o.file);
   if (found == 0 && woke == Woke::kSignal) return -EINTR;
   return found;
 }

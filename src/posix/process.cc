@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "posix/down.h"
 #include "posix/stack.h"
 
 namespace millrace::posix {
@@ -12,22 +13,56 @@ constexpr int kQuietLooks = 2;
 
 }  // namespace
 
+// A handler that interrupted this thread in the stack forks with the lock held already: the child goes on where it was,
+// on a copy of the worker that nobody hears.
 void Stack::before_fork() {
-  mutex_.lock();
+  fork_in_handler_ = inside != 0;
+  if (fork_in_handler_) return;
   inside = 1;
-  if (transport_ != nullptr && !fenced_) transport_->before_fork();
+  mutex_.lock();
+  if (transport_ != nullptr) transport_->before_fork();
 }
 
 void Stack::after_fork(bool child) {
-  if (transport_ != nullptr && !fenced_) fenced_ = !transport_->after_fork(child);
-  if (child) {
-    owner_ = kernel::pid();
-    sleepers_.clear();  // threads that are not here
-    doorbells_.clear();
-    leader_ = nullptr;
+  const bool goes_on = fork_in_handler_ ? !child : transport_ == nullptr || transport_->after_fork(child);
+  if (child) become_child();
+  if (!goes_on) fence_off();
+  if (fork_in_handler_) {
+    fork_in_handler_ = false;
+    return;
   }
-  inside = 0;
   mutex_.unlock();
+  inside = 0;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  release_signals();  // one that was put off
+}
+
+// Threads are not here; doorbells are shared with the parent and must not be rung.
+void Stack::become_child() {
+  owner_ = kernel::pid();
+  leader_ = nullptr;
+  leader_until_ = {};
+  sleepers_.clear();
+  for (const int doorbell : doorbells_) kernel::close(doorbell);
+  doorbells_.clear();
+  for (Sleeper* s = innermost_; s != nullptr; s = s->outer) {
+    s->doorbell = -1;
+    s->rung = false;
+  }
+  if (helper_.doorbell >= 0) kernel::close(std::exchange(helper_.doorbell, -1));
+  helper_asleep_ = 0;
+}
+
+// What is on the stack stays the parent's.
+void Stack::fence_off() {
+  if (transport_ == nullptr) return;
+  descriptors_.each(0, UINT32_MAX, [](int, File* file) { file->fenced = true; });
+  slots_.assign(1, nullptr);
+  free_slots_.clear();
+  live_sockets_ = 0;
+  timers_.clear();
+  (void)transport_.release();
+  transport_ = std::make_unique<Down>();
 }
 
 void Stack::end() {
@@ -41,27 +76,26 @@ void Stack::end() {
   }
   if (!locked) return;
   inside = 1;
-  if (transport_ != nullptr && !fenced_ && !ended_) {
+  if (transport_ != nullptr && !ended_) {
     for (const Socket* socket : slots_) {
       if (socket != nullptr && socket->handle.valid()) (void)transport_->request(req::Close{socket->handle});
     }
     transport_->drain();
     ended_ = true;
   }
-  inside = 0;
   mutex_.unlock();
+  inside = 0;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  release_signals();
 }
 
 // Program threads that wait lead; while one sleeps so, or turns come often enough, the helper has nothing to do.
 bool Stack::help() {
   Lock lock(*this);
-  if (ended_ || fenced_) return false;
+  if (ended_) return false;
   const auto away = [&](auto&& rest) {
-    mutex_.unlock();
-    inside = 0;
+    const Away outside(*this);
     rest();
-    inside = 1;
-    mutex_.lock();
   };
   const bool led = leader_ != nullptr && leader_ != &helper_;
   if (led || turns_ != helper_saw_) {
@@ -84,12 +118,24 @@ bool Stack::help() {
   const bool asleep = transport_->begin_sleep(waits, until);
   leader_ = &helper_;
   if (asleep) {
+    if (helper_.doorbell < 0) helper_.doorbell = take_doorbell();
+    waits.push_back({helper_.doorbell, POLLIN, 0});
+    leader_until_ = until;
     const Duration left = until == kNever ? Duration() : std::max(Duration(), until - transport_->now());
     const timespec timeout{left.ns() / 1'000'000'000, left.ns() % 1'000'000'000};
     away([&] { kernel::ppoll(waits.data(), waits.size(), until == kNever ? nullptr : &timeout, nullptr); });
   }
+  if (asleep) waits.pop_back();
   transport_->end_sleep(waits);
-  if (leader_ == &helper_) leader_ = nullptr;
+  if (helper_.rung) {
+    uint64_t count = 0;
+    kernel::read(helper_.doorbell, &count, sizeof count);
+    helper_.rung = false;
+  }
+  if (leader_ == &helper_) {
+    leader_ = nullptr;
+    leader_until_ = {};
+  }
   return true;
 }
 

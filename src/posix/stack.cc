@@ -4,22 +4,21 @@
 #include <sys/eventfd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
-#include "posix/convert.h"
+#include "posix/blocking.h"
+#include "posix/down.h"
 
 namespace millrace::posix {
 
-constinit thread_local int inside __attribute__((tls_model("initial-exec"))) = 0;
-
 namespace {
 
-// From its first sleep to its end a call takes signals asleep only, so that none passes by unseen between two sleeps,
-// and no handler runs with the lock held.
-constinit thread_local bool signals_held __attribute__((tls_model("initial-exec"))) = false;
-constinit thread_local sigset_t held_signals __attribute__((tls_model("initial-exec"))) = {};
+constexpr Duration kWithoutDoorbell = milliseconds(10);  // how often a sleeper looks that nobody can wake
 
 }  // namespace
+
+constinit thread_local Stack::Sleeper* Stack::innermost_ __attribute__((tls_model("initial-exec"))) = nullptr;
 
 Lock::Lock(Stack& stack) : stack_(stack), busy_(inside != 0), errno_(errno) {
   if (busy_) return;
@@ -29,12 +28,35 @@ Lock::Lock(Stack& stack) : stack_(stack), busy_(inside != 0), errno_(errno) {
 
 Lock::~Lock() {
   if (busy_) return;
+  if (stack_.leader_ != nullptr) stack_.hurry_leader();
   stack_.mutex_.unlock();
   inside = 0;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   errno = errno_;
-  if (!signals_held) return;
-  signals_held = false;
-  kernel::restore_signals(held_signals);
+  while (thread_state.closes != 0) (void)stack_.close(thread_state.to_close[--thread_state.closes]);
+  if (thread_state.holds_signals) release_signals();
+}
+
+Away::Away(Stack& stack, bool held) : stack_(stack), held_(held), mask_(thread_state.mask) {
+  if (held_) thread_state.holds_signals = false;
+  if (stack_.leader_ != nullptr) stack_.hurry_leader();
+  stack_.mutex_.unlock();
+  inside = 0;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (!held_) release_signals();
+}
+
+Away::~Away() {
+  inside = 1;
+  stack_.mutex_.lock();
+  if (!held_) return;
+  thread_state.mask = mask_;
+  thread_state.holds_signals = true;
+}
+
+Stack::Sleeper::Sleeper(Stack& stack, std::function<bool()>& ready_, std::span<Hold> holds_)
+    : stack_(&stack), ready(&ready_), holds(holds_), outer(innermost_) {
+  innermost_ = this;
 }
 
 Stack::Stack(Bring bring, const StackOptions& options)
@@ -50,6 +72,8 @@ bool Stack::bring_up() {
   if (!tried_) {
     tried_ = true;
     transport_ = bring_();
+    if (transport_ == nullptr && numbers_ == nullptr) transport_ = std::make_unique<Down>();
+    hand_on_lead();  // threads may sleep already, in sets without sockets
   }
   return transport_ != nullptr && !ended_;
 }
@@ -77,7 +101,7 @@ void Stack::notify(File& file, uint32_t mask) {
 
 void Stack::turn() {
   ++turns_;
-  transport_->turn(*this);
+  if (transport_ != nullptr) transport_->turn(*this);
   if (!timers_.empty()) run_timers();
   ring_ready();
 }
@@ -92,7 +116,7 @@ Instant Stack::deadline(const timespec* timeout) {
   if (driven_) return Instant{};  // what a program's loop waits for is its own
   if (timeout == nullptr) return kNever;
   if (timeout->tv_sec == 0 && timeout->tv_nsec == 0) return Instant{};
-  return transport_->now() + duration_of(*timeout);
+  return clock() + duration_of(*timeout);
 }
 
 int Stack::take_doorbell() {
@@ -122,7 +146,7 @@ void Stack::ring_ready() {
 
 // Nobody watches the transport any more, but somebody waits for it.
 void Stack::hand_on_lead() {
-  if (leader_ != nullptr) return;
+  if (leader_ != nullptr || transport_ == nullptr) return;
   for (Sleeper* sleeper : sleepers_) {
     if (!sleeper->rung) {
       ring(*sleeper);
@@ -131,35 +155,66 @@ void Stack::hand_on_lead() {
   }
 }
 
+// A request may have brought the next deadline forward while the leader sleeps.
+void Stack::hurry_leader() {
+  if (leader_->rung || leader_until_ == Instant{}) return;
+  if (std::min(transport_->next_deadline(), next_timer()) < leader_until_) ring(*leader_);
+}
+
+// A call of this very thread that a handler interrupted cannot be watching.
+bool Stack::may_lead(const Sleeper& self) const {
+  if (transport_ == nullptr) return false;
+  if (leader_ == nullptr || leader_ == &helper_) return true;
+  for (const Sleeper* s = self.outer; s != nullptr; s = s->outer) {
+    if (s == leader_) return true;
+  }
+  return false;
+}
+
 Stack::Woke Stack::sleep(Sleeper& self, Instant until, std::span<pollfd> kernel, const sigset_t* mask) {
   std::vector<pollfd> waits(kernel.begin(), kernel.end());
   waits.push_back({self.doorbell, POLLIN, 0});
   const size_t ours = waits.size();
   Instant wake = std::min(until, next_timer());
-  const bool lead = leader_ == nullptr || leader_ == &helper_;
-  bool asleep = true;
-  if (lead) {
+  bool quiet = true;
+  if (may_lead(self)) {
     leader_ = &self;
+    self.leads = true;
     std::vector<pollfd> more;
-    asleep = transport_->begin_sleep(more, wake);
+    quiet = transport_->begin_sleep(more, wake);
     waits.insert(waits.end(), more.begin(), more.end());
   }
   int found = 0;
-  if (asleep) {
+  if (quiet) {
+    if (self.doorbell < 0) wake = std::min(wake, clock() + kWithoutDoorbell);
+    if (self.leads) leader_until_ = wake;
+    self.asleep = true;
     sleepers_.push_back(&self);
-    const Duration left = wake == kNever ? Duration() : std::max(Duration(), wake - transport_->now());
+    const Duration left = wake == kNever ? Duration() : std::max(Duration(), wake - clock());
     const timespec timeout{left.ns() / 1'000'000'000, left.ns() % 1'000'000'000};
-    mutex_.unlock();
-    inside = 0;
-    found = kernel::ppoll(waits.data(), waits.size(), wake == kNever ? nullptr : &timeout, mask);
-    inside = 1;
-    mutex_.lock();
-    std::erase(sleepers_, &self);
+    const Away away(*this, true);
+    found = blocking::ppoll(waits.data(), waits.size(), wake == kNever ? nullptr : &timeout, mask);
   }
-  if (lead) {
-    transport_->end_sleep(std::span(waits).subspan(ours));
-    if (leader_ == &self) leader_ = nullptr;
-    if (helper_asleep_.load(std::memory_order_relaxed) != 0 && asleep) {
+  rise(self, std::span(waits).subspan(ours));
+  for (size_t i = 0; i < kernel.size(); ++i) kernel[i].revents = found > 0 ? waits[i].revents : short{0};
+  if (found == -EINTR) return Woke::kSignal;
+  for (const pollfd& fd : kernel) {
+    if (fd.revents != 0) return Woke::kReady;
+  }
+  return Woke::kTimeout;
+}
+
+// After a sleep, also one that was cancelled or left by a jump: then nothing is known of `waits`.
+void Stack::rise(Sleeper& self, std::span<const pollfd> waits) {
+  const bool slept = std::exchange(self.asleep, false);
+  if (slept) std::erase(sleepers_, &self);
+  if (std::exchange(self.leads, false)) {
+    transport_->end_sleep(waits);
+    if (leader_ == &self) {
+      leader_ = nullptr;
+      leader_until_ = {};
+    }
+    if (slept && helper_asleep_.load(std::memory_order_relaxed) != 0) {
       helper_asleep_.store(0, std::memory_order_relaxed);
       kernel::call(SYS_futex, kernel::arg(&helper_asleep_), 1 /* FUTEX_WAKE */, 1);
     }
@@ -169,45 +224,50 @@ Stack::Woke Stack::sleep(Sleeper& self, Instant until, std::span<pollfd> kernel,
     kernel::read(self.doorbell, &count, sizeof count);
     self.rung = false;
   }
-  for (size_t i = 0; i < kernel.size(); ++i) kernel[i].revents = found > 0 ? waits[i].revents : short{0};
-  if (found == -EINTR) return Woke::kSignal;
-  for (const pollfd& fd : kernel) {
-    if (fd.revents != 0) return Woke::kReady;
-  }
-  return Woke::kTimeout;
 }
 
-Stack::Woke Stack::wait(std::function<bool()> ready, Instant until, std::span<pollfd> kernel, const sigset_t* mask) {
-  Sleeper self;
-  self.ready = &ready;
-  Woke result = Woke::kTimeout;
+void Stack::leave(Sleeper& self) {
+  constexpr std::array<pollfd, 3> kNothingKnown{};
+  self.stack_ = nullptr;
+  rise(self, kNothingKnown);
+  innermost_ = self.outer;
+  if (self.doorbell >= 0) doorbells_.push_back(self.doorbell);
+  hand_on_lead();
+}
+
+Stack::Woke Stack::wait(std::function<bool()> ready, Instant until, std::span<Hold> holds, std::span<pollfd> kernel,
+                        const sigset_t* mask) {
+  Sleeper self(*this, ready, holds);
   bool signalled = false;
   for (;;) {
     if (!driven_ || until != Instant{}) turn();
-    if (ended_ || ready()) {
-      result = Woke::kReady;
-      break;
-    }
-    if (signalled) {
-      result = Woke::kSignal;
-      break;
-    }
-    if (until <= transport_->now()) break;
-    if (self.doorbell < 0) {
-      self.doorbell = take_doorbell();
-    }
-    if (!signals_held) kernel::block_signals(held_signals);
-    signals_held = true;
-    const Woke woke = sleep(self, until, kernel, mask != nullptr ? mask : &held_signals);
-    if (woke == Woke::kReady) {
-      result = woke;
-      break;
-    }
+    if (ended_ || ready()) return Woke::kReady;
+    if (signalled) return Woke::kSignal;
+    if (until <= clock()) return Woke::kTimeout;
+    if (self.doorbell < 0) self.doorbell = take_doorbell();
+    hold_signals();
+    const sigset_t own = thread_state.mask;
+    const Woke woke = sleep(self, until, kernel, mask != nullptr ? mask : &own);
+    if (woke == Woke::kReady) return woke;
     signalled = woke == Woke::kSignal;
   }
-  if (self.doorbell >= 0) doorbells_.push_back(self.doorbell);
-  hand_on_lead();
-  return result;
+}
+
+// Frames grow downwards; a handler may run on a stack of its own, whose frames say nothing of the thread's.
+void Stack::abandon(const void* frame) {
+  if (innermost_ == nullptr || inside != 0) return;
+  stack_t other{};
+  const auto at = reinterpret_cast<uintptr_t>(frame);
+  if (kernel::call(SYS_sigaltstack, 0, kernel::arg(&other)) == 0 && (other.ss_flags & SS_ONSTACK) != 0) {
+    const auto from = reinterpret_cast<uintptr_t>(other.ss_sp);
+    if (at >= from && at < from + other.ss_size) return;
+  }
+  const Lock lock(*this);
+  while (innermost_ != nullptr && reinterpret_cast<uintptr_t>(innermost_) < at) {
+    const std::span<Hold> holds = innermost_->holds;
+    leave(*innermost_);
+    for (Hold& hold : holds) hold.release();
+  }
 }
 
 // A system call that a handler interrupted goes on if the handler was installed with SA_RESTART. Which one ran is not

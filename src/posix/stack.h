@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "posix/convert.h"
 #include "posix/datagram.h"
 #include "posix/descriptors.h"
 #include "posix/epoll.h"
@@ -26,12 +27,10 @@
 #include "posix/kqueue.h"
 #include "posix/own_numbers.h"
 #include "posix/stream.h"
+#include "posix/thread.h"
 #include "posix/transport.h"
 
 namespace millrace::posix {
-
-/// More than 0 while this thread holds the lock of a Stack or belongs to the stack itself: calls go to the kernel.
-extern constinit thread_local int inside __attribute__((tls_model("initial-exec")));
 
 /// What a receive says besides the data. `address` and `length` may be null.
 struct Received {
@@ -47,10 +46,12 @@ struct StackOptions {
   int first_number = 3;      ///< the lowest of those
 };
 
+class Hold;
+
 class Stack final : private Sink {
  public:
-  /// Called once, with the lock held, when the first socket is made; null if the stack cannot be had, and then every
-  /// socket() fails with ENETDOWN.
+  /// Called once, with the lock held, when the first socket is made; null if the stack cannot be had, and then sockets
+  /// are good for addresses of the kernel's only, and others fail with ENETDOWN.
   using Bring = std::function<std::unique_ptr<Transport>()>;
   explicit Stack(Bring bring, const StackOptions& options = {});
   ~Stack() override;
@@ -79,6 +80,8 @@ class Stack final : private Sink {
   long receive(int fd, std::span<const iovec> into, int flags, Received* details = nullptr);
   long sendmsg(int fd, const msghdr* message, int flags);
   long recvmsg(int fd, msghdr* message, int flags);
+  /// `timeout` may be null; what is left of it is written back.
+  long recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout);
   /// From a descriptor of the kernel's to one of ours.
   long sendfile(int out, int in, off_t* offset, size_t count);
 
@@ -134,20 +137,38 @@ class Stack final : private Sink {
   void end();
   /// The helper's work: one look, and a sleep while nothing is to be done. False: it should end.
   bool help();
+  /// The thread is about to leave, by longjmp(), for the function whose frame is `frame`: its calls below that are
+  /// over.
+  void abandon(const void* frame);
 
   /// For tests: descriptors and claims that are left.
   [[nodiscard]] size_t sockets() const { return live_sockets_; }
 
  private:
   friend class Lock;
+  friend class Away;
+  friend class Hold;
   friend class Epoll;
   friend class Kqueue;
 
-  /// A thread asleep in a call.
+  /// A call that waits. Those of one thread, interrupted by handlers that make calls of their own, are a list.
   struct Sleeper {
+    Sleeper() = default;
+    [[gnu::noinline]] Sleeper(Stack& stack, std::function<bool()>& ready_, std::span<Hold> holds_);
+    ~Sleeper() {
+      if (stack_ != nullptr) stack_->leave(*this);
+    }
+    Sleeper(const Sleeper&) = delete;
+    Sleeper& operator=(const Sleeper&) = delete;
+
+    Stack* stack_ = nullptr;
     std::function<bool()>* ready = nullptr;
+    std::span<Hold> holds;
+    Sleeper* outer = nullptr;
     int doorbell = -1;
     bool rung = false;
+    bool asleep = false;  // in sleepers_
+    bool leads = false;   // between begin_sleep() and end_sleep()
   };
   enum class Woke : uint8_t { kReady, kTimeout, kSignal };
 
@@ -157,12 +178,21 @@ class Stack final : private Sink {
   void turn();
   void flush();
   /// Waits, the lock released while asleep, until `ready()`, `until`, a signal, or `kernel` has something.
-  Woke wait(std::function<bool()> ready, Instant until, std::span<pollfd> kernel = {}, const sigset_t* mask = nullptr);
+  /// `holds` are the caller's, to be let go if it never comes back.
+  Woke wait(std::function<bool()> ready, Instant until, std::span<Hold> holds, std::span<pollfd> kernel = {},
+            const sigset_t* mask = nullptr);
   Woke sleep(Sleeper& self, Instant until, std::span<pollfd> kernel, const sigset_t* mask);
+  void rise(Sleeper& self, std::span<const pollfd> waits);
+  void leave(Sleeper& self);
+  [[nodiscard]] bool may_lead(const Sleeper& self) const;
+  void hurry_leader();
   void ring_ready();
   void ring(Sleeper& sleeper);
   void hand_on_lead();
   int take_doorbell();
+  [[nodiscard]] Instant clock() { return transport_ != nullptr ? transport_->now() : monotonic_now(); }
+  void become_child();
+  void fence_off();
   [[nodiscard]] Instant deadline(const timespec* timeout);
   /// Something became ready: the sets that watch it list it.
   void notify(File& file, uint32_t mask);
@@ -193,9 +223,9 @@ class Stack final : private Sink {
   Stream* stream_of(int fd);
   Datagram* datagram_of(int fd);
   Socket* socket_of(int fd);
-  void use(File& file) { ++file.users; }
-  void done(File& file);
   void drop(File& file);
+  /// `fd`, of `file`, is the kernel's from now on.
+  void unname(int fd, File& file);
   void destroy(Socket& socket);
   uint64_t new_slot(Socket& socket);
   /// The socket is the kernel's from now on: its shadow takes over.
@@ -210,12 +240,13 @@ class Stack final : private Sink {
   void apply_options(Stream& stream);
   long set_controller(Stream& stream, const void* value, socklen_t length);
   void linger_before_close(Stream& stream);
-  [[nodiscard]] Woke wait_socket(Socket& socket, std::function<bool()> ready, Instant until);
+  [[nodiscard]] Woke wait_socket(Hold& hold, std::function<bool()> ready, Instant until);
 
   // datagram.cc
   long connect_datagram(Datagram& socket, const sockaddr* address, socklen_t length);
-  long send_datagram(Datagram& socket, std::span<const iovec> data, int flags, const sockaddr* to, socklen_t length);
-  long receive_datagram(Datagram& socket, std::span<const iovec> into, int flags, Received* details);
+  long send_datagram(Datagram& socket, Hold& hold, std::span<const iovec> data, int flags, const sockaddr* to,
+                     socklen_t length);
+  long receive_datagram(Datagram& socket, Hold& hold, std::span<const iovec> into, int flags, Received* details);
   std::optional<long> set_group(Datagram& socket, int level, int name, const void* value, socklen_t length);
   long take_datagram_error(Datagram& socket);
 
@@ -228,9 +259,9 @@ class Stack final : private Sink {
   bool told_ = false;                    // and a set told it something
   std::set<std::pair<Instant, Note*>> timers_;
   std::unique_ptr<Transport> transport_;
-  bool tried_ = false;   // to bring the transport up
-  bool fenced_ = false;  // a forked child
+  bool tried_ = false;  // to bring the transport up
   bool ended_ = false;
+  bool fork_in_handler_ = false;
   int owner_ = 0;               // process
   std::vector<Socket*> slots_;  // by user value of events; 0 is none
   std::vector<uint64_t> free_slots_;
@@ -238,8 +269,10 @@ class Stack final : private Sink {
   uint64_t turns_ = 0;
   bool news_ = false;  // something became ready since sleepers were last looked at
   Sleeper* leader_ = nullptr;
+  Instant leader_until_{};  // when it wakes by itself; only while it sleeps, else 0
   std::vector<Sleeper*> sleepers_;
   std::vector<int> doorbells_;  // not in use
+  static constinit thread_local Sleeper* innermost_ __attribute__((tls_model("initial-exec")));
   // The helper's.
   Sleeper helper_{};
   uint64_t helper_saw_ = 0;
@@ -247,7 +280,27 @@ class Stack final : private Sink {
   std::atomic<uint32_t> helper_asleep_{0};  // a futex: 1 while it waits to be called
 };
 
-/// Holds the lock of a Stack and marks the thread. `busy`: a signal handler interrupted this very thread in there.
+/// A call that is in a File, which lives at least as long.
+class Hold {
+ public:
+  Hold(Stack& stack, File& file) : stack_(&stack), file_(&file) { ++file.users; }
+  Hold(Hold&& other) noexcept : stack_(other.stack_), file_(std::exchange(other.file_, nullptr)) {}
+  Hold& operator=(Hold&&) = delete;
+  ~Hold() { release(); }
+  void release() {
+    File* file = std::exchange(file_, nullptr);
+    if (file == nullptr) return;
+    --file->users;
+    if (file->users == 0 && file->numbers == 0) stack_->drop(*file);
+  }
+
+ private:
+  Stack* stack_;
+  File* file_;
+};
+
+/// Holds the lock of a Stack and marks the thread. `busy`: a signal handler interrupted this very thread in there,
+/// one that the preloaded library does not know of.
 class Lock {
  public:
   explicit Lock(Stack& stack);
@@ -260,6 +313,21 @@ class Lock {
   Stack& stack_;
   bool busy_;
   int errno_;  // our own calls to libc change it; a call that succeeds must not
+};
+
+/// Within a Lock: the time of a sleep, without the lock and open to handlers.
+class Away {
+ public:
+  /// `held`: signals stay blocked, and the sleep itself lets them in.
+  explicit Away(Stack& stack, bool held = false);
+  ~Away();
+  Away(const Away&) = delete;
+  Away& operator=(const Away&) = delete;
+
+ private:
+  Stack& stack_;
+  bool held_;
+  sigset_t mask_;
 };
 
 }  // namespace millrace::posix

@@ -56,6 +56,8 @@ class Transport {
   /// what was appended.
   virtual bool begin_sleep(std::vector<pollfd>& waits, Instant& until) = 0;
   virtual void end_sleep(std::span<const pollfd> waits) = 0;
+  /// What begin_sleep() would lower `until` to. A sleep is cut short when a request has brought it forward.
+  [[nodiscard]] virtual Instant next_deadline() { return kNever; }
 
   /// A claim on a local address of TCP: of bind(), of an accepted connection.
   struct Claim {

@@ -24,15 +24,15 @@ int replaced(int fd, int result) {
 }  // namespace
 
 MILLRACE_EXPORT(int, close, (int fd)) {
-  if (auto* stack = owner_of(fd)) return static_cast<int>(libc_result(stack->close(fd)));
-  return next.close(fd);
+  if (auto* stack = owner_of_point(fd)) return static_cast<int>(libc_result(stack->close(fd)));
+  return behind().close(fd);
 }
 
 MILLRACE_EXPORT(int, close_range, (unsigned first, unsigned last, int flags)) {
   constexpr int kMarkOnly = 1 << 2;  // CLOSE_RANGE_CLOEXEC
   auto* stack = the_stack.load(std::memory_order_relaxed);
   if (stack != nullptr && (flags & kMarkOnly) == 0 && first <= last) stack->close_range(first, last);
-  return next.close_range(first, last, flags);
+  return behind().close_range(first, last, flags);
 }
 
 MILLRACE_EXPORT(void, closefrom, (int first)) {
@@ -41,20 +41,20 @@ MILLRACE_EXPORT(void, closefrom, (int first)) {
 
 MILLRACE_EXPORT(int, dup, (int fd)) {
   auto* stack = owner_of(fd);
-  if (stack == nullptr) return next.dup(fd);
+  if (stack == nullptr) return behind().dup(fd);
   return duplicated(stack, fd, static_cast<int>(call(SYS_dup, fd)));
 }
 
 MILLRACE_EXPORT(int, dup2, (int fd, int fresh)) {
   auto* stack = owner_of(fd);
-  if (stack == nullptr) return replaced(fresh, next.dup2(fd, fresh));
+  if (stack == nullptr) return replaced(fresh, behind().dup2(fd, fresh));
   if (fd == fresh) return fresh;
   return duplicated(stack, fd, static_cast<int>(call(SYS_dup2, fd, fresh)));
 }
 
 MILLRACE_EXPORT(int, dup3, (int fd, int fresh, int flags)) {
   auto* stack = owner_of(fd);
-  if (stack == nullptr) return replaced(fresh, next.dup3(fd, fresh, flags));
+  if (stack == nullptr) return replaced(fresh, behind().dup3(fd, fresh, flags));
   return duplicated(stack, fd, static_cast<int>(call(SYS_dup3, fd, fresh, flags)));
 }
 
@@ -64,7 +64,7 @@ MILLRACE_EXPORT(int, fcntl, (int fd, int command, ...)) {
   const long value = va_arg(list, long);
   va_end(list);
   if (auto* stack = owner_of(fd)) return static_cast<int>(libc_result(stack->fcntl(fd, command, value)));
-  return next.fcntl(fd, command, value);
+  return behind().fcntl(fd, command, value);
 }
 
 MILLRACE_EXPORT(int, fcntl64, (int fd, int command, ...)) {
@@ -81,7 +81,7 @@ MILLRACE_EXPORT(int, ioctl, (int fd, unsigned long request, ...)) {
   void* value = va_arg(list, void*);
   va_end(list);
   if (auto* stack = owner_of(fd)) return static_cast<int>(libc_result(stack->ioctl(fd, request, value)));
-  return next.ioctl(fd, request, value);
+  return behind().ioctl(fd, request, value);
 }
 
 }  // namespace millrace::shim

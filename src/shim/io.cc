@@ -20,8 +20,8 @@ struct Piece {
 }  // namespace
 
 MILLRACE_EXPORT(ssize_t, read, (int fd, void* into, size_t bytes)) {
-  if (auto* stack = owner_of(fd)) return libc_result(stack->receive(fd, Piece(into, bytes).span(), 0));
-  return next.read(fd, into, bytes);
+  if (auto* stack = owner_of_point(fd)) return libc_result(stack->receive(fd, Piece(into, bytes).span(), 0));
+  return behind().read(fd, into, bytes);
 }
 
 MILLRACE_EXPORT(ssize_t, __read_chk, (int fd, void* into, size_t bytes, size_t room)) {
@@ -30,27 +30,27 @@ MILLRACE_EXPORT(ssize_t, __read_chk, (int fd, void* into, size_t bytes, size_t r
 }
 
 MILLRACE_EXPORT(ssize_t, write, (int fd, const void* from, size_t bytes)) {
-  if (auto* stack = owner_of(fd)) return libc_result(stack->send(fd, Piece(from, bytes).span(), 0));
-  return next.write(fd, from, bytes);
+  if (auto* stack = owner_of_point(fd)) return libc_result(stack->send(fd, Piece(from, bytes).span(), 0));
+  return behind().write(fd, from, bytes);
 }
 
 MILLRACE_EXPORT(ssize_t, readv, (int fd, const iovec* pieces, int count)) {
-  auto* stack = owner_of(fd);
-  if (stack == nullptr) return next.readv(fd, pieces, count);
+  auto* stack = owner_of_point(fd);
+  if (stack == nullptr) return behind().readv(fd, pieces, count);
   if (count < 0 || count > IOV_MAX) return libc_result(-EINVAL);
   return libc_result(stack->receive(fd, {pieces, static_cast<size_t>(count)}, 0));
 }
 
 MILLRACE_EXPORT(ssize_t, writev, (int fd, const iovec* pieces, int count)) {
-  auto* stack = owner_of(fd);
-  if (stack == nullptr) return next.writev(fd, pieces, count);
+  auto* stack = owner_of_point(fd);
+  if (stack == nullptr) return behind().writev(fd, pieces, count);
   if (count < 0 || count > IOV_MAX) return libc_result(-EINVAL);
   return libc_result(stack->send(fd, {pieces, static_cast<size_t>(count)}, 0));
 }
 
 MILLRACE_EXPORT(ssize_t, recv, (int fd, void* into, size_t bytes, int flags)) {
-  if (auto* stack = owner_of(fd)) return libc_result(stack->receive(fd, Piece(into, bytes).span(), flags));
-  return next.recv(fd, into, bytes, flags);
+  if (auto* stack = owner_of_point(fd)) return libc_result(stack->receive(fd, Piece(into, bytes).span(), flags));
+  return behind().recv(fd, into, bytes, flags);
 }
 
 MILLRACE_EXPORT(ssize_t, __recv_chk, (int fd, void* into, size_t bytes, size_t room, int flags)) {
@@ -60,11 +60,11 @@ MILLRACE_EXPORT(ssize_t, __recv_chk, (int fd, void* into, size_t bytes, size_t r
 
 MILLRACE_EXPORT(ssize_t, recvfrom,
                 (int fd, void* into, size_t bytes, int flags, sockaddr* address, socklen_t* length)) {
-  if (auto* stack = owner_of(fd)) {
+  if (auto* stack = owner_of_point(fd)) {
     posix::Received details{address, length, 0};
     return libc_result(stack->receive(fd, Piece(into, bytes).span(), flags, &details));
   }
-  return next.recvfrom(fd, into, bytes, flags, address, length);
+  return behind().recvfrom(fd, into, bytes, flags, address, length);
 }
 
 MILLRACE_EXPORT(ssize_t, __recvfrom_chk,
@@ -74,45 +74,37 @@ MILLRACE_EXPORT(ssize_t, __recvfrom_chk,
 }
 
 MILLRACE_EXPORT(ssize_t, send, (int fd, const void* from, size_t bytes, int flags)) {
-  if (auto* stack = owner_of(fd)) return libc_result(stack->send(fd, Piece(from, bytes).span(), flags));
-  return next.send(fd, from, bytes, flags);
+  if (auto* stack = owner_of_point(fd)) return libc_result(stack->send(fd, Piece(from, bytes).span(), flags));
+  return behind().send(fd, from, bytes, flags);
 }
 
 MILLRACE_EXPORT(ssize_t, sendto,
                 (int fd, const void* from, size_t bytes, int flags, const sockaddr* address, socklen_t length)) {
-  if (auto* stack = owner_of(fd)) {
+  if (auto* stack = owner_of_point(fd)) {
     return libc_result(stack->send(fd, Piece(from, bytes).span(), flags, address, length));
   }
-  return next.sendto(fd, from, bytes, flags, address, length);
+  return behind().sendto(fd, from, bytes, flags, address, length);
 }
 
 MILLRACE_EXPORT(ssize_t, recvmsg, (int fd, msghdr* message, int flags)) {
-  if (auto* stack = owner_of(fd)) return libc_result(stack->recvmsg(fd, message, flags));
-  return next.recvmsg(fd, message, flags);
+  if (auto* stack = owner_of_point(fd)) return libc_result(stack->recvmsg(fd, message, flags));
+  return behind().recvmsg(fd, message, flags);
 }
 
 MILLRACE_EXPORT(ssize_t, sendmsg, (int fd, const msghdr* message, int flags)) {
-  if (auto* stack = owner_of(fd)) return libc_result(stack->sendmsg(fd, message, flags));
-  return next.sendmsg(fd, message, flags);
+  if (auto* stack = owner_of_point(fd)) return libc_result(stack->sendmsg(fd, message, flags));
+  return behind().sendmsg(fd, message, flags);
 }
 
-// The timeout is not looked at yet: it waits for all `count` unless a flag says otherwise.
 MILLRACE_EXPORT(int, recvmmsg, (int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout)) {
-  auto* stack = owner_of(fd);
-  if (stack == nullptr) return next.recvmmsg(fd, messages, count, flags, timeout);
-  unsigned done = 0;
-  for (; done < count; ++done) {
-    const bool wait = done == 0 || (flags & MSG_WAITFORONE) == 0;
-    const long n = stack->recvmsg(fd, &messages[done].msg_hdr, (flags & ~MSG_WAITFORONE) | (wait ? 0 : MSG_DONTWAIT));
-    if (n < 0) return done != 0 ? static_cast<int>(done) : static_cast<int>(libc_result(n));
-    messages[done].msg_len = static_cast<unsigned>(n);
-  }
-  return static_cast<int>(done);
+  auto* stack = owner_of_point(fd);
+  if (stack == nullptr) return behind().recvmmsg(fd, messages, count, flags, timeout);
+  return static_cast<int>(libc_result(stack->recvmmsg(fd, messages, count, flags, timeout)));
 }
 
 MILLRACE_EXPORT(int, sendmmsg, (int fd, mmsghdr* messages, unsigned count, int flags)) {
-  auto* stack = owner_of(fd);
-  if (stack == nullptr) return next.sendmmsg(fd, messages, count, flags);
+  auto* stack = owner_of_point(fd);
+  if (stack == nullptr) return behind().sendmmsg(fd, messages, count, flags);
   unsigned done = 0;
   for (; done < count && done < IOV_MAX; ++done) {
     const long n = stack->sendmsg(fd, &messages[done].msg_hdr, flags);
@@ -125,7 +117,7 @@ MILLRACE_EXPORT(int, sendmmsg, (int fd, mmsghdr* messages, unsigned count, int f
 MILLRACE_EXPORT(ssize_t, sendfile, (int out, int in, off_t* offset, size_t count)) {
   if (owner_of(in) != nullptr) return libc_result(-EINVAL);
   auto* stack = owner_of(out);
-  if (stack == nullptr) return next.sendfile(out, in, offset, count);
+  if (stack == nullptr) return behind().sendfile(out, in, offset, count);
   return libc_result(stack->sendfile(out, in, offset, count < kMostBytes ? count : kMostBytes));
 }
 
@@ -136,7 +128,7 @@ MILLRACE_EXPORT(ssize_t, sendfile64, (int out, int in, off_t* offset, size_t cou
 // Programs fall back to reading and writing.
 MILLRACE_EXPORT(ssize_t, splice, (int in, loff_t* at, int out, loff_t* to, size_t bytes, unsigned flags)) {
   if (owner_of(in) != nullptr || owner_of(out) != nullptr) return libc_result(-EINVAL);
-  return next.splice(in, at, out, to, bytes, flags);
+  return behind().splice(in, at, out, to, bytes, flags);
 }
 
 }  // namespace millrace::shim

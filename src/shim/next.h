@@ -3,6 +3,9 @@
 #pragma once
 
 #include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -99,9 +102,18 @@ struct Next {
 #undef MILLRACE_POINTER
   int (*pselect)(int, fd_set*, fd_set*, fd_set*, const timespec*, const sigset_t*) = nullptr;
   void (*exit_now)(int) = nullptr;
+  int (*sigaction)(int, const struct sigaction*, struct sigaction*) = nullptr;
+  sighandler_t (*signal)(int, sighandler_t) = nullptr;
+  void (*longjmp)(__jmp_buf_tag*, int) = nullptr;
+  void (*longjmp_chk)(__jmp_buf_tag*, int) = nullptr;
 };
 
 extern Next next;
+inline constexpr Next kBare{};
+
+/// What stands behind a function that is replaced: for calls of our own libraries, made with the lock held, the bare
+/// system call, at which a thread is not cancelled.
+inline const Next& behind() { return posix::inside != 0 ? kBare : next; }
 
 /// The process's stack, once the constructor has run; null before.
 extern std::atomic<posix::Stack*> the_stack;
@@ -110,6 +122,13 @@ extern std::atomic<posix::Stack*> the_stack;
 inline posix::Stack* owner_of(int fd) {
   posix::Stack* stack = the_stack.load(std::memory_order_relaxed);
   return stack != nullptr && stack->ours(fd) ? stack : nullptr;
+}
+
+/// owner_of(), for functions that are cancellation points of POSIX threads.
+inline posix::Stack* owner_of_point(int fd) {
+  posix::Stack* stack = owner_of(fd);
+  if (stack != nullptr) pthread_testcancel();
+  return stack;
 }
 
 /// Defines libc's function NAME; its own declarations, which differ in exception specifications, are left alone.

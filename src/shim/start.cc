@@ -12,6 +12,7 @@
 #if defined(MILLRACE_WITH_XDP)
 #include "drivers/xdp/xdp.h"
 #endif
+#include "posix/blocking.h"
 #include "posix/inline.h"
 #include "runtime/app.h"
 #include "service/channel.h"
@@ -58,9 +59,22 @@ runtime::Outcome<std::unique_ptr<posix::Inline>> open_inline() {
   return posix::Inline::open(*config, app.drivers());
 }
 
+// The thread is not cancelled while it lives.
+class NotCancelled {
+ public:
+  NotCancelled() { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before_); }
+  ~NotCancelled() { pthread_setcancelstate(before_, nullptr); }
+  NotCancelled(const NotCancelled&) = delete;
+  NotCancelled& operator=(const NotCancelled&) = delete;
+
+ private:
+  int before_ = PTHREAD_CANCEL_ENABLE;
+};
+
 // With the lock held, in the thread that made the first socket.
 std::unique_ptr<posix::Transport> bring_up() {
   std::string why;
+  const NotCancelled whole;
   try {
     if (const char* service = getenv(kServiceVariable)) {
       auto end = service::attach(service);
@@ -95,7 +109,12 @@ void find_next() {
 #undef MILLRACE_FIND
   find(found.pselect, "pselect");
   find(found.exit_now, "_exit");
+  find(found.sigaction, "sigaction");
+  find(found.signal, "signal");
+  find(found.longjmp, "longjmp");
+  find(found.longjmp_chk, "__longjmp_chk");
   next = found;
+  posix::blocking::libc = {next.ppoll, next.connect, next.sendmsg};
 }
 
 [[gnu::constructor]] void begin() {

@@ -19,7 +19,9 @@ bool invalid(const timespec* t) {
 
 posix::Stack* stack_for(const pollfd* fds, nfds_t count) {
   auto* stack = the_stack.load(std::memory_order_relaxed);
-  return stack != nullptr && stack->any_ours({fds, count}) ? stack : nullptr;
+  if (stack == nullptr || !stack->any_ours({fds, count})) return nullptr;
+  pthread_testcancel();
+  return stack;
 }
 
 int made(int set) {
@@ -37,7 +39,7 @@ int wait_for(posix::Stack& stack, int set, epoll_event* events, int count, const
 
 MILLRACE_EXPORT(int, poll, (pollfd * fds, nfds_t count, int timeout)) {
   auto* stack = stack_for(fds, count);
-  if (stack == nullptr) return next.poll(fds, count, timeout);
+  if (stack == nullptr) return behind().poll(fds, count, timeout);
   return static_cast<int>(libc_result(stack->poll({fds, count}, Timeout(timeout).pointer, nullptr)));
 }
 
@@ -48,7 +50,7 @@ MILLRACE_EXPORT(int, __poll_chk, (pollfd * fds, nfds_t count, int timeout, size_
 
 MILLRACE_EXPORT(int, ppoll, (pollfd * fds, nfds_t count, const timespec* timeout, const sigset_t* mask)) {
   auto* stack = stack_for(fds, count);
-  if (stack == nullptr) return next.ppoll(fds, count, timeout, mask);
+  if (stack == nullptr) return behind().ppoll(fds, count, timeout, mask);
   if (invalid(timeout)) return static_cast<int>(libc_result(-EINVAL));
   return static_cast<int>(libc_result(stack->poll({fds, count}, timeout, mask)));
 }
@@ -62,8 +64,9 @@ MILLRACE_EXPORT(int, __ppoll_chk,
 MILLRACE_EXPORT(int, select, (int count, fd_set* read, fd_set* write, fd_set* except, timeval* timeout)) {
   auto* stack = the_stack.load(std::memory_order_relaxed);
   if (stack == nullptr || !stack->any_ours(count, read, write, except)) {
-    return next.select(count, read, write, except, timeout);
+    return behind().select(count, read, write, except, timeout);
   }
+  pthread_testcancel();
   if (timeout == nullptr)
     return static_cast<int>(libc_result(stack->select(count, read, write, except, nullptr, nullptr)));
   const timespec longest{timeout->tv_sec, timeout->tv_usec * 1'000};
@@ -86,10 +89,11 @@ MILLRACE_EXPORT(int, pselect,
                  const sigset_t* mask)) {
   auto* stack = the_stack.load(std::memory_order_relaxed);
   if (stack != nullptr && stack->any_ours(count, read, write, except)) {
+    pthread_testcancel();
     if (invalid(timeout)) return static_cast<int>(libc_result(-EINVAL));
     return static_cast<int>(libc_result(stack->select(count, read, write, except, timeout, mask)));
   }
-  if (next.pselect != nullptr) return next.pselect(count, read, write, except, timeout, mask);
+  if (behind().pselect != nullptr) return behind().pselect(count, read, write, except, timeout, mask);
   timespec left{};
   if (timeout != nullptr) left = *timeout;
   const struct {
@@ -100,35 +104,35 @@ MILLRACE_EXPORT(int, pselect,
                                            timeout != nullptr ? arg(&left) : 0, arg(&signals))));
 }
 
-MILLRACE_EXPORT(int, epoll_create, (int size)) { return made(next.epoll_create(size)); }
+MILLRACE_EXPORT(int, epoll_create, (int size)) { return made(behind().epoll_create(size)); }
 
-MILLRACE_EXPORT(int, epoll_create1, (int flags)) { return made(next.epoll_create1(flags)); }
+MILLRACE_EXPORT(int, epoll_create1, (int flags)) { return made(behind().epoll_create1(flags)); }
 
 MILLRACE_EXPORT(int, epoll_ctl, (int set, int op, int fd, epoll_event* event)) {
   auto* stack = owner_of(fd);
   if (stack != nullptr && !stack->ours(set) && op == EPOLL_CTL_ADD) stack->epoll_made(set);  // it is older than we are
   if (stack == nullptr) stack = owner_of(set);
-  if (stack == nullptr) return next.epoll_ctl(set, op, fd, event);
+  if (stack == nullptr) return behind().epoll_ctl(set, op, fd, event);
   return static_cast<int>(libc_result(stack->epoll_ctl(set, op, fd, event)));
 }
 
 MILLRACE_EXPORT(int, epoll_wait, (int set, epoll_event* events, int count, int timeout)) {
-  if (auto* stack = owner_of(set)) return wait_for(*stack, set, events, count, Timeout(timeout).pointer, nullptr);
-  return next.epoll_wait(set, events, count, timeout);
+  if (auto* stack = owner_of_point(set)) return wait_for(*stack, set, events, count, Timeout(timeout).pointer, nullptr);
+  return behind().epoll_wait(set, events, count, timeout);
 }
 
 MILLRACE_EXPORT(int, epoll_pwait, (int set, epoll_event* events, int count, int timeout, const sigset_t* mask)) {
-  if (auto* stack = owner_of(set)) return wait_for(*stack, set, events, count, Timeout(timeout).pointer, mask);
-  return next.epoll_pwait(set, events, count, timeout, mask);
+  if (auto* stack = owner_of_point(set)) return wait_for(*stack, set, events, count, Timeout(timeout).pointer, mask);
+  return behind().epoll_pwait(set, events, count, timeout, mask);
 }
 
 MILLRACE_EXPORT(int, epoll_pwait2,
                 (int set, epoll_event* events, int count, const timespec* timeout, const sigset_t* mask)) {
-  if (auto* stack = owner_of(set)) {
+  if (auto* stack = owner_of_point(set)) {
     if (invalid(timeout)) return static_cast<int>(libc_result(-EINVAL));
     return wait_for(*stack, set, events, count, timeout, mask);
   }
-  return next.epoll_pwait2(set, events, count, timeout, mask);
+  return behind().epoll_pwait2(set, events, count, timeout, mask);
 }
 
 }  // namespace millrace::shim

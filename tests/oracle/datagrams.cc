@@ -215,6 +215,22 @@ CASE(udp_messages) {
   show("recvmmsg", recvmmsg(b, many, 3, MSG_DONTWAIT, nullptr));
   note("length", many[2].msg_len);
   show("recvmmsg", recvmmsg(b, many, 3, MSG_DONTWAIT, nullptr));
+  timespec t{0, 20'000'000};
+  std::thread sender([&] {
+    for (int i = 0; i < 3; ++i) {
+      sendto(a, "x", 1, 0, to.get(), to.length);
+      pause_ms(30);
+    }
+  });
+  show("until the time is over", recvmmsg(b, many, 3, 0, &t));
+  note("left", t.tv_sec * 1'000 + t.tv_nsec / 1'000'000);
+  sender.join();
+  t = {5, 0};
+  show("until one is there", recvmmsg(b, many, 3, MSG_WAITFORONE, &t));
+  t = {0, 0};
+  show("no time", recvmmsg(b, many, 3, MSG_DONTWAIT, &t));
+  t = {0, 1'000'000'000};
+  show("no timeout", recvmmsg(b, many, 3, MSG_DONTWAIT, &t));
   close(a);
   close(b);
 }

@@ -83,6 +83,7 @@ void Address::set_port(uint16_t port) {
 int family() { return family_; }
 Address here(uint16_t port) { return make("198.18.0.2", "fd00:6d72::2", port); }
 Address any(uint16_t port) { return make("0.0.0.0", "::", port); }
+Address loopback(uint16_t port) { return make("127.0.0.1", "::1", port); }
 
 Address name_of(int fd) {
   Address a;

@@ -48,6 +48,8 @@ struct Address {
 int family();
 Address here(uint16_t port = 0);
 Address any(uint16_t port = 0);
+/// "127.0.0.1" or "::1", which are the kernel's.
+Address loopback(uint16_t port = 0);
 Address name_of(int fd);
 Address peer_of(int fd);
 

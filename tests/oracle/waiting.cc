@@ -375,6 +375,81 @@ CASE(epoll_wakes_another_thread) {
   close(set);
 }
 
+CASE(epoll_keeps_its_time_while_sockets_come) {
+  const Pair p;
+  const int set = epoll_create1(0);
+  std::thread other([&] {
+    for (int i = 0; i < 4; ++i) {
+      pause_ms(25);
+      add(set, p.b, EPOLLIN, 7);
+      epoll_ctl(set, EPOLL_CTL_DEL, p.b, nullptr);
+    }
+  });
+  const long start = now_ms();
+  note("nothing", wait_for(set, 60));
+  note("took its time", now_ms() - start >= 59 && now_ms() - start < 90);
+  other.join();
+  close(set);
+}
+
+CASE(epoll_of_two_threads_without_sockets_at_first) {
+  const Pair p;
+  int fds[2];
+  if (pipe(fds) != 0) return;
+  const int set = epoll_create1(0);
+  add(set, fds[0], EPOLLIN, 2);
+  std::thread first([&] { wait_for(set, 30); });
+  std::thread second([&] { wait_for(set, 60); });
+  pause_ms(20);
+  add(set, p.b, EPOLLIN, 7);
+  first.join();
+  second.join();
+  note("nothing", wait_for(set, 0));
+  write(fds[1], "x", 1);
+  note("pipe", wait_for(set, 1'000));
+  write(p.a, "x", 1);
+  await(p.b, POLLIN);
+  std::string both;
+  for (int i = 0; i < 10 && both.find(' ') == std::string::npos; ++i) both = wait_for(set, 1'000);
+  note("both", both);
+  close(set);
+  close(fds[0]);
+  close(fds[1]);
+}
+
+CASE(epoll_of_a_set_that_another_thread_closes) {
+  const Pair p;
+  const int set = epoll_create1(0);
+  add(set, p.b, EPOLLIN, 7);
+  std::thread other([&] {
+    pause_ms(20);
+    close(set);
+  });
+  timespec before{};
+  timespec after{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+  note("nothing", wait_for(set, 120));
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+  const long used = (after.tv_sec - before.tv_sec) * 1'000 + (after.tv_nsec - before.tv_nsec) / 1'000'000;
+  note("asleep meanwhile", used < 50);
+  other.join();
+}
+
+CASE(epoll_copy_of_the_set_serves_the_kernels_half) {
+  const int first = epoll_create1(0);
+  const int set = dup(first);
+  const int fd = socket(family(), SOCK_DGRAM, 0);
+  add(set, fd, EPOLLIN, 7);
+  close(first);
+  Address to = loopback();
+  show("bind", bind(fd, to.get(), to.length));
+  to = name_of(fd);
+  show("send", sendto(fd, "x", 1, 0, to.get(), to.length));
+  note("told", wait_for(set, 1'000));
+  close(set);
+  close(fd);
+}
+
 CASE(epoll_writable_edge) {
   const Pair p;
   set_nonblocking(p.a);

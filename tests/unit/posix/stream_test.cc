@@ -168,7 +168,7 @@ TEST_P(Streams, ForkedChildIsFencedOff) {
     const bool right[] = {write(a, "x") == -EBADF,
                           read(left) == "-EBADF",
                           stack_.shutdown(a, SHUT_WR) == -EBADF,
-                          stack_.socket(family(), SOCK_STREAM, 0) == -ENETDOWN,
+                          connect(socket(), 7'000) == -ENETDOWN,
                           stack_.epoll_ctl(set, EPOLL_CTL_ADD, a, &e) == -EBADF,
                           stack_.epoll_wait(set, &e, 1, &now, nullptr) == 0,  // the kernel's half still serves
                           stack_.close(a) == 0,
@@ -224,9 +224,12 @@ class NoStack : public Posix {
 };
 INSTANTIATE_TEST_SUITE_P(Families, NoStack, testing::Values(AF_INET));
 
-TEST_P(NoStack, FailsEverySocketAndAsksOnce) {
-  EXPECT_EQ(socket(), -ENETDOWN);
-  EXPECT_EQ(socket(), -ENETDOWN);
+TEST_P(NoStack, FailsWhateverIsNotTheKernelsAndAsksOnce) {
+  const int fd = socket();
+  EXPECT_EQ(connect(fd, 7'000), -ENETDOWN);
+  Name n = name(7'000);
+  EXPECT_EQ(stack_.bind(socket(), n.get(), n.length), -ENETDOWN);
+  EXPECT_EQ(stack_.listen(fd, 1), -ENETDOWN);
   EXPECT_EQ(asked_, 1);
 }
 

@@ -1,4 +1,6 @@
 // poll, select and epoll on virtual time, and the table of descriptors.
+#include <setjmp.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -184,6 +186,12 @@ TEST(Descriptors, NumbersBeyondTheLimitAreTheKernels) {
 // The same worker in real time, for what threads do to each other.
 class RealTime final : public Transport {
  public:
+  RealTime() {
+    struct : Sink {
+      void event(const Event&) override {}
+    } nobody;
+    at_now().turn(nobody);  // the worker's clock starts here
+  }
   Result<Reply> request(const Request& r) override { return at_now().request(r); }
   void turn(Sink& sink) override { at_now().turn(sink); }
   bool flush() override { return at_now().flush(); }
@@ -203,7 +211,9 @@ class RealTime final : public Transport {
   void hold(uint64_t id) override { sim_.hold(id); }
   void release(uint64_t id) override { sim_.release(id); }
   [[nodiscard]] bool is_local(const IpAddr& a) override { return sim_.is_local(a); }
+  [[nodiscard]] Instant next_deadline() override { return sim_.deadline(); }
   void drain() override {}
+  void lose_all(bool yes) { sim_.lose_all = yes; }
 
   bool wakes_itself = true;
 
@@ -277,6 +287,100 @@ TEST_P(Threads, CloseDoesNotPullTheSocketFromUnderASleeper) {
   EXPECT_EQ(write(a, "x"), 1);
   reader.join();
   EXPECT_EQ(got, "x");
+}
+
+TEST_P(Threads, SleepingLeaderHearsOfEarlierDeadlines) {
+  const auto [a, b] = pair();
+  const timeval longest{2, 0};
+  ASSERT_EQ(stack_.setsockopt(b, SOL_SOCKET, SO_RCVTIMEO, &longest, sizeof longest), 0);
+  std::string got;
+  std::thread reader([&, fd = b] { got = read(fd); });
+  usleep(20'000);
+  real_->lose_all(true);
+  EXPECT_EQ(write(a, "x"), 1);
+  real_->lose_all(false);
+  const Instant start = real_->now();
+  reader.join();  // the retransmission is up to the reader, which went to sleep before there was one to make
+  EXPECT_EQ(got, "x");
+  EXPECT_LT(real_->now() - start, seconds(1));
+}
+
+sigjmp_buf resume;
+Stack* interrupted = nullptr;
+void jump(int) {
+  int here = 0;
+  interrupted->abandon(reinterpret_cast<const char*>(&here) + 1'000'000);  // as the preloaded library does
+  siglongjmp(resume, 1);
+}
+
+TEST_P(Threads, SleeperThatAHandlerJumpedOutOfLeadsNoMoreAndHoldsNothing) {
+  const auto [a, b] = pair();
+  const timeval longest{2, 0};
+  ASSERT_EQ(stack_.setsockopt(b, SOL_SOCKET, SO_RCVTIMEO, &longest, sizeof longest), 0);
+  interrupted = &stack_;
+  signal(SIGALRM, jump);
+  if (sigsetjmp(resume, 1) == 0) {
+    ualarm(10'000, 0);
+    (void)read(b);
+    ADD_FAILURE() << "no jump";
+  }
+  signal(SIGALRM, SIG_DFL);
+  std::string got;
+  std::thread reader([&, fd = b] { got = read(fd); });
+  usleep(20'000);
+  real_->lose_all(true);
+  EXPECT_EQ(write(a, "x"), 1);
+  real_->lose_all(false);
+  const Instant start = real_->now();
+  reader.join();
+  EXPECT_EQ(got, "x");
+  EXPECT_LT(real_->now() - start, seconds(1)) << "nobody led";
+  EXPECT_EQ(close(b), 0);
+  EXPECT_EQ(read(a), "") << "the call that was left still holds the socket";
+}
+
+int handled = 0;
+bool was_inside = false;
+void handler(int number, siginfo_t* info, void* context) {
+  if (defer_signal(number, info, context)) return;
+  ++handled;
+  was_inside = inside != 0;
+}
+
+TEST_P(Threads, HandlersArePutOffUntilTheLockIsFree) {
+  (void)socket();
+  struct sigaction action {};
+  action.sa_sigaction = handler;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGUSR1, &action, nullptr);
+  {
+    const Lock lock(stack_);
+    raise(SIGUSR1);
+    EXPECT_EQ(handled, 0);
+  }
+  EXPECT_EQ(handled, 1);
+  EXPECT_FALSE(was_inside);
+  raise(SIGUSR1);
+  EXPECT_EQ(handled, 2) << "the mask is the program's again";
+  {
+    const Lock lock(stack_);
+    raise(SIGUSR1);
+    const Away away(stack_);
+    EXPECT_EQ(handled, 3) << "a sleep lets it in";
+  }
+  signal(SIGUSR1, SIG_DFL);
+}
+
+TEST_P(Threads, CloseInAHandlerIsDoneByTheCallThatItInterrupted) {
+  const auto [a, b] = pair();
+  {
+    const Lock lock(stack_);
+    EXPECT_EQ(close(a), 0);  // as in a handler that nobody put off
+    EXPECT_TRUE(stack_.ours(a));
+  }
+  EXPECT_FALSE(stack_.ours(a));
+  EXPECT_EQ(fcntl(a, F_GETFD), -1) << "the number is free";
+  EXPECT_EQ(read(b), "");
 }
 
 }  // namespace
