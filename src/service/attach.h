@@ -10,7 +10,7 @@
 
 namespace millrace::service {
 
-inline constexpr const char* kDefaultPath = "/run/millrace/service.sock";
+inline constexpr const char* kDefaultPath = "/run/millrace/service";
 
 /// A program's end.
 struct Attachment {

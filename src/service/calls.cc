@@ -56,16 +56,38 @@ bool Guest::post_of(const Descriptor& d) {
   }
 }
 
+void Guest::answer(uint32_t seq, const Result<void>& result) {
+  Answer& a = segment_.answer();
+  a.error = result ? 0 : static_cast<uint32_t>(result.error()) + 1;
+  a.seq.store(seq, std::memory_order_release);
+  answered_ = true;
+}
+
+// Whether a writer that found its flow full is to be told: there is room, or what was written goes nowhere for some
+// turns.
+void Guest::look_settled() {
+  constexpr uint32_t kQuietTurns = 4;
+  constexpr uint32_t kMostTurns = 200;
+  Slot& slot = slots_[settling_.index];
+  settling_.quiet = moved_ ? 0 : settling_.quiet + 1;
+  moved_ = false;
+  const bool room = slot.gen != settling_.gen || slot.socket == nullptr || has_room(settling_.index);
+  if (!room && settling_.quiet < kQuietTurns && ++settling_.turns < kMostTurns) return;
+  settling_.index = 0;
+  answer(settling_.seq, {});
+}
+
 void Guest::answer_call(const Descriptor& d) {
   Call c;
   std::memcpy(static_cast<void*>(&c), &segment_.call(), sizeof c);
   Answer& a = segment_.answer();
   a.in_flow = false;
   a.number = 0;
-  const Result<void> result = call(d, c, a);
-  a.error = result ? 0 : static_cast<uint32_t>(result.error()) + 1;
-  a.seq.store(d.seq, std::memory_order_release);
-  answered_ = true;
+  if (static_cast<Op>(d.op) == Op::kSettle && slot_of(d) != nullptr) {
+    settling_ = {d.index, d.gen, d.seq, 0, 0};
+    return;
+  }
+  answer(d.seq, call(d, c, a));
 }
 
 Result<void> Guest::call(const Descriptor& d, const Call& c, Answer& a) {

@@ -63,12 +63,20 @@ Result<Reply> Channel::send(const req::Send& r) {
   Flow& flow = end_.segment.flow(index, Direction::kToService);
   std::byte* ring = end_.segment.data(index, Direction::kToService);
   size_t done = 0;
+  bool settled = false;
   bool waits = false;
   while (done < r.data.size()) {
     const uint64_t consumed = flow.consumed.load(std::memory_order_acquire);
     const uint64_t room = kFlowBytes - (known->sent - consumed);
     if (room == 0) {
       if (waits) break;
+      if (done == 0 && !settled) {  // full is full: not merely on its way
+        settled = true;
+        if (const auto answer = ask(Op::kSettle, r.handle); !answer) return fail(answer.error());
+        absorb();
+        if (known->calls_out) return send_by_call(r);
+        continue;
+      }
       waits = true;
       flow.want.store(1, std::memory_order_relaxed);
       std::atomic_thread_fence(std::memory_order_seq_cst);  // room may have come before the wish was seen

@@ -32,6 +32,8 @@ uint64_t Guest::unread(uint32_t index) {
   return slot.given - slot.given_seen;
 }
 
+bool Guest::has_room(uint32_t index) { return kFlowBytes - unsent(index) >= kRoomAgain; }
+
 void Guest::pump_out(uint32_t index) {
   Slot& slot = slots_[index];
   SharedSocket& socket = *slot.socket;
@@ -61,6 +63,7 @@ void Guest::pump_out(uint32_t index) {
     if (reply->bytes < n) break;
   }
   if (moved) {
+    moved_ = true;
     flow.consumed.store(slot.sent, std::memory_order_release);
     std::atomic_thread_fence(std::memory_order_seq_cst);
   }

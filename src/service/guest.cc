@@ -25,6 +25,7 @@ Guest::~Guest() {
 
 size_t Guest::serve(size_t budget) {
   if (left_ || doomed_) return 0;
+  if (settling_.index != 0) look_settled();
   RingWords& ring = segment_.header().requests;
   const uint32_t waiting = ring.tail.load(std::memory_order_acquire) - next_request_;
   if (waiting == 0) return 0;
@@ -108,6 +109,7 @@ void Guest::publish() {
 }
 
 void Guest::told(uint32_t index, SharedSocket& socket, uint32_t mask) {
+  moved_ = true;
   Slot& slot = slots_[index];
   if (socket.kind != SocketKind::kStream) return tell(index, mask);
   if ((mask & kError) != 0) {
@@ -128,6 +130,19 @@ void Guest::told(uint32_t index, SharedSocket& socket, uint32_t mask) {
     tell(index, out);
   }
   pump_out(index);
+}
+
+void tell_holders(SharedSockets& sockets, const Event& e) {
+  SharedSocket* socket = sockets.find(e.user, e.handle);
+  if (socket == nullptr) return;
+  if (socket->sole()) {
+    const SharedSocket::Holder holder = socket->holders.front();
+    return holder.guest->told(holder.index, *socket, e.mask);
+  }
+  // One that hears it may let go of the socket.
+  for (const SharedSocket::Holder& holder : std::vector<SharedSocket::Holder>(socket->holders)) {
+    if (SharedSocket* still = sockets.find(e.user, e.handle)) holder.guest->told(holder.index, *still, e.mask);
+  }
 }
 
 // --- Life ------------------------------------------------------------------------------------------------------------
@@ -179,7 +194,7 @@ bool Guest::prepare_sleep() {
   Header& header = segment_.header();
   header.service_asleep.store(1, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  return doomed_ || header.requests.tail.load(std::memory_order_acquire) == next_request_;
+  return doomed_ || (settling_.index == 0 && header.requests.tail.load(std::memory_order_acquire) == next_request_);
 }
 
 void Guest::end_sleep() { segment_.header().service_asleep.store(0, std::memory_order_relaxed); }

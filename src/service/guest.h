@@ -79,6 +79,7 @@ class Guest {
   /// Bytes that wait in the flow to the service.
   uint64_t unsent(uint32_t index);
   uint64_t unread(uint32_t index);
+  bool has_room(uint32_t index);
   /// Moves bytes to the worker.
   void pump_out(uint32_t index);
   /// Moves bytes to the program; returns how many.
@@ -95,6 +96,8 @@ class Guest {
   void carry_out(const Descriptor& d);
   bool post_of(const Descriptor& d);
   void answer_call(const Descriptor& d);
+  void answer(uint32_t seq, const Result<void>& result);
+  void look_settled();
   Result<void> call(const Descriptor& d, const Call& c, Answer& a);
   Result<void> open(const Call& c, Op op, Handle listener, Answer& a);
   Result<void> send(uint32_t index, const Call& c, Answer& a);
@@ -121,9 +124,21 @@ class Guest {
   uint32_t next_request_ = 0;
   uint32_t next_event_ = 0;
   uint32_t held_ = 0;
+  struct Settling {
+    uint32_t index = 0;  // 0: nobody waits
+    uint32_t gen = 0;
+    uint32_t seq = 0;
+    uint32_t turns = 0;
+    uint32_t quiet = 0;
+  };
+  Settling settling_;
+  bool moved_ = false;  // something, since it was last looked at
   bool answered_ = false;
   bool left_ = false;
   bool doomed_ = false;
 };
+
+/// Tells a socket's holders what the worker says about it.
+void tell_holders(SharedSockets& sockets, const Event& event);
 
 }  // namespace millrace::service

@@ -52,8 +52,9 @@ enum class Op : uint32_t {
   kReserve,
   kReserveListen,
   kIsLocal,
-  kSync,  ///< nothing: whoever waits for it knows that all before it was done
-  kFork,  ///< the next attachment by the returned number shares this program's sockets
+  kSync,    ///< nothing: whoever waits for it knows that all before it was done
+  kSettle,  ///< answered when a third of the flow to the service is free, or nothing moves any more
+  kFork,    ///< the next attachment by the returned number shares this program's sockets
 };
 
 /// One request.

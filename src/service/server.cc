@@ -141,17 +141,7 @@ void Server::stop(Net&) {
   leaving_.clear();
 }
 
-void Server::event(Net&, const Event& e) {
-  const SharedSocket* socket = sockets_.find(e.user, e.handle);
-  if (socket == nullptr) return;
-  if (socket->sole()) {
-    const SharedSocket::Holder holder = socket->holders.front();
-    return holder.guest->told(holder.index, *sockets_.find(e.user, e.handle), e.mask);
-  }
-  for (const SharedSocket::Holder& holder : std::vector<SharedSocket::Holder>(socket->holders)) {
-    if (SharedSocket* still = sockets_.find(e.user, e.handle)) holder.guest->told(holder.index, *still, e.mask);
-  }
-}
+void Server::event(Net&, const Event& event) { tell_holders(sockets_, event); }
 
 // --- The loop's turn -------------------------------------------------------------------------------------------------
 

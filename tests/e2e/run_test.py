@@ -54,7 +54,7 @@ def sees_what_it_sees_on_the_kernel(w):
 
 
 def start_service(w, *flags):
-    return w.server("millraced", *FLAGS, *flags, ready=lambda: os.path.exists("/run/millrace/service.sock"))
+    return w.server("millraced", *FLAGS, *flags, ready=lambda: os.path.exists("/run/millrace/service"))
 
 
 def says_why_a_program_cannot_run(w):
@@ -161,6 +161,101 @@ root {w.dir}; location /up/ {{ proxy_pass http://{world.KERNEL4}:8000/; }} }} }}
             expect(f.read() == data, f"{url}: other bytes")
 
 
+FORKING = """
+import os, socketserver
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(b"%d " % os.getpid() + line)
+class Server(socketserver.ForkingMixIn, socketserver.TCPServer):
+    allow_reuse_address = True
+Server(("198.18.0.2", 7000), Handler).serve_forever()
+"""
+VICTIM = """
+import socket, time
+s = socket.create_server(("198.18.0.2", 7001))
+a, b = s.accept()[0], s.accept()[0]
+a.send(b"last words")
+time.sleep(0.2)  # until the other has sent what is not read
+print("ready", flush=True)
+time.sleep(100)
+"""
+ORPHAN = """
+import socket
+s = socket.create_connection(("198.18.0.1", 7002))
+print("ready", flush=True)
+for call in (lambda: s.recv(1), lambda: s.send(b"x"), lambda: socket.socket().connect(("198.18.0.1", 7002))):
+    try:
+        call()
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+def listens(w, port):
+    return any(f":{port}" in line and "LISTEN" in line for line in w.run("millrace", "netstat").stdout.splitlines())
+
+
+def gives_many_programs_one_stack(w):
+    """Servers that fork, a reload, programs that are killed, and the end of the service itself."""
+    service = start_service(w)
+    server = w.server(*ATTACH, sys.executable, "-c", FORKING, ready=lambda: w.connects(world.STACK4, 7000))
+    answered = set()
+    for i in range(10):
+        with socket.create_connection((world.STACK4, 7000), 5) as s, s.makefile("rwb") as f:
+            for word in (b"one\n", b"two\n"):
+                f.write(word)
+                f.flush()
+                pid, _, rest = f.readline().partition(b" ")
+                expect(rest == word, f"a forked child answers {rest} to {word}")
+                answered.add(pid)
+    expect(len(answered) == 10, f"{len(answered)} children answered, not 10")
+    if shutil.which("nginx"):
+        serves_from_two_workers(w)
+    victim = w.server(*ATTACH, sys.executable, "-c", VICTIM,
+                      ready=lambda: listens(w, 7001))
+    a = socket.create_connection((world.STACK4, 7001), 5)
+    b = socket.create_connection((world.STACK4, 7001), 5)
+    b.send(b"not read")
+    w.wait(lambda: "ready" in victim.output(), 5, victim)
+    victim.process.kill()
+    expect(a.recv(100) == b"last words" and a.recv(100) == b"", "a killed program's last words were lost")
+    try:
+        b.recv(1)
+        raise world.Failed("a killed program's unread data ended in no reset")
+    except ConnectionResetError:
+        pass
+    w.wait(lambda: not listens(w, 7001), 5, service)
+    listener = socket.create_server((world.KERNEL4, 7002))
+    orphan = w.server(*ATTACH, sys.executable, "-c", ORPHAN, ready=lambda: True)
+    w.wait(lambda: "ready" in orphan.output(), 5, orphan)
+    service.process.kill()
+    w.wait(lambda: not orphan.alive(), 5, orphan)
+    expect(orphan.output().split() == ["ready", "100", "100", "100"], f"without a service: {orphan.output()}")
+    listener.close()
+    server.process.kill()
+
+
+def serves_from_two_workers(w):
+    with open(w.path("many"), "wb") as f:
+        f.write(data := os.urandom(8 << 20))
+    os.chmod(w.path("many"), 0o644)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folders = " ".join(f"{kind}_temp_path {w.dir}/{kind};" for kind in kinds)
+    with open(w.path("many.conf"), "w") as f:
+        f.write(f"""daemon off; worker_processes 2; error_log stderr; pid {w.dir}/pid; user root; events {{}}
+http {{ access_log off; sendfile on; {folders} server {{ listen {world.STACK4}:81; root {w.dir}; }} }}""")
+    nginx = w.server(*ATTACH, "nginx", "-c", w.path("many.conf"), ready=lambda: w.connects(world.STACK4, 81))
+    for again in (False, True):
+        if again:
+            nginx.process.send_signal(signal.SIGHUP)
+        for _ in range(3):
+            w.run("curl", "-sS", "-f", "--max-time", "20", "-o", w.path("got"), f"http://{world.STACK4}:81/many")
+            with open(w.path("got"), "rb") as f:
+                expect(f.read() == data, f"nginx with two workers: other bytes (reloaded: {again})")
+    expect(nginx.stop(signal.SIGQUIT) == 0, f"nginx ended badly:\n{nginx.output()}")
+
+
 def serves_redis(w):
     if not shutil.which("redis-server"):
         world.skip("redis-server is not installed (ci/install-packages test)")
@@ -191,4 +286,4 @@ if __name__ == "__main__":
     if not world.tap_usable():
         world.skip("/dev/net/tun cannot be opened here")
     world.main(sees_what_it_sees_on_the_kernel, says_why_a_program_cannot_run, carries_files_in_both_directions,
-               serves_from_threads_and_as_a_proxy, serves_redis)
+               serves_from_threads_and_as_a_proxy, gives_many_programs_one_stack, serves_redis)
