@@ -216,7 +216,9 @@ TEST_P(Own, SelectTakesNumbersBeyondItsUsualSize) {
 }
 
 TEST_P(Own, AProgramsLoopSendsAndWaits) {
-  const auto [a, b] = pair();
+  const std::pair<int, int> ends = pair();
+  const int a = ends.first;
+  const int b = ends.second;
   const int set = static_cast<int>(stack_.epoll_create());
   epoll_event e{EPOLLIN, {}};
   EXPECT_EQ(stack_.epoll_ctl(set, EPOLL_CTL_ADD, b, &e), 0);
