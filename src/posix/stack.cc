@@ -125,7 +125,9 @@ int Stack::take_doorbell() {
     doorbells_.pop_back();
     return doorbell;
   }
-  return static_cast<int>(kernel::call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
+  const int made = static_cast<int>(kernel::call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (made >= 0) doorbells_.reserve(++doorbells_made_);  // giving one back allocates nothing: it may be a handler's end
+  return made;
 }
 
 void Stack::ring(Sleeper& sleeper) {

@@ -272,6 +272,7 @@ class Stack final : private Sink {
   Instant leader_until_{};  // when it wakes by itself; only while it sleeps, else 0
   std::vector<Sleeper*> sleepers_;
   std::vector<int> doorbells_;  // not in use
+  size_t doorbells_made_ = 0;
   static constinit thread_local Sleeper* innermost_ __attribute__((tls_model("initial-exec")));
   // The helper's.
   Sleeper helper_{};

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 
+#include <atomic>
 #include <cerrno>
 #include <functional>
 #include <map>
@@ -118,7 +119,7 @@ class SimTransport final : public Transport {
   }
 
   Ports ports{1};
-  bool lose_all = false;
+  std::atomic<bool> lose_all = false;
   bool drained = false;
 
  private:

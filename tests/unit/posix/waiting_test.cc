@@ -305,6 +305,50 @@ TEST_P(Threads, SleepingLeaderHearsOfEarlierDeadlines) {
   EXPECT_LT(real_->now() - start, seconds(1));
 }
 
+// For the thread sanitizer: calls of every kind at once, on sockets, sets and numbers that threads share.
+TEST_P(Threads, EveryKindOfCallMayBeMadeAtOnce) {
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 60;
+  const int l = listener(7'000, SOCK_NONBLOCK);
+  const int a = socket();
+  ASSERT_EQ(connect(a, 7'000), 0);
+  const int b = accept(l);
+  const Set set(stack_);
+  const auto shared = [&](int round) {
+    epoll_event e{};
+    e.events = EPOLLIN | (round % 2 == 0 ? EPOLLET : 0U);
+    (void)stack_.epoll_ctl(set.fd(), EPOLL_CTL_ADD, b, &e);
+    (void)write(a, "x", MSG_DONTWAIT | MSG_NOSIGNAL);
+    const timespec longest{0, 200'000};
+    (void)stack_.epoll_wait(set.fd(), &e, 1, &longest, nullptr);
+    pollfd p[] = {{b, POLLIN, 0}, {l, POLLIN, 0}, {a, POLLOUT, 0}};
+    (void)stack_.poll(p, &longest, nullptr);
+    (void)read(b, 1, MSG_DONTWAIT);
+    (void)stack_.epoll_ctl(set.fd(), EPOLL_CTL_DEL, b, nullptr);
+  };
+  std::atomic<int> good{0};
+  const auto own = [&] {
+    const auto fd = static_cast<int>(stack_.socket(family(), SOCK_STREAM, 0));
+    const auto copy = static_cast<int>(stack_.fcntl(fd, F_DUPFD, 0));
+    Name n = name(7'000);
+    const bool connected = stack_.connect(fd, n.get(), n.length) == 0;
+    const auto got = static_cast<int>(stack_.accept4(l, nullptr, nullptr, SOCK_NONBLOCK));
+    if (connected && stack_.close(copy) == 0 && stack_.close(fd) == 0) ++good;
+    if (got >= 0) (void)stack_.close(got);
+  };
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < kRounds; ++round) {
+        shared(round);
+        if (round % 10 == 0) own();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(good, kThreads * kRounds / 10);
+}
+
 sigjmp_buf resume;
 Stack* interrupted = nullptr;
 void jump(int) {
