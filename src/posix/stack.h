@@ -29,6 +29,7 @@
 #include "posix/stream.h"
 #include "posix/thread.h"
 #include "posix/transport.h"
+#include "posix/zero_copy.h"
 
 namespace millrace::posix {
 
@@ -122,6 +123,17 @@ class Stack final : private Sink {
   long kqueue();
   /// As kevent(2) of FreeBSD. `changes` and `events` may be the same memory.
   long kevent(int kq, std::span<const KEvent> changes, std::span<KEvent> events, const timespec* timeout);
+
+  // zero_copy.cc, with a worker in this process only.
+  /// Buffers of `bytes` in all, to be filled and sent, or given back.
+  long lend(size_t bytes, Chain& chain);
+  /// Sends the first `bytes` of lent buffers; what is left of the chain is given back, however it went.
+  long send_chain(int fd, Chain& chain, size_t bytes);
+  /// Borrows what was received, `most` bytes at most; copied where that cuts it. Give it back.
+  long receive_chain(int fd, Chain& chain, size_t most);
+  void give_back(Chain& chain);
+  /// Any other request of an operator.
+  Result<Reply> ask(const Request& request);
 
   // drive.cc: for a program whose own loop turns the worker, in one thread.
   /// Takes in what has come, calls `body(arg)` without the lock, and sends. Calls from `body` neither turn the worker
@@ -234,6 +246,8 @@ class Stack final : private Sink {
   long start_connect(Stream& stream, const Endpoint& remote);
   long finish_connect(Stream& stream);
   long take_error(Stream& stream);
+  long send_pieces(Stream& stream, Chain& chain, size_t bytes, size_t& piece, size_t& sent);
+  void drop_pieces(Chain& chain);
   long receive_some(Stream& stream, std::span<const iovec> into, bool peek, bool discard, size_t skip);
   long send_some(Stream& stream, std::span<const iovec> data, bool more, size_t skip);
   long broken_pipe(int flags) const;

@@ -328,11 +328,21 @@ Outcome<void> Host::tell_addresses() {
 }
 
 void Host::attach_frame_client() {
-  if (options_.frame_client == nullptr || devices_.empty()) return;
+  if (options_.frame_client != nullptr) set_frame_client(*options_.frame_client);
+}
+
+std::vector<DeviceCounters> Host::device_counters() const {
+  std::vector<DeviceCounters> all;
+  for (const auto& device : devices_) all.push_back(device->counters());
+  return all;
+}
+
+void Host::set_frame_client(FrameClient& client) {
+  if (devices_.empty()) return;
   Device& device = *devices_.front();
   const link::DeviceLimits limits = allowed(device.limits(), config_.interfaces.front());
-  options_.frame_client->attach({device.mac(), limits, &worker_->impl().packets});
-  loop_->set_frame_client(options_.frame_client);
+  client.attach({device.mac(), limits, &worker_->impl().packets});
+  loop_->set_frame_client(&client);
 }
 
 Outcome<void> Host::add_loopback() {

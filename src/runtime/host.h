@@ -46,6 +46,9 @@ class Host {
   /// The first worker's, for whoever runs its turns instead of calling run(); with one worker only.
   [[nodiscard]] Loop& loop() { return *loop_; }
   [[nodiscard]] stack::Worker& worker() { return *worker_; }
+  /// As HostOptions::frame_client, later.
+  void set_frame_client(FrameClient& client);
+  [[nodiscard]] std::vector<DeviceCounters> device_counters() const;
   [[nodiscard]] uint32_t workers() const { return static_cast<uint32_t>(shards_.size()) + 1; }
   [[nodiscard]] const Stages& stages() const { return loop_->stages(); }
 

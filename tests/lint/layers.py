@@ -61,7 +61,7 @@ def check_order(root, mods, problems):
 
 def target_of(root, mods, path, name):
     """Where a quoted include leads: ('module', folder), ('public', ''), ('local', '') or None."""
-    if os.path.exists(os.path.join(root, "include", name)):
+    if any(os.path.exists(os.path.join(root, folder, name)) for folder in ("include", "include/ff")):
         return "public", ""
     if os.path.exists(os.path.join(root, "src", name)):
         return "module", tree.module_of(mods, os.path.join("src", name)) or name.split("/")[0]
@@ -84,6 +84,8 @@ def check_file(root, mods, path, problems):
         problems.append(f"{path}:1: has no #pragma once")
     for line, delimiter, name in tree.includes(text):
         where = f"{path}:{line}"
+        if top == "include" and path.startswith(os.path.join("include", "ff")):
+            continue  # C headers, flat as F-Stack's are
         if delimiter == "<":
             if os.path.exists(os.path.join(root, "src", name)) or name.startswith("millrace/"):
                 problems.append(f"{where}: write \"{name}\", not <{name}>")

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Programs written for F-Stack (apps/fstack) over TAP, driven from the kernel: HTTP over kqueue and over epoll, echo
+without copies, UDP echo; and what ff_init() says of bad configurations."""
+import hashlib
+import os
+import socket
+import subprocess
+import threading
+
+import world
+from world import STACK4, STACK6, expect
+
+CONFIG = f"""[dpdk]
+lcore_mask=1
+channel=4
+port_list=0
+nb_vdev=0
+idle_sleep=500
+[port0]
+addr={STACK4}
+netmask=255.255.255.0
+broadcast=198.18.0.255
+gateway={world.KERNEL4}
+addr6={STACK6}
+prefix_len=64
+gateway6={world.KERNEL6}
+[freebsd.boot]
+hz=100
+fd_reserve=1024
+[freebsd.sysctl]
+net.inet.tcp.sendspace=16384
+net.inet.tcp.cc.algorithm=cubic
+"""
+PERIOD = bytes(range(251))
+SIZES = (0, 1, 250, 65_536, 5_000_000)
+
+
+def config(w, text=CONFIG):
+    with open(w.path("config.ini"), "w") as f:
+        f.write(text)
+    return ("--conf", w.path("config.ini"), "--proc-type=primary", "--proc-id=0")
+
+
+def built(name):
+    return os.path.join(world.BIN, name)
+
+
+def started(w, program, port):
+    server = w.server(built(program), *config(w), "--port", str(port), ready=lambda: w.connects(STACK4, port))
+    w.wait(lambda: w.connects(STACK6, port), 5, server)
+    return server
+
+
+def serves_pages_over_kqueue_and_epoll(w):
+    for program in ("fstack-http-kqueue", "fstack-http-epoll"):
+        server = started(w, program, 80)
+        for address in (STACK4, f"[{STACK6}]"):
+            urls = [word for size in SIZES for word in ("-o", w.path(str(size)), f"http://{address}/{size}")]
+            w.run("curl", "-sSgf", "--max-time", "20", *urls)  # one connection for all
+            for size in SIZES:
+                want = (PERIOD * (size // 251 + 1))[:size]
+                with open(w.path(str(size)), "rb") as f:
+                    expect(f.read() == want, f"{program}, {address}, {size} bytes: others came")
+        done = w.run("curl", "-sSf", "-Z", "--parallel-immediate", "--parallel-max", "200", "--max-time", "20", "-o",
+                     "/dev/null", "-w", "%{size_download}\n", f"http://{STACK4}/100000?[1-200]")
+        expect(done.stdout.split() == ["100000"] * 200, f"{program}: 200 connections got\n{done.stdout}")
+        expect(w.run("curl", "-s", f"http://{STACK4}:81/", check=False).returncode == 7, "a shut port answers")
+        server.stop()
+
+
+def received(s, size):
+    """That many bytes; fewer if the peer ends."""
+    got = b""
+    while len(got) < size and (piece := s.recv(size - len(got))):
+        got += piece
+    return got
+
+
+def echoes_without_copies(w):
+    started(w, "fstack-zc-echo", 7)
+    for address in (STACK4, STACK6):
+        data = os.urandom(1 << 20) * 16
+        got = hashlib.sha256()
+        with socket.create_connection((address, 7), 10) as s:
+            def send():
+                s.sendall(data)
+            sender = threading.Thread(target=send)
+            sender.start()
+            left = len(data)
+            while left:
+                piece = s.recv(1 << 16)
+                expect(piece, f"{address}: {left} bytes did not come back")
+                got.update(piece)
+                left -= len(piece)
+            sender.join()
+        expect(got.digest() == hashlib.sha256(data).digest(), f"{address}: other bytes came back")
+        with socket.create_connection((address, 7), 10) as s:
+            for size in (1, 100, 3000):
+                s.sendall(data[:size])
+                expect(received(s, size) == data[:size], f"{address}: {size} bytes changed")
+            s.shutdown(socket.SHUT_WR)
+            expect(s.recv(1) == b"", f"{address}: no end")
+
+
+def echoes_datagrams(w):
+    server = w.server(built("fstack-udp-echo"), *config(w), ready=lambda: w.answers(STACK4))
+    for family, address in ((socket.AF_INET, STACK4), (socket.AF_INET6, STACK6)):
+        with socket.socket(family, socket.SOCK_DGRAM) as s:
+            s.settimeout(0.5)
+            s.connect((address, 7))
+            for size in (0, 1, 1400, 9000, 60_000):
+                data = os.urandom(size)
+
+                def back():
+                    s.send(data)
+                    try:
+                        return s.recv(65_536) == data
+                    except (TimeoutError, ConnectionRefusedError):
+                        return False
+                w.wait(back, 5, server)
+
+
+def ends_with_one_sentence_where_the_configuration_is_wrong(w):
+    def said(*words):
+        done = subprocess.run([built("fstack-http-kqueue"), *words], capture_output=True, text=True, timeout=20)
+        expect(done.returncode == 1, f"{words}: status {done.returncode}\n{done.stderr}")
+        return done.stderr.splitlines()
+    lines = said(*config(w, CONFIG.replace("255.255.255.0", "255.0.255.0")))
+    expect(len(lines) == 1 and "config.ini:9:1: 'netmask' is \"255.0.255.0\"" in lines[0], f"a bad mask: {lines}")
+    lines = said("--conf", w.path("none.ini"))
+    expect(len(lines) == 1 and "cannot read" in lines[0], f"no file: {lines}")
+    lines = said(*config(w)[:3], "--proc-id=1")
+    expect(len(lines) == 1 and "a core for process 1 too" in lines[0], f"a process without a core: {lines}")
+    lines = said(*config(w, CONFIG.replace("[port0]", "[port0]\ndriver=xdp\ndevice=none0")))
+    expect(lines[0].count("without a meaning here: port0.broadcast, freebsd.boot.hz") == 1, f"unused keys: {lines}")
+    expect(len(lines) >= 2 and "none0" in lines[1], f"no such device: {lines}")
+
+
+world.enter()
+if not world.tap_usable():
+    world.skip("/dev/net/tun cannot be opened here")
+world.main(serves_pages_over_kqueue_and_epoll, echoes_without_copies, echoes_datagrams,
+           ends_with_one_sentence_where_the_configuration_is_wrong)
