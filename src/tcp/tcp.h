@@ -447,7 +447,7 @@ class Tcp {
   MR_INLINE void arm(uint32_t index, int64_t deadline_ns);
   void retransmission_timeout(uint32_t index, Instant now);
   void persist_timeout(uint32_t index, Instant now);
-  [[nodiscard]] bool stuck(const Conn& c) const;
+  [[nodiscard]] bool out_of_patience(const Conn& c) const;
   void send_probe(uint32_t index, Instant now);
   int64_t keepalive_deadline(uint32_t index, Instant now) const;
   bool keepalive_timeout(uint32_t index, Instant now);

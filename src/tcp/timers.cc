@@ -161,7 +161,7 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
   counters_.add(Counter::kRtos);
   // A peer that shut its window on data in flight, and says so each time, is probed by these retransmissions (RFC 9293
   // 3.8.6 SHLD-17, MUST-35).
-  const bool shut = !opening && c.snd_wnd == 0 && !unanswered(c, now) && (c.retries < kPatientProbes || !stuck(c));
+  const bool shut = !opening && c.snd_wnd == 0 && !unanswered(c, now) && !out_of_patience(c);
   const RareOptions own = rare(index);
   int64_t most = settings_.retries;
   if (opened_early(index)) {
@@ -211,7 +211,8 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
 }
 
 // RFC 6429 3: a shut window may hold what it holds for as long as somebody waits for it and there is enough for others.
-bool Tcp::stuck(const Conn& c) const {
+bool Tcp::out_of_patience(const Conn& c) const {
+  if (c.retries < kPatientProbes || trying_us(c) < static_cast<uint64_t>(kPatience.us())) return false;
   return (c.options & kOptOrphan) != 0 || blocks_.in_use_bytes() > blocks_.limit_bytes() / 4 * 3;
 }
 
@@ -232,7 +233,7 @@ void Tcp::persist_timeout(uint32_t index, Instant now) {
   }
   const uint64_t own_us = uint64_t{rare(index).user_timeout_ms} * 1'000;
   const bool hopeless = own_us != 0 ? trying_us(c) >= own_us : c.retries >= settings_.retries && unanswered(c, now);
-  if (hopeless || (c.retries >= kPatientProbes && stuck(c))) {
+  if (hopeless || out_of_patience(c)) {
     counters_.add(Counter::kTimedOut);
     fail_conn(index, Error::kTimedOut);
     return;

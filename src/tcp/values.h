@@ -18,9 +18,10 @@
 namespace millrace::tcp {
 
 inline constexpr uint8_t kBlackHoleTimeouts = 3;
-inline constexpr uint8_t kPatientProbes = 8;    ///< of a shut window, before it may count as a trick
-inline constexpr uint32_t kMostRuns = 1'024;    ///< out of order, of a connection: what a walk passes at most
-inline constexpr uint32_t kMostUrgent = 1'024;  ///< connections with urgent data at a time
+inline constexpr uint8_t kPatientProbes = 8;         ///< of a shut window, before it may count as a trick,
+inline constexpr Duration kPatience = seconds(100);  ///< and how long they have gone on: what eight take at 200 ms
+inline constexpr uint32_t kMostRuns = 1'024;         ///< out of order, of a connection: what a walk passes at most
+inline constexpr uint32_t kMostUrgent = 1'024;       ///< connections with urgent data at a time
 inline constexpr Duration kLongStop = seconds(300);  ///< beyond any timer that runs while data is in flight
 inline constexpr int kStampShift = 8;  // 256 ns; wraps after 18 minutes, far beyond any retransmission timeout
 inline constexpr Duration kFramesLook = microseconds(100);
