@@ -51,11 +51,20 @@ class Impl {
     bool is_datagram = false;       ///< with `packet`: a plain UDP datagram
     udp::Incoming datagram;
   };
+  /// A SYN of the burst at hand, under a flood (shed.cc).
+  struct Aside {
+    pkt::Packet* packet = nullptr;
+    size_t ip_header = 0;  ///< bytes
+    uint64_t hash = 0;
+  };
 
   void input_all(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
   void input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant now);
   bool claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet* p, Slot& slot);
   bool claim_datagram(IfIndex interface, pkt::Packet* p, uint32_t header, udp::Incoming& in);
+  size_t set_syns_aside(std::span<pkt::Packet*> burst);
+  void judge_syns(IfIndex interface, Instant now);
+  void input_alone(IfIndex interface, pkt::Packet* p, Instant now);
   size_t merge(std::span<Slot*> order);
   void input_general(IfIndex interface, pkt::Packet* p, Instant now);
   static bool checksum_ok(const pkt::Packet& p, const IpAddr& source, const IpAddr& destination);
@@ -64,6 +73,8 @@ class Impl {
   Result<Reply> operate(const Request& request, Instant now);
 
   std::array<Slot, kBurst> slots_;
+  std::array<Aside, kBurst + 1> aside_;
+  size_t aside_count_ = 0;
   bool pumping_ = false;
   uint32_t odd_output_ = 0;  ///< who has the odd place when two queues share a burst
 };

@@ -172,6 +172,8 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
   const link::NetifConfig& netif = ip.interface(interface);
   const bool loopback = netif.kind == link::LinkKind::kLoopback;
   const bool hooked = ip.has_hook(ip::HookPoint::kInput);
+  const bool shedding = tcp.shed().active(now) && !hooked && !loopback;
+  if (__builtin_expect(shedding, 0)) burst = burst.first(set_syns_aside(burst));
   const size_t n = burst.size();
   for (size_t i = 0; i < n; ++i) {
     pkt::Packet* p = burst[i];
@@ -226,6 +228,7 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
     }
   }
   for (size_t i = 0; i < unknown; ++i) tcp.input(strangers[i]->segment, now);
+  if (__builtin_expect(shedding, 0)) judge_syns(interface, now);
 }
 
 // Joins segments of a connection to those before them; returns how many slots are left.

@@ -36,11 +36,13 @@ class TupleHash {
     return (*this)(t.local, t.remote, t.local_port, t.remote_port);
   }
 
- private:
+  /// Mixes two words, of which at least one is secret.
   static uint64_t fold(uint64_t a, uint64_t b) {
     const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
     return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64) ^ (a + b);
   }
+
+ private:
   uint64_t k0_;
   uint64_t k1_;
 };

@@ -53,8 +53,8 @@ namespace millrace::tcp {
     "how long no client tries fast open after one met three timeouts in a row; 0 = they go on")                    \
   X(syncookies, 1, 0, 2,                                                                                           \
     "SYN cookies (RFC 4987 3.6): 0 = never, 1 = where half-open entries have run out, 2 = always")                 \
-  X(syncookies_per_second, 500'000, 0, 100'000'000,                                                                \
-    "SYNs of one worker that get a cookie, or take another's place; 0 = no limit")                                 \
+  X(syncookies_per_second, 100'000, 0, 100'000'000,                                                                \
+    "SYNs of one worker that get a cookie, or take another's place, half of them new ones; 0 = no limit")          \
   X(congestion_control, 0, 0, cc::kControllers - 1, "congestion controller of a new socket")
 
 MILLRACE_SETTINGS(MILLRACE_TCP_SETTINGS)

@@ -15,16 +15,10 @@ bool Tcp::uses_cookie(const Listener& listener, bool v4) const {
   return full || listener.half_open >= listener.backlog;
 }
 
-// A hundredth of a second's at once.
-void Tcp::limit_cookies() {
-  const auto rate = static_cast<uint32_t>(settings_.syncookies_per_second);
-  cookie_budget_ = ip::TokenBucket(rate, std::max(1u, rate / 100));
-}
-
 // A SYN for which there is no room is answered within a budget: what is beyond it costs no more than to be read, so
 // that connections go on. A client's SYN comes again.
 bool Tcp::spend_on_flood(Segment& s, Instant now) {
-  if (settings_.syncookies_per_second == 0 || cookie_budget_.take(now)) return true;
+  if (shed_.take(now)) return true;
   drop(s, Counter::kDropFlood);
   return false;
 }

@@ -20,6 +20,7 @@ uint32_t table_entries(const TcpConfig& c) {
 constexpr uint64_t kCookiePurpose = 1;  // base::derived_key
 constexpr uint64_t kFastOpenPurpose = 2;
 constexpr uint64_t kServersPurpose = 3;
+constexpr uint64_t kShedPurpose = 4;
 
 /// Records and reassembly runs exist only while something is in flight; a few per connection bound them all.
 uint32_t scaled(uint32_t connections, uint32_t factor, uint32_t least) {
@@ -42,6 +43,8 @@ Tcp::Tcp(const TcpConfig& config)
       ts_key_(key_from(rng_)),
       port_key_(key_from(rng_)),
       cookies_(base::derived_key(isn_key_, kCookiePurpose)),
+      shed_(*config.memory, base::derived_key(isn_key_, kShedPurpose),
+            static_cast<uint32_t>(config.settings.syncookies_per_second)),
       fast_open_keys_(base::derived_key(isn_key_, kFastOpenPurpose)),
       known_servers_(base::derived_key(isn_key_, kServersPurpose)),
       hash_(key_from(rng_)),
@@ -74,7 +77,6 @@ Tcp::Tcp(const TcpConfig& config)
   MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && ecn_.ok() && loss_.ok() &&
             rare_.ok() && room_.ok() && runs_.ok() && answered_.ok() && paths_.ok() && rate_.ok() &&
             rate_records_ != nullptr);
-  limit_cookies();
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
   port_counter_ = static_cast<uint32_t>(rng_.next());
@@ -96,7 +98,7 @@ Result<void> Tcp::set(uint16_t row, int64_t value) {
   if (changed->port_low > changed->port_high || changed->rto_min_us > changed->rto_max_us) return fail(Error::kInvalid);
   const bool limit = changed->syncookies_per_second != settings_.syncookies_per_second;
   settings_ = *changed;
-  if (limit) limit_cookies();
+  if (limit) shed_.set_rate(static_cast<uint32_t>(settings_.syncookies_per_second));
   return {};
 }
 

@@ -22,7 +22,6 @@
 #include "base/trace.h"
 #include "base/wheel.h"
 #include "ip/ip.h"
-#include "ip/ratelimit.h"
 #include "millrace/event.h"
 #include "millrace/request.h"
 #include "pkt/block.h"
@@ -40,6 +39,7 @@
 #include "tcp/settings.h"
 #include "tcp/side_table.h"
 #include "tcp/syn_cookie.h"
+#include "tcp/syn_shed.h"
 #include "tcp/values.h"
 
 namespace millrace::tcp {
@@ -63,6 +63,8 @@ class Tcp {
   void prefetch_place(Ref hint);
   /// Once the connection's own lines are there. The socket's index, or 0.
   uint32_t prefetch_behind(Ref hint);
+  /// Whose active() says whether SYNs are to be judged by it before they come here.
+  [[nodiscard]] SynShed& shed() { return shed_; }
   /// Takes segment.packet. `segment.hash` must be hash(segment).
   void input(Segment& segment, Instant now);
   void on_error(const ip::PathError& error, Instant now);
@@ -185,7 +187,6 @@ class Tcp {
   void announce_passive_conn(uint32_t index, Listener& listener, Instant now);
   // syn_cookies.cc
   [[nodiscard]] bool uses_cookie(const Listener& listener, bool v4) const;
-  void limit_cookies();
   bool spend_on_flood(Segment& s, Instant now);
   bool answer_usual_syn(const Listener& listener, Segment& s, Instant now);
   void answer_with_cookie(uint32_t slot, Segment& s, Instant now);
@@ -521,7 +522,7 @@ class Tcp {
   base::SipKey ts_key_;
   base::SipKey port_key_;
   SynCookies cookies_;
-  ip::TokenBucket cookie_budget_{0, 0};
+  SynShed shed_;
   base::RotatingKey fast_open_keys_;
   KnownServers known_servers_;
   Instant fast_open_again_{};  ///< no SYN brings data before
