@@ -28,6 +28,8 @@ constexpr size_t kBudget = 64;  // requests of one program in a turn
 constexpr Duration kLookEvery = milliseconds(1);
 constexpr Duration kHelloTime = seconds(2);
 constexpr Duration kBirthTime = seconds(5);
+constexpr Duration kLastWords = seconds(120);  // how long a peer may take to read what a dead program sent
+constexpr size_t kMostWaiting = 64;            // connections that have not said hello
 constexpr size_t kMostUnborn = 64;
 constexpr int kBacklog = 64;
 
@@ -201,13 +203,15 @@ void Server::remove_finished() {
     if (seat->guest != nullptr) {
       if (seat->guest->doomed()) fmt::print(stderr, "millraced: a program wrote nonsense and was detached\n");
       seat->guest->leave();
-      leaving_.push_back(std::move(seat->guest));
+      leaving_.push_back({std::move(seat->guest), now_ + kLastWords});
     }
     part(*seat);
     seat.reset();
   }
   std::erase(seats_, nullptr);
-  std::erase_if(leaving_, [](const auto& guest) { return guest->finished() || guest->doomed(); });
+  std::erase_if(leaving_, [this](const Leaving& gone) {
+    return gone.guest->finished() || gone.guest->doomed() || gone.until < now_;
+  });
 }
 
 // The program has the bell too, so closing ours would not take it out of the set.
@@ -237,10 +241,7 @@ void Server::accept_all() {
   for (;;) {
     runtime::Descriptor socket(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) return;
-    if (seats_.size() >= options_.programs) {
-      (void)welcome(socket.get(), Verdict::kFull, {});
-      continue;
-    }
+    if (seats_.size() >= options_.programs + kMostWaiting) continue;
     auto seat = std::make_unique<Seat>();
     epoll_event event{};
     event.events = EPOLLIN | EPOLLRDHUP;
@@ -271,10 +272,13 @@ void Server::hear(Seat& seat) {
   }
   runtime::Descriptor reading;
   std::unique_ptr<Guest> guest;
+  const auto attached = std::count_if(seats_.begin(), seats_.end(), [](const auto& s) { return s->guest != nullptr; });
   if (!admits(seat.socket.get())) {
     verdict = Verdict::kRefused;
   } else if (hello.version != kVersion) {
     verdict = Verdict::kOtherVersion;
+  } else if (static_cast<size_t>(attached) >= options_.programs) {
+    verdict = Verdict::kFull;
   } else if (hello.parent != 0) {
     const auto found = unborn_.find(hello.parent);
     verdict = Verdict::kRefused;

@@ -63,9 +63,10 @@ class Server final : public Program, public runtime::PollClient {
     runtime::Descriptor bell;  // reading end of its pipe
     Instant until{};
   };
-  struct Pipe {
-    runtime::Descriptor reading;
-    runtime::Descriptor writing;
+  // Gone, with bytes that still go out.
+  struct Leaving {
+    std::unique_ptr<Guest> guest;
+    Instant until{};
   };
 
   Server(const ServerOptions& options, runtime::Descriptor socket, runtime::Descriptor epoll);
@@ -90,7 +91,7 @@ class Server final : public Program, public runtime::PollClient {
   Ground ground_;
   Net* net_ = nullptr;
   std::vector<std::unique_ptr<Seat>> seats_;
-  std::vector<std::unique_ptr<Guest>> leaving_;  // gone, with bytes that still go out
+  std::vector<Leaving> leaving_;
   std::unordered_map<uint64_t, Unborn> unborn_;
   size_t first_ = 0;  // whose turn it is to be first
   Instant now_{};

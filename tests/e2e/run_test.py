@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from world import expect
 ORACLE = os.path.join(world.BIN, "oracle")
 FLAGS = ("--interface", "mr0,dad=false")  # IPv6 at once, no test of addresses
 RUN = ("millrace", "run", "--inline", *FLAGS, "--")
+SERVICE = "/run/millrace/service"
 ATTACH = ("millrace", "run", "--")
 BYTES = 64 << 20
 
@@ -54,7 +56,7 @@ def sees_what_it_sees_on_the_kernel(w):
 
 
 def start_service(w, *flags):
-    return w.server("millraced", *FLAGS, *flags, ready=lambda: os.path.exists("/run/millrace/service"))
+    return w.server("millraced", *FLAGS, *flags, ready=lambda: os.path.exists(SERVICE))
 
 
 def says_why_a_program_cannot_run(w):
@@ -84,6 +86,7 @@ def says_why_a_program_cannot_run(w):
                f"{words}: status {done.returncode}\n{done.stderr}")
     expect(w.run("millrace", "run", "--inline", "--", "echo", "--inline", "--", "x").stdout == "--inline -- x\n",
            "the program's own flags were touched")
+    says_why_a_service_refuses(w)
     # A program that the one on the stack starts: it is told why it has none; the parent goes on.
     code = ("import socket, subprocess; s = socket.create_server(('198.18.0.2', 7777)); "
             "print(subprocess.run(['curl', '-sS', 'http://198.18.0.1:1/'], capture_output=True, text=True).stderr); "
@@ -95,6 +98,40 @@ def says_why_a_program_cannot_run(w):
                  check=False)
     expect(done.returncode in (2, 125) and "millrace run:" in done.stderr,
            f"without a device: status {done.returncode}\n{done.stderr}")
+
+
+def maps_of(server):
+    with open(f"/proc/{server.process.pid}/maps") as f:
+        return f.read()
+
+
+def says_why_a_service_refuses(w):
+    service = start_service(w, "--programs", "1", "--allow", "root", "--mode", "0666")
+    other_version, wrong_user = 2, 1
+
+    def verdict(user):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+            os.seteuid(user)
+            try:
+                s.connect(SERVICE)
+            finally:
+                os.seteuid(0)
+            s.send(struct.pack("<IIQ", 0x4d525356, 1, 0))
+            return struct.unpack("<IIII", s.recv(100))[2]
+    expect((verdict(0), verdict(65534)) == (other_version, wrong_user), "another version and another user are let in")
+    holder = w.server(*ATTACH, sys.executable, "-c", "import socket, time; s = socket.socket(); time.sleep(60)",
+                      ready=lambda: "memfd" in maps_of(service))
+    done = w.run(*ATTACH, "true", check=False)
+    expect(done.returncode == 125 and "as many programs as it takes" in done.stderr, f"a full table: {done.stderr}")
+    holder.process.kill()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+        s.connect(SERVICE)
+        s.send(b"nonsense")
+        expect(s.recv(100) == b"", "the service answers nonsense")
+    done = w.run("millraced", *FLAGS, check=False)
+    expect(done.returncode == 2 and "another millraced serves it" in done.stderr, f"a second service: {done.stderr}")
+    service.stop()
+    expect(not os.path.exists(SERVICE), "the service left its socket behind")
 
 
 def carries_files_in_both_directions(w):

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Programs of a service are killed at any moment, KILL_ROUNDS times (100): the service goes on, leaks nothing, and another
+program of its, which serves all the time, notices nothing. Too long for `make test`: `make soak` runs it."""
+import os
+import random
+import signal
+import socket
+import sys
+import time
+
+import world
+from world import expect
+
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "100"))
+SEED = int(os.environ.get("KILL_SEED", random.randrange(1 << 30)))
+ATTACH = ("millrace", "run", "--")
+STEADY = """
+import socketserver
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line)
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+Server(("198.18.0.2", 7000), Handler).serve_forever()
+"""
+# Streams both ways, datagrams, and children, for ever.
+VICTIM = """
+import os, socket, threading
+l = socket.create_server(("198.18.0.2", 7001))
+def talk():
+    while True:
+        try:
+            with socket.create_connection(("198.18.0.2", 7001)) as s, socket.socket(type=socket.SOCK_DGRAM) as d:
+                s.sendall(b"x" * 300_000)
+                d.sendto(b"x" * 3_000, ("198.18.0.1", 9))
+        except OSError:
+            pass
+for _ in range(3):
+    threading.Thread(target=talk, daemon=True).start()
+while True:
+    s, _ = l.accept()
+    if s.fileno() % 4 == 0 and os.fork() == 0:
+        s.recv(1_000)
+        os._exit(0)
+    s.recv(100_000)
+    s.close()
+"""
+
+
+def memory_of(process):
+    """Resident KiB."""
+    with open(f"/proc/{process.pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+
+def ask(sock, word):
+    sock.sendall(word + b"\n")
+    got = b""
+    while not got.endswith(b"\n"):
+        got += sock.recv(100)
+    expect(got == word + b"\n", f"the steady program answers {got}")
+
+
+def goes_on_when_programs_are_killed(w):
+    rng = random.Random(SEED)
+    service = w.server("millraced", "--interface", "mr0,dad=false",
+                       ready=lambda: os.path.exists("/run/millrace/service"))
+    w.server(*ATTACH, sys.executable, "-c", STEADY, ready=lambda: w.connects(world.STACK4, 7000))
+    used = []
+    with socket.create_connection((world.STACK4, 7000), 10) as steady:
+        for i in range(ROUNDS):
+            victim = w.server(*ATTACH, sys.executable, "-c", VICTIM, ready=lambda: True)
+            time.sleep(rng.uniform(0.02, 0.6))
+            ask(steady, b"round %d" % i)
+            victim.process.send_signal(signal.SIGKILL)
+            victim.process.wait()
+            used.append(memory_of(service.process))
+        w.wait(lambda: "7001" not in w.run("millrace", "netstat").stdout, 30, service)
+        ask(steady, b"the end")
+        shown = w.run("millrace", "netstat").stdout
+        expect(shown.count("7000") <= 2, f"sockets are left:\n{shown}")
+    segments = [name for name in os.listdir(f"/proc/{service.process.pid}/fd")
+                if "memfd" in os.readlink(f"/proc/{service.process.pid}/fd/{name}")]
+    expect(len(segments) == 1, f"{len(segments)} segments are left, for one program")
+    half = used[len(used) // 2]
+    expect(used[-1] < half + 16_384, f"the service grew from {half} to {used[-1]} KiB in the second half")
+    expect("nonsense" not in service.output(), service.output())
+    return f"{ROUNDS} kills, seed {SEED}, {used[-1]} KiB"
+
+
+if __name__ == "__main__":
+    world.enter()
+    if not world.tap_usable():
+        world.skip("/dev/net/tun cannot be opened here")
+    world.main(goes_on_when_programs_are_killed)
