@@ -194,7 +194,7 @@ TEST_P(Own, EpollSetsNeedNoKernel) {
   EXPECT_EQ(write(a, "x"), 1);
   EXPECT_EQ(stack_.epoll_wait(outer, &got, 1, &t, nullptr), 1);
   EXPECT_EQ(stack_.epoll_wait(set, &got, 1, &t, nullptr), 1);
-  EXPECT_EQ(got.data.u64, 9u);
+  EXPECT_EQ(uint64_t{got.data.u64}, 9u);  // the structure is packed
   EXPECT_EQ(stack_.close(set), 0);
   EXPECT_EQ(stack_.close(outer), 0);
 }
