@@ -12,6 +12,13 @@
 #include "posix/stack.h"
 
 namespace millrace::posix {
+namespace {
+
+constexpr size_t kMostErrors = 64;  // of one socket, beyond what the worker keeps
+constexpr size_t kLongest = 65'535;
+constexpr size_t kMostSegments = 64;
+
+}  // namespace
 
 void Datagram::note_event(uint32_t mask) {
   if ((mask & kReadable) != 0) {
@@ -25,12 +32,25 @@ void Datagram::note_event(uint32_t mask) {
 // What Linux's datagram_poll() reports.
 uint32_t Datagram::ready() {
   uint32_t mask = 0;
-  if (error_waits) mask |= EPOLLERR;
+  gather_errors();
+  if (has_error() || !errors.empty()) mask |= EPOLLERR;
   if (shut_read) mask |= kReadBits | EPOLLRDHUP;
   if (shut_read && shut_write) mask |= EPOLLHUP;
   if (can_read()) mask |= kReadBits;
   if (writable) mask |= kWriteBits;
   return mask;
+}
+
+void Datagram::gather_errors() {
+  if (!options.error_queue || !error_waits || !handle.valid()) return;
+  error_waits = false;
+  DatagramError error;
+  while (errors.size() < kMostErrors && transport_.request(req::TakeError{handle, &error})) {
+    errors.push_back(error);
+    pending = error.expired ? EHOSTUNREACH : errno_of(static_cast<Error>(error.error));
+  }
+  // The worker keeps one of a connected socket for the next call as well.
+  if (pending != 0) (void)transport_.request(req::ReceiveBatch{handle, {}});
 }
 
 long Datagram::open(const Endpoint& wanted) {
@@ -72,9 +92,38 @@ long Stack::connect_datagram(Datagram& socket, const sockaddr* address, socklen_
   return reply ? 0 : -errno_of(reply.error());
 }
 
-// One message. Its pieces are put together first if there are several.
+// Where it goes, and what its control messages ask for.
+long Stack::address_message(Datagram& socket, Message& m, const sockaddr* to, socklen_t length, const msghdr* control) {
+  if (to != nullptr) {
+    if (const int bad = read_address(to, length, socket.family, m.remote); bad < 0) return bad;
+    if (m.remote.port == 0) return -EINVAL;
+    if (m.remote.addr.is_unspecified()) {
+      m.remote.addr = m.remote.addr.is_v4() ? IpAddr::v4(127, 0, 0, 1) : *IpAddr::parse("::1");
+    }
+  } else if (!socket.is_connected()) {
+    const long bad = socket.open_if_need_be();  // Linux gives it a port first
+    return bad < 0 ? bad : -EDESTADDRREQ;
+  }
+  m.segment = socket.segment;
+  if (control != nullptr && control->msg_controllen != 0) {
+    const Endpoint named = m.remote;
+    if (to == nullptr) m.remote = socket.remote;
+    if (const long bad = read_control(*control, m); bad < 0) return bad;
+    if (!m.remote.addr.is_multicast() && !m.remote.addr.is_link_local()) m.interface = IfIndex::kNone;
+    m.remote = named;
+    if (!m.local.is_unspecified() && !transport_->is_local(m.local)) return -EINVAL;
+  }
+  if (m.segment == 0 || m.data.size() <= m.segment) {
+    m.segment = 0;
+  } else if (m.data.size() > kMostSegments * m.segment) {
+    return -EINVAL;
+  }
+  return 0;
+}
+
+// One message, or several of UDP_SEGMENT's size. Its pieces are put together first if there are several.
 long Stack::send_datagram(Datagram& socket, Hold& hold, std::span<const iovec> data, int flags, const sockaddr* to,
-                          socklen_t length) {
+                          socklen_t length, const msghdr* control) {
   std::vector<std::byte> whole;
   Message m;
   if (data.size() == 1) {
@@ -86,20 +135,11 @@ long Stack::send_datagram(Datagram& socket, Hold& hold, std::span<const iovec> d
     }
     m.data = whole;
   }
-  constexpr size_t kLongest = 65'535;
   if (m.data.size() > kLongest) return -EMSGSIZE;
   if (socket.shut_write) return broken_pipe(flags);
-  if (to != nullptr) {
-    if (const int bad = read_address(to, length, socket.family, m.remote); bad < 0) return bad;
-    if (m.remote.port == 0) return -EINVAL;
-    if (m.remote.addr.is_unspecified()) {
-      m.remote.addr = m.remote.addr.is_v4() ? IpAddr::v4(127, 0, 0, 1) : *IpAddr::parse("::1");
-    }
-  } else if (!socket.is_connected()) {
-    const long bad = socket.open_if_need_be();  // Linux gives it a port first
-    return bad < 0 ? bad : -EDESTADDRREQ;
-  }
+  if (const long bad = address_message(socket, m, to, length, control); bad < 0) return bad;
   if (const long bad = socket.open_if_need_be(); bad < 0) return bad;
+  if (const long bad = pending_error(socket); bad < 0) return bad;
   const bool wait_for_room = !socket.nonblocking && (flags & MSG_DONTWAIT) == 0;
   const Instant until = socket.send_timeout.ns() == 0 ? kNever : transport_->now() + socket.send_timeout;
   for (;;) {
@@ -113,7 +153,7 @@ long Stack::send_datagram(Datagram& socket, Hold& hold, std::span<const iovec> d
     socket.writable = false;
     if (!wait_for_room) return -EAGAIN;
     const Woke woke = wait_socket(
-        hold, [&] { return socket.writable || socket.error_waits; }, until);
+        hold, [&] { return socket.writable || socket.has_error(); }, until);
     if (woke == Woke::kTimeout) return -EAGAIN;
     if (woke == Woke::kSignal && (until != kNever || !restarts())) return -EINTR;
   }
@@ -121,7 +161,7 @@ long Stack::send_datagram(Datagram& socket, Hold& hold, std::span<const iovec> d
 
 // One message, dealt out over the pieces; what does not fit is lost.
 long Stack::receive_datagram(Datagram& socket, Hold& hold, std::span<const iovec> into, int flags, Received* details) {
-  if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
+  if ((flags & MSG_ERRQUEUE) != 0) return receive_error(socket, details);
   if ((flags & MSG_OOB) != 0) return -EOPNOTSUPP;
   size_t room = 0;
   for (const iovec& piece : into) room += piece.iov_len;
@@ -139,6 +179,7 @@ long Stack::receive_datagram(Datagram& socket, Hold& hold, std::span<const iovec
   const Instant until = socket.receive_timeout.ns() == 0 ? kNever : transport_->now() + socket.receive_timeout;
   bool turned = false;
   for (;;) {
+    if (const long bad = pending_error(socket); bad < 0) return bad;
     Error why = Error::kWouldBlock;
     if (socket.handle.valid()) {
       const auto reply = transport_->request(req::ReceiveBatch{socket.handle, {&m, 1}, (flags & MSG_PEEK) != 0});
@@ -158,7 +199,7 @@ long Stack::receive_datagram(Datagram& socket, Hold& hold, std::span<const iovec
       continue;
     }
     const Woke woke = wait_socket(
-        hold, [&] { return socket.can_read() || socket.error_waits || socket.shut_read; }, until);
+        hold, [&] { return socket.can_read() || socket.has_error() || socket.shut_read; }, until);
     if (woke == Woke::kTimeout) return -EAGAIN;
     if (woke == Woke::kSignal && (until != kNever || !restarts())) return -EINTR;
   }
@@ -176,8 +217,35 @@ long Stack::receive_datagram(Datagram& socket, Hold& hold, std::span<const iovec
   if (details != nullptr) {
     write_address(m.remote, socket.family, details->address, details->length);
     details->flags = m.length > copied ? MSG_TRUNC : 0;
+    if (details->control != nullptr) tell(*details->control, socket.family, socket.told, m);
   }
   return static_cast<long>((flags & MSG_TRUNC) != 0 ? m.length : copied);
+}
+
+// What IP_RECVERR left for the next call of any kind, as a negative errno number.
+long Stack::pending_error(Datagram& socket) {
+  socket.gather_errors();
+  return -std::exchange(socket.pending, 0);
+}
+
+// The oldest entry of the error queue. The bytes of the datagram that it is about are not kept.
+long Stack::receive_error(Datagram& socket, Received* details) {
+  socket.gather_errors();
+  if (socket.errors.empty()) {
+    turn();
+    socket.gather_errors();
+  }
+  if (socket.errors.empty()) return -EAGAIN;
+  const DatagramError error = socket.errors.front();
+  socket.errors.pop_front();
+  // As Linux: the next one is pending, or none is.
+  socket.pending = socket.errors.empty() ? 0 : errno_of(static_cast<Error>(socket.errors.front().error));
+  if (details != nullptr) {
+    write_address(error.destination, socket.family, details->address, details->length);
+    details->flags = MSG_ERRQUEUE;
+    if (details->control != nullptr) tell_error(*details->control, socket.family, error);
+  }
+  return 0;
 }
 
 // Groups are joined at the worker only; the kernel would hear them too.

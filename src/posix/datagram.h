@@ -1,6 +1,9 @@
 // Datagram: a UDP socket as a program sees it. The worker knows it from its first bind, connect or send on.
 #pragma once
 
+#include <deque>
+
+#include "posix/control.h"
 #include "posix/socket.h"
 
 namespace millrace::posix {
@@ -20,8 +23,17 @@ class Datagram final : public Socket {
   void learn_names();
   [[nodiscard]] SocketStatus status() { return handle.valid() ? look() : SocketStatus(); }
 
+  /// With IP_RECVERR: takes the worker's errors to `errors`.
+  void gather_errors();
+
+  [[nodiscard]] bool has_error() const { return error_waits || pending != 0; }
+
   bool error_waits = false;
   DatagramOptions options{};
+  Told told{};
+  uint16_t segment = 0;              ///< UDP_SEGMENT
+  std::deque<DatagramError> errors;  ///< the error queue
+  int pending = 0;                   ///< errno of one that no call has reported
 };
 
 }  // namespace millrace::posix

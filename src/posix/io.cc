@@ -73,7 +73,8 @@ long Stack::send_some(Stream& stream, std::span<const iovec> data, bool more, si
   return sent != 0 ? sent : error;
 }
 
-long Stack::send(int fd, std::span<const iovec> data, int flags, const sockaddr* to, socklen_t length) {
+long Stack::send(int fd, std::span<const iovec> data, int flags, const sockaddr* to, socklen_t length,
+                 const msghdr* control) {
   const Lock lock(*this);
   if (lock.busy()) return -EAGAIN;
   if (Datagram* datagram = datagram_of(fd)) {
@@ -85,12 +86,15 @@ long Stack::send(int fd, std::span<const iovec> data, int flags, const sockaddr*
         is_kernels(named.addr)) {
       give_to_kernel(*datagram);
       hold.release();
-      const msghdr message{
-          const_cast<sockaddr*>(to), length, const_cast<iovec*>(data.data()), data.size(), nullptr, 0, 0};
+      msghdr message{const_cast<sockaddr*>(to), length, const_cast<iovec*>(data.data()), data.size(), nullptr, 0, 0};
+      if (control != nullptr) {
+        message.msg_control = control->msg_control;
+        message.msg_controllen = control->msg_controllen;
+      }
       const Away away(*this);
       return blocking::sendmsg(fd, &message, flags);
     }
-    return send_datagram(*datagram, hold, data, flags, to, length);
+    return send_datagram(*datagram, hold, data, flags, to, length, control);
   }
   Stream* stream = stream_of(fd);
   if (stream == nullptr) return no_socket(fd);
@@ -238,18 +242,19 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* de
 long Stack::sendmsg(int fd, const msghdr* message, int flags) {
   if (message->msg_iovlen > IOV_MAX) return -EMSGSIZE;
   return send(fd, {message->msg_iov, message->msg_iovlen}, flags, static_cast<const sockaddr*>(message->msg_name),
-              message->msg_namelen);
+              message->msg_namelen, message);
 }
 
 long Stack::recvmsg(int fd, msghdr* message, int flags) {
   if (message->msg_iovlen > IOV_MAX) return -EMSGSIZE;
   socklen_t length = message->msg_name != nullptr ? message->msg_namelen : 0;
-  Received details{static_cast<sockaddr*>(message->msg_name), &length, 0};
+  ControlWriter control(message->msg_control, message->msg_controllen);
+  Received details{static_cast<sockaddr*>(message->msg_name), &length, 0, &control};
   const long n = receive(fd, {message->msg_iov, message->msg_iovlen}, flags & ~MSG_CMSG_CLOEXEC, &details);
   if (n < 0) return n;
   message->msg_namelen = length;
-  message->msg_controllen = 0;
-  message->msg_flags = (flags & MSG_CMSG_CLOEXEC) | details.flags;
+  message->msg_controllen = control.used();
+  message->msg_flags = (flags & MSG_CMSG_CLOEXEC) | details.flags | control.flags();
   return n;
 }
 

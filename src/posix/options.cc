@@ -1,6 +1,7 @@
 // Socket options. The shadow keeps and judges their values; those that mean something here are carried over.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -111,6 +112,7 @@ bool carry_datagram(const Keeper& keeper, DatagramOptions& o, int level, int nam
       case IP_TOS: o.traffic_class = static_cast<uint8_t>(value); return true;
       case IP_MULTICAST_TTL: o.multicast_hop_limit = static_cast<uint8_t>(value < 0 ? 1 : value); return true;
       case IP_MULTICAST_LOOP: o.multicast_loop = value != 0; return true;
+      case IP_RECVERR: o.error_queue = value != 0; return true;
       default: return false;
     }
   }
@@ -120,6 +122,7 @@ bool carry_datagram(const Keeper& keeper, DatagramOptions& o, int level, int nam
       case IPV6_TCLASS: o.traffic_class = static_cast<uint8_t>(value < 0 ? 0 : value); return true;
       case IPV6_MULTICAST_HOPS: o.multicast_hop_limit = static_cast<uint8_t>(value < 0 ? 1 : value); return true;
       case IPV6_MULTICAST_LOOP: o.multicast_loop = value != 0; return true;
+      case IPV6_RECVERR: o.error_queue = value != 0; return true;
       default: return false;
     }
   }
@@ -214,7 +217,12 @@ long Stack::setsockopt(int fd, int level, int name, const void* value, socklen_t
     if (stream != nullptr) stream->options.v6_only = stream->v6_only;
   }
   if (datagram != nullptr) {
-    const bool tell = carry_datagram(keeper, datagram->options, level, name, int_of(value, length));
+    const int number = int_of(value, length);
+    if (level == IPPROTO_UDP && name == UDP_SEGMENT) datagram->segment = static_cast<uint16_t>(number);
+    const bool merges = carry_told(datagram->told, level, name, number) && level == IPPROTO_UDP;
+    if (merges) datagram->options.merge = number != 0;
+    const bool tell = carry_datagram(keeper, datagram->options, level, name, number) || merges;
+    if (!datagram->options.error_queue) datagram->errors.clear();
     if (tell && datagram->handle.valid()) {
       (void)transport_->request(req::SetDatagramOptions{datagram->handle, datagram->options});
     }
@@ -242,6 +250,7 @@ long Stack::set_controller(Stream& stream, const void* value, socklen_t length) 
 
 // A receive of nothing tells the error that waits, and takes it.
 long Stack::take_datagram_error(Datagram& socket) {
+  if (const long error = pending_error(socket); error < 0) return -error;
   socket.error_waits = false;
   if (!socket.handle.valid()) return 0;
   const auto reply = transport_->request(req::ReceiveBatch{socket.handle, {}});

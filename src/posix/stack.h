@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "posix/control.h"
 #include "posix/convert.h"
 #include "posix/datagram.h"
 #include "posix/descriptors.h"
@@ -37,7 +38,8 @@ namespace millrace::posix {
 struct Received {
   sockaddr* address = nullptr;
   socklen_t* length = nullptr;
-  int flags = 0;  ///< MSG_TRUNC
+  int flags = 0;                     ///< MSG_TRUNC, MSG_CTRUNC, MSG_ERRQUEUE
+  ControlWriter* control = nullptr;  ///< null: without room for control messages
 };
 
 struct StackOptions {
@@ -76,7 +78,9 @@ class Stack final : private Sink {
 
   // io.cc
   /// A stream ignores `to`, as on Linux.
-  long send(int fd, std::span<const iovec> data, int flags, const sockaddr* to = nullptr, socklen_t length = 0);
+  /// `control` may be null; only its control messages are looked at.
+  long send(int fd, std::span<const iovec> data, int flags, const sockaddr* to = nullptr, socklen_t length = 0,
+            const msghdr* control = nullptr);
   /// A stream names nobody: it sets the length to 0.
   long receive(int fd, std::span<const iovec> into, int flags, Received* details = nullptr);
   long sendmsg(int fd, const msghdr* message, int flags);
@@ -259,10 +263,13 @@ class Stack final : private Sink {
   // datagram.cc
   long connect_datagram(Datagram& socket, const sockaddr* address, socklen_t length);
   long send_datagram(Datagram& socket, Hold& hold, std::span<const iovec> data, int flags, const sockaddr* to,
-                     socklen_t length);
+                     socklen_t length, const msghdr* control);
+  long address_message(Datagram& socket, Message& m, const sockaddr* to, socklen_t length, const msghdr* control);
   long receive_datagram(Datagram& socket, Hold& hold, std::span<const iovec> into, int flags, Received* details);
   std::optional<long> set_group(Datagram& socket, int level, int name, const void* value, socklen_t length);
+  long receive_error(Datagram& socket, Received* details);
   long take_datagram_error(Datagram& socket);
+  long pending_error(Datagram& socket);
 
   Bring bring_;
   StackOptions options_;
