@@ -4,7 +4,9 @@ without copies, UDP echo; and what ff_init() says of bad configurations."""
 import hashlib
 import os
 import socket
+import struct
 import subprocess
+import sys
 import threading
 
 import world
@@ -120,6 +122,41 @@ def echoes_datagrams(w):
                 w.wait(back, 5, server)
 
 
+def lets_the_program_see_frames_first(w):
+    library = os.path.join(os.path.dirname(world.BIN), "lib", "libfstack.so")
+    if not os.path.exists(library):
+        world.skip("libfstack.so was not built")
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "frames.py")
+    server = w.server(sys.executable, script, library, *config(w), ready=lambda: w.answers(STACK4))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as wire:
+        wire.bind(("mr0", 0))
+        wire.settimeout(5)
+        mine = wire.getsockname()[4]
+
+        def send(kind, text):
+            wire.send(b"\x02\0\0\0\0\x09" + mine + struct.pack("!H", kind) + text.ljust(100, b"\0"))
+
+        def answer():
+            while True:
+                frame = wire.recv(65_536, 0)
+                if frame[12:14] == b"\x88\xb5" and frame[:6] == mine:
+                    return frame
+        send(0x88B5, b"first")
+        frame = answer()
+        expect(len(frame) == 60 and frame[6:12] == b"\x02\0\0\0\0\x09" and frame[14:19] == b"first", f"answered {frame}")
+        send(0x88B6, b"second")
+        expect(w.answers(STACK4), "the stack gets no frames beside the dispatcher")
+        send(0x88B7, b"last")
+    w.wait(lambda: not server.alive(), 5)
+    said = server.output()
+    for line in ("frame 88b5 of 114 bytes, queue 0 of 1", "frame 88b6 of 114 bytes", "frame 88b7 of 114 bytes",
+                 "route 0 10.9.0.0: 0\nroute 0 10.9.0.0: File exists\nroute 1 10.9.0.0: 0\nroute 1 10.9.0.0: No such process",
+                 "raw 0 -1 -1"):
+        expect(line in said, f"not said: {line}\n{said}")
+    counts = [int(word) for word in said.rpartition("traffic ")[2].split()]
+    expect(counts[0] >= 5 and counts[1] >= 300 and counts[3] >= 4 and counts[4] >= 240, f"traffic: {counts}")
+
+
 def ends_with_one_sentence_where_the_configuration_is_wrong(w):
     def said(*words):
         done = subprocess.run([built("fstack-http-kqueue"), *words], capture_output=True, text=True, timeout=20)
@@ -140,4 +177,4 @@ world.enter()
 if not world.tap_usable():
     world.skip("/dev/net/tun cannot be opened here")
 world.main(serves_pages_over_kqueue_and_epoll, echoes_without_copies, echoes_datagrams,
-           ends_with_one_sentence_where_the_configuration_is_wrong)
+           lets_the_program_see_frames_first, ends_with_one_sentence_where_the_configuration_is_wrong)
