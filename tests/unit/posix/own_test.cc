@@ -3,6 +3,7 @@
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
+#include <cstring>
 #include <filesystem>
 #include <thread>
 
@@ -175,6 +176,33 @@ TEST_P(Own, AcceptedSocketsHaveTheListenersOptions) {
   EXPECT_EQ(get_int(b, IPPROTO_TCP, TCP_NODELAY), 1);
   EXPECT_EQ(set_int(b, IPPROTO_TCP, TCP_NODELAY, 0), 0);
   EXPECT_EQ(get_int(l, IPPROTO_TCP, TCP_NODELAY), 1) << "the listener's own";
+}
+
+TEST_P(Own, DatagramsCarryControlMessages) {
+  const int fd = static_cast<int>(stack_.socket(family(), SOCK_DGRAM | SOCK_NONBLOCK, 0));
+  Name n = name(9'000);
+  ASSERT_EQ(stack_.bind(fd, n.get(), n.length), 0);
+  const bool v4 = family() == AF_INET;
+  ASSERT_EQ(v4 ? set_int(fd, IPPROTO_IP, IP_RECVTTL, 1) : set_int(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1), 0);
+  ASSERT_EQ(v4 ? set_int(fd, IPPROTO_IP, IP_TTL, 9) : set_int(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 9), 0);
+  const iovec piece{const_cast<char*>("abc"), 3};
+  ASSERT_EQ(stack_.send(fd, {&piece, 1}, 0, n.get(), n.length), 3);
+  char text[8];
+  alignas(cmsghdr) char control[64];
+  iovec into{text, sizeof text};
+  msghdr message{};
+  message.msg_iov = &into;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ASSERT_EQ(stack_.recvmsg(fd, &message, 0), 3);
+  const cmsghdr* first = CMSG_FIRSTHDR(&message);
+  ASSERT_NE(first, nullptr);
+  EXPECT_EQ(first->cmsg_type, v4 ? IP_TTL : IPV6_HOPLIMIT);
+  int hops = 0;
+  std::memcpy(&hops, CMSG_DATA(first), sizeof hops);
+  EXPECT_EQ(hops, 9);
+  EXPECT_EQ(stack_.close(fd), 0);
 }
 
 TEST_P(Own, EpollSetsNeedNoKernel) {
