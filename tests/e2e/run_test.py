@@ -318,9 +318,38 @@ def serves_redis(w):
     return ", ".join(speeds)
 
 
+def resolves_names_over_the_stack(w):
+    if not shutil.which("dnsmasq"):
+        world.skip("dnsmasq is not installed (ci/install-packages test)")
+
+    def name_server(address):
+        with open(w.path("resolv.conf"), "w") as f:
+            f.write(f"nameserver {address}\noptions timeout:1\n")
+    name_server("127.0.0.1")
+    w.run("mount", "--bind", w.path("resolv.conf"), "/etc/resolv.conf")
+    server = w.server("dnsmasq", "-k", "-h", "-R", "-q", "-8", "-", "-u", "root", "-p", "53", "-x", w.path("pid"),
+                      f"--host-record=host.test,{world.KERNEL4},{world.KERNEL6}", "--cname=alias.test,host.test",
+                      "--local=/test/", ready=lambda: w.connects("127.0.0.1", 53))
+    code = ("import socket\n"
+            "for f in socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6:\n"
+            "    print(sorted({a[4][0] for a in socket.getaddrinfo('alias.test', 80, f)}))\n"
+            "print(socket.getaddrinfo('alias.test', 'http', type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)[0][3])\n"
+            "print(socket.gethostbyname_ex('alias.test'))\n"
+            "print(socket.gethostbyname('localhost'), socket.gethostbyname('192.0.2.7'))\n"
+            "for name in 'nobody.test', '':\n"
+            "    try: print(socket.getaddrinfo(name, 80, socket.AF_INET)[0][4])\n"
+            "    except OSError as e: print(e)\n")
+    kernel = w.run(sys.executable, "-c", code).stdout
+    name_server(world.KERNEL4)
+    stack = w.run(*RUN, sys.executable, "-c", code).stdout
+    w.run("umount", "/etc/resolv.conf")
+    expect(stack == kernel, f"kernel:\n{kernel}stack:\n{stack}")
+    expect(server.output().count(f"from {world.STACK4}") > 4, f"not asked over the stack:\n{server.output()}")
+
+
 if __name__ == "__main__":
     world.enter()
     if not world.tap_usable():
         world.skip("/dev/net/tun cannot be opened here")
     world.main(sees_what_it_sees_on_the_kernel, says_why_a_program_cannot_run, carries_files_in_both_directions,
-               serves_from_threads_and_as_a_proxy, gives_many_programs_one_stack, serves_redis)
+               serves_from_threads_and_as_a_proxy, resolves_names_over_the_stack, gives_many_programs_one_stack, serves_redis)
