@@ -287,6 +287,12 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     drop(s, Counter::kDropAck);
     return;
   }
+  if (listeners_[h.listener].sock == 0) {  // closed meanwhile: nobody will ever accept it
+    send_reset_for(s, now);
+    drop_half_open(ref);
+    drop(s, Counter::kDropNoConnection);
+    return;
+  }
   // tcp(7) TCP_DEFER_ACCEPT: an ACK that brings nothing does not wake the program, until its time is over. The SYN-ACK
   // is then sent again, and the answer to that does.
   if (s.length == 0 && !s.has(kFin) && h.retries < deferred_timeouts(listeners_[h.listener])) {

@@ -360,6 +360,20 @@ TEST_P(Close, ClosingAListenerResetsWhatNobodyAccepted) {
   s.expect(RST | ACK, seq(0), ack(1));
 }
 
+TEST_P(Close, AHandshakeThatOutlivesItsListenerIsReset) {
+  for (const bool listens_again : {false, true}) {
+    Script s(GetParam());
+    const Handle l = s.listen();
+    s.in(SYN, seq(0), s.offer());
+    s.expect(SYN | ACK, seq(0));
+    s.close(l);
+    if (listens_again) s.listen();
+    s.in(ACK);
+    s.expect(RST, seq(1), len(0));
+    EXPECT_EQ(s.state(), "");
+  }
+}
+
 TEST_P(Close, FullTimeWaitTableRecyclesTheEntryNearestToItsEnd) {
   Options o;
   o.max_time_wait = 2;
