@@ -313,6 +313,7 @@ Result<void> Guest::look(uint32_t index, Answer& a) {
       const auto under_way = static_cast<uint32_t>(unsent(index));
       status.unsent += under_way;
       if (status.alive && !status.connecting) status.room = kFlowBytes - under_way;
+      if (under_way == kFlowBytes) segment_.flow(index, Direction::kToService).want = 1;
     }
   }
   a.status = status;

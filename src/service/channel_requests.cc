@@ -163,7 +163,7 @@ Result<void> Channel::glance(Handle handle, SocketStatus& status) {
     return {};
   }
   const Flow& in = end_.segment.flow(handle.index, Direction::kToProgram);
-  const Flow& out = end_.segment.flow(handle.index, Direction::kToService);
+  Flow& out = end_.segment.flow(handle.index, Direction::kToService);
   if (!known->stream || known->calls_in || known->calls_out || in.by_call.load(std::memory_order_acquire) != 0) {
     const auto answer = ask(Op::kLook, handle);
     if (!answer) return fail(answer.error());
@@ -173,7 +173,15 @@ Result<void> Channel::glance(Handle handle, SocketStatus& status) {
   status.alive = true;
   status.unread = static_cast<uint32_t>(in.produced.load(std::memory_order_acquire) - known->taken);
   status.readable = status.unread != 0;
-  status.room = static_cast<uint32_t>(kFlowBytes - (known->sent - out.consumed.load(std::memory_order_acquire)));
+  const auto room = [&] {
+    return static_cast<uint32_t>(kFlowBytes - (known->sent - out.consumed.load(std::memory_order_acquire)));
+  };
+  status.room = room();
+  if (status.room != 0) return {};
+  // Whoever learns that there is none will wait to be told of some.
+  out.want.store(1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  status.room = room();
   return {};
 }
 

@@ -74,6 +74,22 @@ TEST(Service, AFullFlowPushesBackAndRoomIsTold) {
   EXPECT_EQ(p.one.stack().poll({&wait, 1}, &none, nullptr), 1);
 }
 
+TEST(Service, AWriteThatFillsTheFlowExactlyIsFollowedByWordOfRoom) {
+  House house;
+  Pair p(house);
+  pollfd wait{p.a, POLLOUT, 0};
+  const timespec none{};
+  size_t taken = 0;
+  for (;;) {  // poll() finds the flow full behind a write that was not short
+    const long n = p.one.write(p.a, pattern(kFlowBytes, 1), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n > 0) taken += static_cast<size_t>(n);
+    if (p.one.stack().poll({&wait, 1}, &none, nullptr) == 0) break;
+  }
+  for (size_t got = 0; got < taken;) got += p.other.read(p.b, 1 << 20).size();
+  house.turns(20);
+  EXPECT_EQ(p.one.stack().poll({&wait, 1}, &none, nullptr), 1);
+}
+
 TEST(Service, WhatWasWrittenBeforeACloseArrives) {
   House house;
   Pair p(house);
