@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """redis-server unmodified, under `millrace run --inline` over TAP and on the kernel's stack over veth; redis-benchmark
 on the kernel for both: 50 connections, one request at a time and 16 in a pipeline. The server on CPU 0, the client on
-CPU 1.
+CPU 1. With --service the stack is millraced's, which shares CPU 0 with the server.
 
-    redis_pairs.py [--pairs N] [--requests N] [--only TEXT]
+    redis_pairs.py [--pairs N] [--requests N] [--only TEXT] [--service]
 """
 import argparse
+import os
 import signal
 
 import pairs
@@ -34,14 +35,19 @@ class Side:
         return {"rate": float(values["rps"]), "p99": 1000 * float(values["p99_latency_ms"])}
 
 
-def start(w):
+def start(w, service):
     far = w.namespace("far")
     w.veth("near0", None, "far0", far)
     w.address(None, "near0", "198.19.0.1/24")
     w.address(far, "far0", f"{FAR4}/24")
     redis = ("redis-server", "--protected-mode", "no", "--save", "", "--dir", w.dir, "--bind")
-    ours = w.server("taskset", "-c", "0", w.program("millrace"), "run", "--inline", "--tap", "mr0", "--", *redis,
-                    world.STACK4, ready=lambda: w.connects(world.STACK4, 6379))
+    place = ("--inline", "--tap", "mr0")
+    if service:
+        place = ("--service",)
+        w.server("taskset", "-c", "0", w.program("millraced"), "--tap", "mr0",
+                 ready=lambda: os.path.exists("/run/millrace/service"))
+    ours = w.server("taskset", "-c", "0", w.program("millrace"), "run", *place, "--", *redis, world.STACK4,
+                    ready=lambda: w.connects(world.STACK4, 6379))
     theirs = w.server("taskset", "-c", "0", *redis, FAR4, ns=far, ready=lambda: w.connects(FAR4, 6379))
     return Side(ours, world.STACK4), Side(theirs, FAR4)
 
@@ -51,15 +57,17 @@ def main():
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--only", default="", help="only cases whose name has this text")
+    parser.add_argument("--service", action="store_true", help="through the service, not inline")
     options = parser.parse_args()
     world.enter()
     if not world.tap_usable():
         world.skip("/dev/net/tun cannot be opened here")
     pairs.emit(f"\n### redis-server, unmodified\n\n`bench/workloads/redis_pairs.py --pairs {options.pairs} --requests "
-               f"{options.requests}`; {pairs.machine()}\n")
-    pairs.emit("| case | millrace run --inline, TAP | kernel, veth | ratio |\n|---|---|---|---|")
+               f"{options.requests}{' --service' if options.service else ''}`; {pairs.machine()}\n")
+    place = "--service" if options.service else "--inline"
+    pairs.emit(f"| case | millrace run {place}, TAP | kernel, veth | ratio |\n|---|---|---|---|")
     with world.World() as w:
-        ours, theirs = start(w)
+        ours, theirs = start(w, options.service)
         for name, pipeline, more in CASES:
             if options.only not in name:
                 continue

@@ -352,4 +352,5 @@ if __name__ == "__main__":
     if not world.tap_usable():
         world.skip("/dev/net/tun cannot be opened here")
     world.main(sees_what_it_sees_on_the_kernel, says_why_a_program_cannot_run, carries_files_in_both_directions,
-               serves_from_threads_and_as_a_proxy, resolves_names_over_the_stack, gives_many_programs_one_stack, serves_redis)
+               serves_from_threads_and_as_a_proxy, resolves_names_over_the_stack, gives_many_programs_one_stack,
+               serves_redis)
