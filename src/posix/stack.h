@@ -90,6 +90,10 @@ class Stack final : private Sink {
   /// From a descriptor of the kernel's to one of ours.
   long sendfile(int out, int in, off_t* offset, size_t count);
 
+  // splice.cc
+  /// Between a pipe of the kernel's and a stream of ours.
+  long splice(int in, const off_t* at, int out, const off_t* to, size_t count, unsigned flags);
+
   // options.cc
   long setsockopt(int fd, int level, int name, const void* value, socklen_t length);
   long getsockopt(int fd, int level, int name, void* value, socklen_t* length);
@@ -247,6 +251,8 @@ class Stack final : private Sink {
   /// The socket is the kernel's from now on: its shadow takes over.
   void give_to_kernel(Socket& socket);
   [[nodiscard]] bool is_kernels(const IpAddr& address) const { return !options_.loopback && address.is_loopback(); }
+  long splice_from(int socket, int pipe, size_t count, unsigned flags);
+  long splice_to(int pipe, int socket, size_t count, unsigned flags);
   long start_connect(Stream& stream, const Endpoint& remote);
   long finish_connect(Stream& stream);
   long take_error(Stream& stream);

@@ -125,9 +125,10 @@ MILLRACE_EXPORT(ssize_t, sendfile64, (int out, int in, off_t* offset, size_t cou
   return shim_sendfile(out, in, offset, count);
 }
 
-// Programs fall back to reading and writing.
 MILLRACE_EXPORT(ssize_t, splice, (int in, loff_t* at, int out, loff_t* to, size_t bytes, unsigned flags)) {
-  if (owner_of(in) != nullptr || owner_of(out) != nullptr) return libc_result(-EINVAL);
+  auto* stack = owner_of_point(in);
+  if (stack == nullptr) stack = owner_of_point(out);
+  if (stack != nullptr) return libc_result(stack->splice(in, at, out, to, bytes, flags));
   return behind().splice(in, at, out, to, bytes, flags);
 }
 

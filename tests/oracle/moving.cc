@@ -480,4 +480,76 @@ CASE(accepted_sockets_inherit_options) {
   close(l);
 }
 
+CASE(splice_between_pipes_and_sockets) {
+  const Pair p;
+  int fds[2];
+  if (pipe(fds) != 0) return;
+  char got[64] = {};
+  set_nonblocking(p.b);
+  show("to the pipe, nothing there", splice(p.b, nullptr, fds[1], nullptr, 100, 0));
+  set_nonblocking(p.b, false);
+  write(p.a, "abcdef", 6);
+  await(p.b, POLLIN);
+  show("to the pipe", splice(p.b, nullptr, fds[1], nullptr, 4, 0));
+  show("the rest", splice(p.b, nullptr, fds[1], nullptr, 100, SPLICE_F_MOVE));
+  show("read", read(fds[0], got, sizeof got));
+  note("same", std::string(got, 6));
+  show("to the socket, nothing there", splice(fds[0], nullptr, p.a, nullptr, 100, SPLICE_F_NONBLOCK));
+  write(fds[1], "ghijkl", 6);
+  show("to the socket", splice(fds[0], nullptr, p.a, nullptr, 4, SPLICE_F_MORE));
+  show("the rest", splice(fds[0], nullptr, p.a, nullptr, 100, 0));
+  await_bytes(p.b, 6);
+  show("recv", recv(p.b, got, sizeof got, 0));
+  note("same", std::string(got, 6));
+  loff_t at = 0;
+  show("with an offset", splice(p.b, &at, fds[1], nullptr, 4, 0));
+  show("of the pipe", splice(p.b, nullptr, fds[1], &at, 4, 0));
+  show("between sockets", splice(p.a, nullptr, p.b, nullptr, 4, 0));
+  show("bad flags", splice(p.b, nullptr, fds[1], nullptr, 4, 0x100));
+  show("of a listener", splice(p.l, nullptr, fds[1], nullptr, 4, SPLICE_F_NONBLOCK));
+  std::thread writer([&] {
+    pause_ms(20);
+    write(p.a, "late", 4);
+  });
+  show("waits", splice(p.b, nullptr, fds[1], nullptr, 100, 0));
+  writer.join();
+  show("read", read(fds[0], got, sizeof got));
+  // A megabyte through a pipe, with both ends slow.
+  constexpr size_t kBytes = 1 << 20;
+  std::string data(kBytes, 0);
+  for (size_t i = 0; i < kBytes; ++i) data[i] = static_cast<char>(i * 7 + i / 1'000);
+  std::thread source([&] {
+    for (size_t n = 0; n < kBytes;) {
+      const ssize_t w = write(p.a, data.data() + n, kBytes - n);
+      if (w <= 0) break;
+      n += static_cast<size_t>(w);
+    }
+  });
+  std::thread mover([&] {
+    for (size_t n = 0; n < kBytes;) {
+      const ssize_t w = splice(p.b, nullptr, fds[1], nullptr, kBytes - n, 0);
+      if (w <= 0) break;
+      n += static_cast<size_t>(w);
+    }
+    shutdown(p.a, SHUT_WR);
+  });
+  std::string through;
+  char block[10'000];
+  while (through.size() < kBytes) {
+    const ssize_t n = read(fds[0], block, sizeof block);
+    if (n <= 0) break;
+    through.append(block, static_cast<size_t>(n));
+  }
+  source.join();
+  mover.join();
+  note("all the same", through == data);
+  show("at the end", splice(p.b, nullptr, fds[1], nullptr, 100, 0));
+  signal(SIGPIPE, SIG_IGN);
+  write(fds[1], "x", 1);
+  show("to an end that is shut", splice(fds[0], nullptr, p.a, nullptr, 100, 0));
+  signal(SIGPIPE, SIG_DFL);
+  close(fds[0]);
+  close(fds[1]);
+}
+
 }  // namespace oracle
