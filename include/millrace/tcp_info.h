@@ -6,7 +6,8 @@
 
 namespace millrace {
 
-/// Fields that Millrace has no figure for are 0: those behind "not kept".
+/// Fields that Millrace has no figure for are 0: those behind "not kept". Those marked (c) are counted from the first
+/// question of a connection on, or from its beginning with the setting tcp.flow_counters.
 struct TcpInfo {
   enum Option : uint8_t { kTimestamps = 1, kSack = 2, kWindowScale = 4, kEcn = 8, kSynData = 32 };
 
@@ -32,7 +33,7 @@ struct TcpInfo {
   uint32_t retrans = 0;  ///< of those in flight, sent more than once
   uint32_t fackets = 0;  ///< not kept
 
-  uint32_t last_data_sent_ms = 0;  ///< not kept
+  uint32_t last_data_sent_ms = 0;  ///< (c)
   uint32_t last_ack_sent_ms = 0;   ///< not kept, by Linux neither
   uint32_t last_data_recv_ms = 0;  ///< since any segment of the peer's was taken
   uint32_t last_ack_recv_ms = 0;   ///< the same
@@ -52,31 +53,31 @@ struct TcpInfo {
 
   uint64_t pacing_rate = 0;      ///< bytes a second; all ones where the connection is not paced
   uint64_t max_pacing_rate = 0;  ///< all ones where there is none
-  uint64_t bytes_acked = 0;      ///< modulo 2^32
-  uint64_t bytes_received = 0;   ///< not kept
-  uint32_t segs_out = 0;         ///< not kept
-  uint32_t segs_in = 0;          ///< not kept
+  uint64_t bytes_acked = 0;      ///< (c); those before the first question modulo 2^32
+  uint64_t bytes_received = 0;   ///< (c)
+  uint32_t segs_out = 0;         ///< (c)
+  uint32_t segs_in = 0;          ///< (c)
 
   uint32_t notsent_bytes = 0;
-  uint32_t min_rtt = 0;       ///< all ones where it is not measured
-  uint32_t data_segs_in = 0;  ///< not kept
-  uint32_t data_segs_out = 0;  ///< not kept
+  uint32_t min_rtt = 0;        ///< all ones where it is not measured
+  uint32_t data_segs_in = 0;   ///< (c)
+  uint32_t data_segs_out = 0;  ///< (c)
 
   uint64_t delivery_rate = 0;  ///< where it is measured: with BBR, pacing or a limit of the rate
 
-  uint64_t busy_time = 0;       ///< not kept
-  uint64_t rwnd_limited = 0;    ///< not kept
-  uint64_t sndbuf_limited = 0;  ///< not kept
+  uint64_t busy_time = 0;       ///< (c)
+  uint64_t rwnd_limited = 0;    ///< (c)
+  uint64_t sndbuf_limited = 0;  ///< (c)
 
-  uint32_t delivered = 0;  ///< segments, where the rate is measured
+  uint32_t delivered = 0;     ///< segments, where the rate is measured
   uint32_t delivered_ce = 0;  ///< not kept
 
-  uint64_t bytes_sent = 0;     ///< not kept
-  uint64_t bytes_retrans = 0;  ///< not kept
-  uint32_t dsack_dups = 0;     ///< not kept
+  uint64_t bytes_sent = 0;     ///< (c)
+  uint64_t bytes_retrans = 0;  ///< (c)
+  uint32_t dsack_dups = 0;     ///< (c)
   uint32_t reord_seen = 0;     ///< 1 if reordering was seen in the last disorder
 
-  uint32_t rcv_ooopack = 0;  ///< not kept
+  uint32_t rcv_ooopack = 0;  ///< (c)
   uint32_t snd_wnd = 0;
 };
 static_assert(sizeof(TcpInfo) == 232);

@@ -127,6 +127,7 @@ Result<Reply> Sockets::read_tcp_info(const req::ReadTcpInfo& r, Instant now) {
   const Socket* s = find(r.handle, Kind::kStream);
   if (s == nullptr) return fail(Error::kBadHandle);
   if (s->conn == 0) return fail(Error::kNotConnected);
+  tcp_->count_from_now_on(s->conn, now);
   *r.into = tcp::linux_info(tcp_->info(s->conn), now);
   return Reply{};
 }

@@ -134,6 +134,7 @@ struct alignas(64) Conn {
   uint8_t rated : 1 = 0;      ///< its delivery rate is measured and its pace may be held (RateState)
   uint8_t searched : 1 = 0;   ///< its path MTU is, or was (PathState)
   uint8_t marked : 1 = 0;     ///< its segments have a DSCP or a hop limit of their own (RareOptions)
+  uint8_t counted : 1 = 0;    ///< what it carries is counted (FlowCounts)
   base::TimerNode timer;
   int64_t rto_deadline = INT64_MAX;
 };

@@ -213,6 +213,9 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint32_t seg
   if ((flags & kAck) != 0) note_ack_sent(c);
   finish(p, c.local, c.remote, header, length, segment, traffic_class, hop_limit, ip_.limits(ip_.hop_interface(c.hop)));
   counters_.add(Counter::kSegmentsOut);
+  if (c.counted != 0) [[unlikely]] {
+    count_out(index, length, segment, now);
+  }
   return p;
 }
 

@@ -71,6 +71,7 @@ void Tcp::open_early(uint32_t slot, const HalfOpen& h, Segment& s, Instant now) 
   ++listener.fast_pending;
   start_controller(index, controller_row(listener.options), now);
   set_state(index, State::kSynReceived);
+  if (settings_.flow_counters != 0) begin_counting(index, c.snd_una, now);
   counters_.add(Counter::kFastOpenIn);
   announce_passive_conn(index, listener, now);
   c.tx_flags |= kTxSynQueued;

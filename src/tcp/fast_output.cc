@@ -66,6 +66,9 @@ bool Tcp::fast_output(uint32_t index, std::span<pkt::Packet*> out, size_t& n, In
   pkt::copy_bytes(at + ip_bytes + tcp_bytes, from, length);
   write_headers(c, p, at, ip_bytes, tcp_bytes, length, now);
 
+  if (c.counted != 0) [[unlikely]] {
+    count_out(index, length, length, now);
+  }
   trace_.put(index, base::TraceEvent::kTxSegment, c.snd_nxt.raw());
   c.snd_nxt += length;
   if (record == 0) {

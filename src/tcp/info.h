@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "tcp/flow_counts.h"
 #include "tcp/types.h"
 
 namespace millrace::tcp {
@@ -63,6 +64,8 @@ struct Info {
   uint64_t max_pacing_rate = 0;  ///< the socket's; 0 = none
   uint64_t delivered = 0;        ///< bytes
   uint32_t min_rtt_us = 0;       ///< 0 = none yet
+  bool counted = false;
+  FlowCounts counts{};  ///< only if it is counted; complete up to counts.settled_ns
 };
 
 }  // namespace millrace::tcp

@@ -103,8 +103,11 @@ void Tcp::input(Segment& s, Instant now) {
 }
 
 void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
-  if (fast_path(index, s, now)) return;
   Conn& c = conns_[index];
+  if (c.counted != 0) [[unlikely]] {
+    count_in(index, s, now);
+  }
+  if (fast_path(index, s, now)) return;
   write_record(c);
   trace_.put(index, base::TraceEvent::kRxSegment, s.seq.raw());
   if (c.state == State::kSynSent) {

@@ -75,6 +75,24 @@ TcpInfo linux_info(const Info& i, Instant now) {
   o.pacing_rate = i.pacing_rate != 0 ? i.pacing_rate : UINT64_MAX;
   o.max_pacing_rate = i.max_pacing_rate != 0 ? i.max_pacing_rate : UINT64_MAX;
   o.bytes_acked = i.bytes_acked;
+  if (i.counted) {
+    const FlowCounts& f = i.counts;
+    const auto us = [](int64_t ns) { return static_cast<uint64_t>(ns) / 1'000; };
+    o.last_data_sent_ms = now_ms - f.data_sent_ms;
+    o.bytes_acked = f.bytes_acked;
+    o.bytes_received = f.bytes_received;
+    o.segs_out = f.segments_out;
+    o.segs_in = f.segments_in;
+    o.data_segs_in = f.data_segments_in;
+    o.data_segs_out = f.data_segments_out;
+    o.busy_time = us(f.busy_ns);
+    o.rwnd_limited = us(f.window_ns);
+    o.sndbuf_limited = us(f.buffer_ns);
+    o.bytes_sent = f.bytes_sent;
+    o.bytes_retrans = f.bytes_again;
+    o.dsack_dups = f.dsacks;
+    o.rcv_ooopack = f.out_of_order;
+  }
   o.notsent_bytes = i.unsent;
   o.min_rtt = i.min_rtt_us != 0 ? i.min_rtt_us : UINT32_MAX;
   o.delivery_rate = i.delivery_rate;

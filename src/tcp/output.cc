@@ -187,6 +187,7 @@ bool Tcp::retransmit(uint32_t index, uint32_t at, bool joined, std::span<pkt::Pa
     pkt::Packet* p = build(index, r.start, bytes, c.mss, flags, block, offset, now);
     if (p == nullptr) return false;
     ++cold(index).retransmits;
+    if (c.counted != 0) counts_.of(index).bytes_again += bytes;
     counters_.add(Counter::kRetransmits);
     trace_.put(index, base::TraceEvent::kRetransmit, r.start.raw());
     commit(index, p, out, n, now);

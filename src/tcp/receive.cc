@@ -139,6 +139,7 @@ void Tcp::store_out_of_order(uint32_t index, Segment& s) {
   Conn& c = conns_[index];
   c.rx_flags |= kRxAckNow;  // RFC 5681 4.2: a gap is reported at once
   mark_dirty(index);
+  if (c.counted != 0) ++counts_.of(index).out_of_order;
   s.packet = strip_empty(s.packet);
   if (s.length == 0 && hold_fin(c, s.seq)) {
     counters_.add(Counter::kOutOfOrder);

@@ -41,6 +41,7 @@ void Tcp::apply_sack(uint32_t index, const Segment& s, AckNews& news) {
     news.dsack = true;
     news.dsack_block = options.sack[0];
     counters_.add(Counter::kDsacksIn);
+    if (c.counted != 0) ++counts_.of(index).dsacks;
   }
   if (n == 0 || c.snd_nxt == c.snd_una) return;
   LossState& l = disorder(index, news.now);

@@ -46,6 +46,8 @@ namespace millrace::tcp {
   X(slow_start_after_idle, 1, 0, 1, "start slowly again after nothing was sent for a timeout (RFC 5681 4.1)")      \
   X(pacing, 0, 0, 1, "pace connections whose congestion controller does not do so itself")                         \
   X(ecn, 2, 0, 2, "explicit congestion notification (RFC 3168): 0 = off, 1 = ask for it, 2 = where the peer asks") \
+  X(flow_counters, 0, 0, 1,                                                                                        \
+    "count bytes, segments and busy times of every connection for TCP_INFO; 0 = of those of which it was asked")   \
   X(fastopen, 1, 0, 0x607,                                                                                         \
     "fast open (RFC 7413), the sum of: 1 = client, 2 = server, 4 = client without cookie, 512 = server without "   \
     "cookie, 1024 = all listeners")                                                                                \

@@ -66,6 +66,7 @@ Tcp::Tcp(const TcpConfig& config)
       runs_(*config.memory, conns_, config.max_connections),
       answered_(*config.memory, conns_, config.max_connections),
       paths_(*config.memory, conns_, config.max_connections),
+      counts_(*config.memory, conns_, config.max_connections),
       rate_(*config.memory, conns_, config.max_connections),
       rate_records_(reinterpret_cast<RateRecord*>(
           config.memory->allocate((size_t{records_.limit()} + 1) * sizeof(RateRecord)).base)),
@@ -75,7 +76,7 @@ Tcp::Tcp(const TcpConfig& config)
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
   MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && ecn_.ok() && loss_.ok() &&
-            rare_.ok() && room_.ok() && runs_.ok() && answered_.ok() && paths_.ok() && rate_.ok() &&
+            rare_.ok() && room_.ok() && runs_.ok() && answered_.ok() && paths_.ok() && counts_.ok() && rate_.ok() &&
             rate_records_ != nullptr);
   // The keys are the same for all workers of a process; what follows differs.
   if (shard_ != 0) rng_ = base::Rng(rng_.next() + shard_);
@@ -151,6 +152,13 @@ Info Tcp::info(uint32_t index) const {
   i.receive_rtt_us = room_.find(index) != nullptr ? room_.find(index)->rtt_us : 0;
   i.bytes_acked = static_cast<uint32_t>(c.snd_una - cold(index).iss);
   if (i.bytes_acked > 0) --i.bytes_acked;  // the SYN
+  if (c.counted != 0) {
+    i.counted = true;
+    i.counts = *counts_.find(index);
+    // FINs are no bytes.
+    if ((c.tx_flags & kTxFinSent) != 0 && c.snd_una == c.snd_nxt) --i.counts.bytes_acked;
+    if ((c.rx_flags & kRxFinSeen) != 0) --i.counts.bytes_received;
+  }
   i.ecn = (c.rx_flags & kRxEcn) != 0;
   i.reordering = loss_.find(index) != nullptr && loss_.find(index)->reordering;
   const Early early = rare(index).early;

@@ -30,6 +30,7 @@
 #include "tcp/conn_table.h"
 #include "tcp/counters.h"
 #include "tcp/fast_open.h"
+#include "tcp/flow_counts.h"
 #include "tcp/info.h"
 #include "tcp/known_servers.h"
 #include "tcp/loss.h"
@@ -135,6 +136,8 @@ class Tcp {
   [[nodiscard]] Info info(uint32_t conn) const;
   [[nodiscard]] uint64_t counter(Counter which) const { return counters_.get(which); }
   void count(Counter which, uint64_t n = 1) { counters_.add(which, n); }
+  /// What the connection carries is counted for info() from now on, if it was not.
+  void count_from_now_on(uint32_t conn, Instant now);
   [[nodiscard]] std::string check() const;
   [[nodiscard]] const Conn& conn(uint32_t index) const { return conns_[index]; }
   [[nodiscard]] Settings& settings() { return settings_; }
@@ -449,6 +452,11 @@ class Tcp {
   void retransmission_timeout(uint32_t index, Instant now);
   void persist_timeout(uint32_t index, Instant now);
   [[nodiscard]] bool out_of_patience(const Conn& c) const;
+  // flow_counts.cc
+  void begin_counting(uint32_t index, Seq32 una, Instant now);
+  void settle_counts(uint32_t index, Instant now);
+  void count_in(uint32_t index, const Segment& s, Instant now);
+  void count_out(uint32_t index, uint32_t length, uint32_t size, Instant now);
   void send_probe(uint32_t index, Instant now);
   int64_t keepalive_deadline(uint32_t index, Instant now) const;
   bool keepalive_timeout(uint32_t index, Instant now);
@@ -546,6 +554,7 @@ class Tcp {
   SideTable<RunState> runs_;
   SideTable<AnswerState> answered_;
   SideTable<PathState> paths_;
+  SideTable<FlowCounts> counts_;  // of connections that are `counted`
   SideTable<RateState> rate_;  // of connections that are `rated`
   RateRecord* rate_records_;   // parallel to records_, of the same connections
   base::TimerWheel<Resolver> wheel_;

@@ -306,6 +306,9 @@ void Tcp::set_state(uint32_t index, State next) {
   Conn& c = conns_[index];
   trace_.put(index, base::TraceEvent::kState, static_cast<uint32_t>(c.state) << 8 | static_cast<uint32_t>(next));
   c.state = next;
+  if (next == State::kEstablished && settings_.flow_counters != 0 && c.counted == 0) {
+    begin_counting(index, cold(index).iss + 1, Instant(noticed_ns_));
+  }
 }
 
 Result<uint32_t> Tcp::send_space(uint32_t conn) const {
@@ -330,8 +333,11 @@ void Tcp::hold_tail(Conn& c, bool more, bool can_wait) {
   c.rx_flags = static_cast<uint8_t>((more || corked) && can_wait ? c.rx_flags | kRxHold : c.rx_flags & ~kRxHold);
 }
 
-size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more, Instant) {
+size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more, Instant now) {
   Conn& c = conns_[index];
+  if (c.counted != 0) [[unlikely]] {
+    settle_counts(index, now);
+  }
   const uint32_t space = c.snd_limit > c.snd_queued ? c.snd_limit - c.snd_queued : low_water_space(index);
   size_t left = std::min<size_t>(data.size(), space);
   const size_t wanted = left;
@@ -371,8 +377,9 @@ size_t Tcp::send_copy(uint32_t index, std::span<const std::byte> data, bool more
   return wanted - left;
 }
 
-void Tcp::send_block(uint32_t index, pkt::Block* block, bool more, Instant) {
+void Tcp::send_block(uint32_t index, pkt::Block* block, bool more, Instant now) {
   Conn& c = conns_[index];
+  if (c.counted != 0) settle_counts(index, now);
   MR_ASSERT(block->len > 0 && block->next == nullptr);
   block->ext.marks |= pkt::kBlockSealed;
   write_block_header(c);

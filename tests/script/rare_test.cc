@@ -512,5 +512,87 @@ TEST_P(Rare, TcpInfoTellsWhatTheConnectionKnows) {
   s.skip();
 }
 
+TEST_P(Rare, TcpInfoCountsAConnectionFromItsBeginning) {
+  Options o;
+  o.tcp.flow_counters = 1;
+  Script s(GetParam(), o);
+  const Handle c = s.server();
+  TcpInfo info;
+  const auto look = [&] { ASSERT_TRUE(s.ask(req::ReadTcpInfo{c, &info})); };
+  s.in(ACK, len(100));
+  s.in(ACK, len(100));
+  s.skip();
+  look();
+  EXPECT_EQ(info.bytes_received, 200U);
+  EXPECT_EQ(info.data_segs_in, 2U);
+  EXPECT_EQ(info.segs_in, 3U) << "with the handshake's last";
+  EXPECT_EQ(info.busy_time, 0U) << "nothing to send";
+  s.write(c, 300);
+  s.expect(ACK, len(300));
+  s.advance(30);
+  s.in(ACK);
+  s.advance(7);
+  look();
+  EXPECT_EQ(info.bytes_sent, 300U);
+  EXPECT_EQ(info.bytes_acked, 300U);
+  EXPECT_EQ(info.data_segs_out, 1U);
+  EXPECT_EQ(info.segs_in, 4U);
+  EXPECT_EQ(info.data_segs_in, 2U);
+  EXPECT_EQ(info.busy_time, 30'000U) << "the time of idleness does not count";
+  EXPECT_EQ(info.rwnd_limited, 0U);
+  EXPECT_EQ(info.last_data_sent_ms, 37U);
+  s.in(ACK, seq(301), len(100));
+  s.skip();
+  look();
+  EXPECT_EQ(info.rcv_ooopack, 1U);
+  EXPECT_EQ(info.bytes_received, 200U);
+}
+
+TEST_P(Rare, TcpInfoCountsFromTheFirstQuestionOn) {
+  Script s(GetParam());
+  const Handle c = s.server();
+  TcpInfo info;
+  const auto look = [&] { ASSERT_TRUE(s.ask(req::ReadTcpInfo{c, &info})); };
+  s.in(ACK, len(100));
+  s.skip();
+  look();
+  EXPECT_EQ(info.bytes_received, 0U);
+  s.in(ACK, len(100));
+  s.skip();
+  look();
+  EXPECT_EQ(info.bytes_received, 100U);
+  // What is sent again counts twice, and as sent again.
+  s.write(c, 300);
+  s.expect(ACK, len(300));
+  s.advance(3'000);
+  s.skip();
+  look();
+  EXPECT_GT(info.bytes_retrans, 0U);
+  EXPECT_EQ(info.bytes_sent, 300U + info.bytes_retrans);
+  EXPECT_EQ(info.bytes_retrans, 300U * info.total_retrans);
+  s.abort(c);
+  s.skip();
+}
+
+TEST_P(Rare, TcpInfoTellsWhatHeldTheSenderBack) {
+  Options o;
+  o.tcp.flow_counters = 1;
+  Script s(GetParam(), o);
+  const Handle c = s.server();
+  TcpInfo info;
+  s.in(ACK, win(0));
+  s.write(c, 1'000);
+  s.advance(50);
+  s.in(ACK, win(60'000));
+  s.skip();
+  s.advance(10);
+  s.in(ACK);
+  s.advance(40);
+  ASSERT_TRUE(s.ask(req::ReadTcpInfo{c, &info}));
+  EXPECT_EQ(info.rwnd_limited, 50'000U);
+  EXPECT_EQ(info.busy_time, 60'000U);
+  EXPECT_EQ(info.sndbuf_limited, 0U);
+}
+
 }  // namespace
 }  // namespace millrace::script
