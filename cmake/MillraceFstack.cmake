@@ -20,7 +20,7 @@ add_custom_command(OUTPUT ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/libfstack.a
                    COMMAND ${CMAKE_COMMAND} -E rm -f ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/libfstack.a
                    COMMAND ${CMAKE_AR} -M < ${CMAKE_BINARY_DIR}/libfstack.mri
                    DEPENDS ${fstack_modules} ${CMAKE_BINARY_DIR}/libfstack.mri VERBATIM)
-add_custom_target(fstack_static DEPENDS ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/libfstack.a)
+add_custom_target(fstack_static ALL DEPENDS ${CMAKE_ARCHIVE_OUTPUT_DIRECTORY}/libfstack.a)
 add_dependencies(programs fstack fstack_static)
 
 configure_file(${CMAKE_SOURCE_DIR}/cmake/fstack.pc.in ${CMAKE_BINARY_DIR}/fstack.pc @ONLY)
