@@ -1,7 +1,7 @@
 # libfstack: F-Stack's functions under the name that makefiles of its programs link, as one shared and one static
 # library, with its headers and a pkg-config file. Included after MillraceInstall, which has listed the modules.
 add_library(fstack SHARED $<TARGET_OBJECTS:millrace_api>)
-target_link_libraries(fstack PRIVATE millrace_posix millrace_drivers fmt::fmt)
+target_link_libraries(fstack PRIVATE millrace_posix millrace_drivers fmt::fmt Boost::context)
 target_link_options(fstack PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,now
                     -Wl,--version-script=${CMAKE_SOURCE_DIR}/src/api/exports.map)
 set_target_properties(fstack PROPERTIES LINK_DEPENDS ${CMAKE_SOURCE_DIR}/src/api/exports.map)
