@@ -39,6 +39,11 @@ bool someone_listens(const sockaddr_un& address) {
   return errno != ECONNREFUSED && errno != ENOENT && errno != ENOTSOCK;
 }
 
+bool is_socket(const std::string& path) {
+  struct stat status {};
+  return lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
+}
+
 runtime::Outcome<uid_t> user_of(const std::string& name) {
   uid_t number = 0;
   const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
@@ -63,14 +68,17 @@ runtime::Outcome<std::unique_ptr<Server>> Server::listen(const ServerOptions& op
   const auto* at = reinterpret_cast<const sockaddr*>(&address);
   const mode_t before = umask(0777);  // nobody may connect before its mode is set
   int result = ::bind(socket.get(), at, sizeof address);
-  if (result != 0 && errno == EADDRINUSE && !someone_listens(address)) {
+  if (result != 0 && errno == EADDRINUSE && is_socket(options.path) && !someone_listens(address)) {
     unlink(options.path.c_str());
     result = ::bind(socket.get(), at, sizeof address);
   }
   umask(before);
   if (result != 0) {
-    return failure(fmt::format("cannot listen at the service socket {}: {}", options.path, std::strerror(errno)),
-                   errno == EADDRINUSE ? "another millraced serves it; choose another with --socket PATH" : "");
+    const int why = errno;
+    return failure(fmt::format("cannot listen at the service socket {}: {}", options.path, std::strerror(why)),
+                   why != EADDRINUSE || !is_socket(options.path)
+                       ? ""
+                       : "another millraced serves it; choose another with --socket PATH");
   }
   if (!options.group.empty()) {
     const group* g = getgrnam(options.group.c_str());
