@@ -174,18 +174,24 @@ bool Stack::may_lead(const Sleeper& self) const {
 }
 
 Stack::Woke Stack::sleep(Sleeper& self, Instant until, std::span<pollfd> kernel, const sigset_t* mask) {
-  std::vector<pollfd> waits(kernel.begin(), kernel.end());
-  waits.push_back({self.doorbell, POLLIN, 0});
-  const size_t ours = waits.size();
+  // A jump out of a sleep leaks what a call has allocated: little does.
+  std::array<pollfd, 32> few;
+  std::vector<pollfd> many;
+  lead_waits_.clear();
   Instant wake = std::min(until, next_timer());
   bool quiet = true;
   if (may_lead(self)) {
     leader_ = &self;
     self.leads = true;
-    std::vector<pollfd> more;
-    quiet = transport_->begin_sleep(more, wake);
-    waits.insert(waits.end(), more.begin(), more.end());
+    quiet = transport_->begin_sleep(lead_waits_, wake);
   }
+  const size_t ours = kernel.size() + 1;
+  const size_t count = ours + lead_waits_.size();
+  if (count > few.size()) many.resize(count);
+  const std::span<pollfd> waits(count > few.size() ? many.data() : few.data(), count);
+  std::copy(kernel.begin(), kernel.end(), waits.begin());
+  waits[ours - 1] = {self.doorbell, POLLIN, 0};
+  std::copy(lead_waits_.begin(), lead_waits_.end(), waits.begin() + static_cast<ptrdiff_t>(ours));
   int found = 0;
   if (quiet) {
     if (self.doorbell < 0) wake = std::min(wake, clock() + kWithoutDoorbell);
@@ -197,7 +203,7 @@ Stack::Woke Stack::sleep(Sleeper& self, Instant until, std::span<pollfd> kernel,
     const Away away(*this, true);
     found = blocking::ppoll(waits.data(), waits.size(), wake == kNever ? nullptr : &timeout, mask);
   }
-  rise(self, std::span(waits).subspan(ours));
+  rise(self, waits.subspan(ours));
   for (size_t i = 0; i < kernel.size(); ++i) kernel[i].revents = found > 0 ? waits[i].revents : short{0};
   if (found == -EINTR) return Woke::kSignal;
   for (const pollfd& fd : kernel) {

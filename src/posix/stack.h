@@ -300,6 +300,7 @@ class Stack final : private Sink {
   std::vector<Sleeper*> sleepers_;
   std::vector<int> doorbells_;  // not in use
   size_t doorbells_made_ = 0;
+  std::vector<pollfd> lead_waits_;  // the transport's, before a sleep
   static constinit thread_local Sleeper* innermost_ __attribute__((tls_model("initial-exec")));
   // The helper's.
   Sleeper helper_{};

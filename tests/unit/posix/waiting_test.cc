@@ -365,7 +365,9 @@ TEST_P(Threads, SleeperThatAHandlerJumpedOutOfLeadsNoMoreAndHoldsNothing) {
   signal(SIGALRM, jump);
   if (sigsetjmp(resume, 1) == 0) {
     ualarm(10'000, 0);
-    (void)read(b);
+    char c = 0;  // nothing that is jumped over may be left to a destructor
+    const iovec piece{&c, 1};
+    (void)stack_.receive(b, {&piece, 1}, 0);
     ADD_FAILURE() << "no jump";
   }
   signal(SIGALRM, SIG_DFL);
