@@ -193,6 +193,7 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* de
   const bool wait_for_data = !stream->nonblocking && (flags & MSG_DONTWAIT) == 0;
   const bool peek = (flags & MSG_PEEK) != 0;
   const Instant until = stream->receive_timeout.ns() == 0 ? kNever : transport_->now() + stream->receive_timeout;
+  const long least = (flags & MSG_WAITALL) != 0 ? total : std::min<long>(total, stream->low_water);
   Hold hold(*this, *stream);
   long got = 0;
   long result = 0;
@@ -204,7 +205,7 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* de
             : receive_some(*stream, into, peek, (flags & MSG_TRUNC) != 0, peek ? 0 : static_cast<size_t>(got));
     if (n > 0) {
       got = peek ? n : got + n;
-      if ((flags & MSG_WAITALL) == 0 || !wait_for_data || got >= total) break;
+      if (!wait_for_data || got >= least) break;
     } else if (n != -EAGAIN) {
       result = n;
       break;

@@ -235,6 +235,7 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
     stream->reuse_address = listener->reuse_address;
     stream->linger = listener->linger;
     stream->linger_s = listener->linger_s;
+    stream->low_water = listener->low_water;
     stream->receive_timeout = listener->receive_timeout;
     stream->send_timeout = listener->send_timeout;
     stream->inherited = listener->given;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 #include "posix/convert.h"
@@ -131,6 +132,11 @@ bool carry_datagram(const Keeper& keeper, DatagramOptions& o, int level, int nam
 
 bool carry_socket(const Keeper& keeper, Stream& s, int name, const void* value, socklen_t length) {
   switch (name) {
+    case SO_RCVLOWAT: {
+      const int least = int_of(value, length);
+      s.low_water = least < 0 ? INT_MAX : static_cast<uint32_t>(std::max(least, 1));
+      return false;
+    }
     case SO_KEEPALIVE: s.options.keepalive = int_of(value, length) != 0; return true;
     case SO_SNDBUF:
     case SO_SNDBUFFORCE: s.options.send_buffer = keeper.buffer(SO_SNDBUF); return true;

@@ -69,7 +69,7 @@ uint32_t Stream::ready() {
   if (input_ended() && output_ended()) mask |= EPOLLHUP;
   if (input_ended()) mask |= kReadBits | EPOLLRDHUP;
   if (state != State::kConnecting) {
-    if (can_read()) mask |= kReadBits;
+    if (has_enough()) mask |= kReadBits;
     if (output_ended() || can_write()) mask |= kWriteBits;
   }
   if (error_waits) mask |= EPOLLERR;

@@ -18,6 +18,8 @@ class Stream final : public Socket {
 
   [[nodiscard]] uint32_t ready() override;
   [[nodiscard]] bool can_write();
+  /// Whether as much is unread as the program wants to hear of.
+  [[nodiscard]] bool has_enough() { return can_read() && (low_water <= 1 || glance().unread >= low_water); }
   /// The errno number of what the worker said about it.
   [[nodiscard]] int errno_for(Error error) const;
   /// A read gave `got` of `wanted` bytes.
@@ -41,6 +43,7 @@ class Stream final : public Socket {
   bool error_waits = false;   ///< and nobody was told why
   bool unclaimed = false;     ///< connected, and connect() has not said so yet
 
+  uint32_t low_water = 1;  ///< SO_RCVLOWAT: fewer bytes are not readable, but at the end
   SocketOptions options{};
   bool chosen_port = false;  ///< nobody asked for the port that it is bound to
   bool linger = false;

@@ -480,6 +480,63 @@ CASE(accepted_sockets_inherit_options) {
   close(l);
 }
 
+CASE(receive_low_water_mark) {
+  const Pair p;
+  const int least = 4;
+  show("set", setsockopt(p.b, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least));
+  note("mark", option(p.b, SOL_SOCKET, SO_RCVLOWAT));
+  const int set = epoll_create1(0);
+  epoll_event e{};
+  e.events = EPOLLIN;
+  epoll_ctl(set, EPOLL_CTL_ADD, p.b, &e);
+  write(p.a, "abc", 3);
+  await_bytes(p.b, 3);
+  note("below", state(p.b, POLLIN));
+  show("epoll", epoll_wait(set, &e, 1, 20));
+  std::thread fourth([&] {
+    pause_ms(20);
+    write(p.a, "d", 1);
+  });
+  show("epoll", epoll_wait(set, &e, 1, 2'000));
+  fourth.join();
+  note("at it", state(p.b, POLLIN));
+  char got[16] = {};
+  show("recv of fewer", recv(p.b, got, 2, 0));
+  note("below", state(p.b, POLLIN));
+  show("without waiting", recv(p.b, got, sizeof got, MSG_DONTWAIT));
+  std::thread pieces([&] {
+    for (int i = 0; i < 4; ++i) {
+      pause_ms(10);
+      write(p.a, "x", 1);
+    }
+  });
+  const long n = recv(p.b, got, sizeof got, 0);
+  show("recv waits for as many", n);
+  pieces.join();
+  write(p.a, "yz", 2);
+  shutdown(p.a, SHUT_WR);
+  await(p.b, POLLRDHUP);
+  note("at the end", state(p.b, POLLIN));
+  show("recv", recv(p.b, got, sizeof got, 0));
+  const int none = 0;
+  const int all = -1;
+  setsockopt(p.b, SOL_SOCKET, SO_RCVLOWAT, &none, sizeof none);
+  note("none", option(p.b, SOL_SOCKET, SO_RCVLOWAT));
+  setsockopt(p.b, SOL_SOCKET, SO_RCVLOWAT, &all, sizeof all);
+  note("negative", option(p.b, SOL_SOCKET, SO_RCVLOWAT));
+  setsockopt(p.l, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
+  const int c = stream();
+  const Address to = name_of(p.l);
+  connect(c, to.get(), to.length);
+  const int d = accept(p.l, nullptr, nullptr);
+  write(c, "abc", 3);
+  await_bytes(d, 3);
+  note("inherited", state(d, POLLIN));
+  close(c);
+  close(d);
+  close(set);
+}
+
 CASE(splice_between_pipes_and_sockets) {
   const Pair p;
   int fds[2];
