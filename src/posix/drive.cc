@@ -4,6 +4,8 @@
 
 namespace millrace::posix {
 
+constinit thread_local bool Stack::driven_ __attribute__((tls_model("initial-exec"))) = false;
+
 bool Stack::drive(int (*body)(void*), void* arg) {
   const Lock lock(*this);
   if (lock.busy() || transport_ == nullptr || ended_) return false;

@@ -282,7 +282,7 @@ class Stack final : private Sink {
   std::mutex mutex_;
   Descriptors descriptors_;
   std::unique_ptr<OwnNumbers> numbers_;  // null: numbers are the kernel's
-  bool driven_ = false;                  // drive() is in its body
+  static constinit thread_local bool driven_ __attribute__((tls_model("initial-exec")));  // in the body of drive()
   bool told_ = false;                    // and a set told it something
   std::set<std::pair<Instant, Note*>> timers_;
   std::unique_ptr<Transport> transport_;

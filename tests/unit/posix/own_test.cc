@@ -259,6 +259,14 @@ TEST_P(Own, AProgramsLoopSendsAndWaits) {
     EXPECT_EQ(since(start), Duration()) << "for ever means not at all";
   }));
   EXPECT_TRUE(drive([&] {
+    std::thread([&] {
+      const Instant start = sim_->now();
+      const timespec t{0, 5'000'000};
+      const int other = static_cast<int>(stack_.epoll_create());
+      EXPECT_EQ(stack_.epoll_wait(other, &got, 1, &t, nullptr), 0);
+      EXPECT_EQ(since(start), milliseconds(5)) << "another thread waits as long as it says";
+      EXPECT_EQ(stack_.close(other), 0);
+    }).join();
     EXPECT_EQ(stack_.epoll_wait(set, &got, 1, nullptr, nullptr), 1);
     EXPECT_EQ(read(b, 1, MSG_DONTWAIT), "x");
   }));
