@@ -333,7 +333,7 @@ def resolves_names_over_the_stack(w):
     code = ("import socket\n"
             "for f in socket.AF_UNSPEC, socket.AF_INET, socket.AF_INET6:\n"
             "    print(sorted({a[4][0] for a in socket.getaddrinfo('alias.test', 80, f)}))\n"
-            "print(socket.getaddrinfo('alias.test', 'http', type=socket.SOCK_STREAM, flags=socket.AI_CANONNAME)[0][3])\n"
+            "print(socket.getaddrinfo('alias.test', 'http', type=1, flags=socket.AI_CANONNAME)[0][3])\n"
             "print(socket.gethostbyname_ex('alias.test'))\n"
             "print(socket.gethostbyname('localhost'), socket.gethostbyname('192.0.2.7'))\n"
             "for name in 'nobody.test', '':\n"
