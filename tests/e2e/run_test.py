@@ -41,13 +41,14 @@ def idles(server, name):
 def sees_what_it_sees_on_the_kernel(w):
     ns = w.namespace("plain")
     w.address(ns, "lo", f"{world.STACK4}/32", f"{world.STACK6}/128")
-    kernel = w.run(ORACLE, ns=ns).stdout.splitlines()
+    beside = w.server(ORACLE, ns=ns, ready=lambda: True)  # while the others run: it mostly waits
+    seen = {"inline": w.run(*RUN, ORACLE).stdout.splitlines()}
+    service = start_service(w)
+    seen["service"] = w.run(*ATTACH, ORACLE).stdout.splitlines()
+    w.wait(lambda: not beside.alive(), 20, beside)
+    kernel = beside.output().splitlines()
     expect(kernel[-1] == "end" and len(kernel) > 500, f"the oracle itself did not end well:\n{kernel[-3:]}")
-    service = None
-    for placement, run in (("inline", RUN), ("service", ATTACH)):
-        if run is ATTACH:
-            service = start_service(w)
-        stack = w.run(*run, ORACLE).stdout.splitlines()
+    for placement, stack in seen.items():
         different = list(difflib.unified_diff(kernel, stack, "kernel", placement, lineterm="", n=6))
         expect(not different, "\n".join(different))
     idles(service, "the service")
@@ -100,9 +101,7 @@ def says_why_a_program_cannot_run(w):
            f"without a device: status {done.returncode}\n{done.stderr}")
 
 
-def maps_of(server):
-    with open(f"/proc/{server.process.pid}/maps") as f:
-        return f.read()
+HOLDER = "import socket, time; s = socket.socket(); print('attached', flush=True); time.sleep(60)"
 
 
 def says_why_a_service_refuses(w):
@@ -119,8 +118,8 @@ def says_why_a_service_refuses(w):
             s.send(struct.pack("<IIQ", 0x4d525356, 1, 0))
             return struct.unpack("<IIII", s.recv(100))[2]
     expect((verdict(0), verdict(65534)) == (other_version, wrong_user), "another version and another user are let in")
-    holder = w.server(*ATTACH, sys.executable, "-c", "import socket, time; s = socket.socket(); time.sleep(60)",
-                      ready=lambda: "memfd" in maps_of(service))
+    holder = w.server(*ATTACH, sys.executable, "-c", HOLDER, ready=lambda: True)
+    w.wait(lambda: "attached" in holder.output(), 5, holder)
     done = w.run(*ATTACH, "true", check=False)
     expect(done.returncode == 125 and "as many programs as it takes" in done.stderr, f"a full table: {done.stderr}")
     holder.process.kill()
