@@ -193,9 +193,10 @@ class Maker {
     if (on("keepalive", 15)) keepalive(s);
     return s;
   }
-  void keepalive(SidePlan& s) {
+  void keepalive(SidePlan& s) { keepalive(s, pick({seconds(1), seconds(5)})); }
+  static void keepalive(SidePlan& s, Duration idle) {
     s.options.keepalive = true;
-    s.options.keepalive_idle = pick({seconds(1), seconds(5)});
+    s.options.keepalive_idle = idle;
     s.options.keepalive_interval = seconds(1);
     s.options.keepalive_probes = 30;
   }
@@ -210,6 +211,8 @@ class Maker {
     c.start = Duration(static_cast<int64_t>(rng_.below(200'000'000)));
     c.side[0] = side(up);
     c.side[1] = side(down);
+    // One that only receives would never hear that its server has given the handshake up.
+    if (up == 0 && !c.side[0].options.keepalive) keepalive(c.side[0], seconds(5));
     return c;
   }
 

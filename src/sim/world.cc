@@ -228,11 +228,11 @@ bool World::allowed_error(const Session& s) const {
   if (c.kind == ConnKind::kSimultaneous) return s.sent() == 0 && s.received() == 0;
   if (s.role() != 0) return false;
   if (never_answered(c)) return true;
-  // The server's tables may have been full: it gave the half-open entry up, could not make it a connection, or sent a
+  // The server gave the half-open entry up, for want of room or of an answer, could not make it a connection, or sent a
   // cookie, whose answer was lost while what followed it came through.
   const Host& server = *hosts_[static_cast<size_t>(1 - s.host())];
-  const uint64_t refused = server.counter("tcp.half_open_evicted") + server.counter("tcp.drop.backlog_full") +
-                           server.counter("tcp.drop.table_full") + server.counter("tcp.syncookies_failed");
+  const uint64_t refused = server.counter("tcp.half_open_evicted") + server.counter("tcp.half_open_timed_out") +
+                           server.counter("tcp.drop.backlog_full") + server.counter("tcp.drop.table_full") + server.counter("tcp.syncookies_failed");
   return refused > 0 && s.received() == 0 && never_accepted(c);
 }
 

@@ -53,6 +53,7 @@ namespace millrace::tcp {
   X(kEcnReductions, "tcp.ecn_reductions", "windows reduced because the peer echoed marks (ECE)")                       \
   X(kBadOptions, "tcp.bad_options", "segments whose options were malformed: read up to the fault, otherwise taken")    \
   X(kHalfOpenEvicted, "tcp.half_open_evicted", "half-open entries that gave way to a newer SYN in a full table")       \
+  X(kHalfOpenTimedOut, "tcp.half_open_timed_out", "half-open entries whose last SYN-ACK was not answered")             \
   X(kCookiesSent, "tcp.syncookies_sent", "SYN-ACKs that were SYN cookies")                                             \
   X(kCookiesAccepted, "tcp.syncookies_accepted", "connections accepted by a SYN cookie")                               \
   X(kCookiesFailed, "tcp.syncookies_failed", "ACKs for no connection that were no SYN cookie's answer")                \

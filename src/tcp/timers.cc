@@ -53,6 +53,7 @@ void Tcp::fire(uint32_t id, Instant now) {
   const uint32_t deferred = (h.flags & kMiniDeferred) != 0 ? deferred_timeouts(listeners_[h.listener]) : 0;
   if (h.retries >= std::max<int64_t>(settings_.synack_retries, deferred)) {
     if (MR_PLANTED(half_open_leak)) return;
+    counters_.add(Counter::kHalfOpenTimedOut);
     drop_half_open(ref);
     return;
   }
