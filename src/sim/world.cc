@@ -232,7 +232,8 @@ bool World::allowed_error(const Session& s) const {
   // cookie, whose answer was lost while what followed it came through.
   const Host& server = *hosts_[static_cast<size_t>(1 - s.host())];
   const uint64_t refused = server.counter("tcp.half_open_evicted") + server.counter("tcp.half_open_timed_out") +
-                           server.counter("tcp.drop.backlog_full") + server.counter("tcp.drop.table_full") + server.counter("tcp.syncookies_failed");
+                           server.counter("tcp.drop.backlog_full") + server.counter("tcp.drop.table_full") +
+                           server.counter("tcp.syncookies_failed");
   return refused > 0 && s.received() == 0 && never_accepted(c);
 }
 

@@ -143,14 +143,16 @@ def lets_the_program_see_frames_first(w):
                     return frame
         send(0x88B5, b"first")
         frame = answer()
-        expect(len(frame) == 60 and frame[6:12] == b"\x02\0\0\0\0\x09" and frame[14:19] == b"first", f"answered {frame}")
+        turned = len(frame) == 60 and frame[6:12] == b"\x02\0\0\0\0\x09" and frame[14:19] == b"first"
+        expect(turned, f"answered {frame}")
         send(0x88B6, b"second")
         expect(w.answers(STACK4), "the stack gets no frames beside the dispatcher")
         send(0x88B7, b"last")
     w.wait(lambda: not server.alive(), 5)
     said = server.output()
     for line in ("frame 88b5 of 114 bytes, queue 0 of 1", "frame 88b6 of 114 bytes", "frame 88b7 of 114 bytes",
-                 "route 0 10.9.0.0: 0\nroute 0 10.9.0.0: File exists\nroute 1 10.9.0.0: 0\nroute 1 10.9.0.0: No such process",
+                 "route 0 10.9.0.0: 0\nroute 0 10.9.0.0: File exists\n"
+                 "route 1 10.9.0.0: 0\nroute 1 10.9.0.0: No such process",
                  "raw 0 -1 -1"):
         expect(line in said, f"not said: {line}\n{said}")
     counts = [int(word) for word in said.rpartition("traffic ")[2].split()]
