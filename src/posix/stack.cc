@@ -55,7 +55,7 @@ Away::~Away() {
 }
 
 Stack::Sleeper::Sleeper(Stack& stack, std::function<bool()>& ready_, std::span<Hold> holds_)
-    : stack_(&stack), ready(&ready_), holds(holds_), outer(innermost_) {
+    : stack_(&stack), ready(&ready_), holds(holds_), outer(innermost_), frame(__builtin_frame_address(0)) {
   innermost_ = this;
 }
 
@@ -271,7 +271,7 @@ void Stack::abandon(const void* frame) {
     if (at >= from && at < from + other.ss_size) return;
   }
   const Lock lock(*this);
-  while (innermost_ != nullptr && reinterpret_cast<uintptr_t>(innermost_) < at) {
+  while (innermost_ != nullptr && reinterpret_cast<uintptr_t>(innermost_->frame) < at) {
     const std::span<Hold> holds = innermost_->holds;
     leave(*innermost_);
     for (Hold& hold : holds) hold.release();

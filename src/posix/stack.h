@@ -185,6 +185,7 @@ class Stack final : private Sink {
     std::function<bool()>* ready = nullptr;
     std::span<Hold> holds;
     Sleeper* outer = nullptr;
+    const void* frame = nullptr;  ///< where on the stack; the sanitizer keeps locals elsewhere
     int doorbell = -1;
     bool rung = false;
     bool asleep = false;  // in sleepers_

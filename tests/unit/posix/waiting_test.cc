@@ -351,9 +351,10 @@ TEST_P(Threads, EveryKindOfCallMayBeMadeAtOnce) {
 
 sigjmp_buf resume;
 Stack* interrupted = nullptr;
-void jump(int) {
-  int here = 0;
-  interrupted->abandon(reinterpret_cast<const char*>(&here) + 1'000'000);  // as the preloaded library does
+void jump(int number, siginfo_t* info, void* context) {
+  if (defer_signal(number, info, context)) return;
+  // As the preloaded library does; the frames of the test lie within a megabyte.
+  interrupted->abandon(static_cast<const char*>(__builtin_frame_address(0)) + 1'000'000);
   siglongjmp(resume, 1);
 }
 
@@ -362,7 +363,10 @@ TEST_P(Threads, SleeperThatAHandlerJumpedOutOfLeadsNoMoreAndHoldsNothing) {
   const timeval longest{2, 0};
   ASSERT_EQ(stack_.setsockopt(b, SOL_SOCKET, SO_RCVTIMEO, &longest, sizeof longest), 0);
   interrupted = &stack_;
-  signal(SIGALRM, jump);
+  struct sigaction action {};
+  action.sa_sigaction = jump;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGALRM, &action, nullptr);
   if (sigsetjmp(resume, 1) == 0) {
     ualarm(10'000, 0);
     char c = 0;  // nothing that is jumped over may be left to a destructor
