@@ -105,3 +105,31 @@ enum http_next http_go_on(int fd, struct http* h) {
     h->have += (size_t)got;
   }
 }
+
+void set_note(int queue, int fd, short filter, unsigned short flags) {
+  struct kevent change;
+  EV_SET(&change, fd, filter, flags, 0, 0, NULL);
+  if (ff_kevent(queue, &change, 1, NULL, 0, NULL) < 0) perror("ff_kevent");
+}
+
+int take_connection(int queue, int listener) {
+  const int fd = ff_accept(listener, NULL, NULL);
+  if (fd < 0) return -1;
+  if (fd >= kMaxConnections) {
+    ff_close(fd);
+    return -1;
+  }
+  set_note(queue, fd, EVFILT_READ, EV_ADD);
+  set_note(queue, fd, EVFILT_WRITE, EV_ADD | EV_DISABLE);
+  return fd;
+}
+
+void watch_input(int queue, int fd) {
+  set_note(queue, fd, EVFILT_WRITE, EV_DISABLE);
+  set_note(queue, fd, EVFILT_READ, EV_ENABLE);
+}
+
+void watch_room(int queue, int fd) {
+  set_note(queue, fd, EVFILT_READ, EV_DISABLE);
+  set_note(queue, fd, EVFILT_WRITE, EV_ENABLE);
+}

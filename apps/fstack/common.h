@@ -15,6 +15,15 @@ int port_of(int argc, char* argv[], int fallback);
  * fails. A stream listens. */
 int open_port(int type, int port);
 
+/* A change of one note of `queue`. */
+void set_note(int queue, int fd, short filter, unsigned short flags);
+/* The next connection of `listener`, watched for input, with its note for room disabled; -1 if there is none or too
+ * many are open. */
+int take_connection(int queue, int listener);
+/* Which of the two notes is enabled. */
+void watch_input(int queue, int fd);
+void watch_room(int queue, int fd);
+
 /* One HTTP connection. GET /N answers with N bytes, the n-th of which is n modulo 251; anything else with a line. */
 struct http {
   int open;

@@ -1,7 +1,6 @@
 /* TCP echo with the zero-copy calls: what was received is read where it lies, and put into buffers that the stack sends
  * without a further copy. fstack-zc-echo [--conf config.ini] [--port 7]. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,12 +17,6 @@ struct echo {
 static int queue;
 static int listener;
 static struct echo* connections; /* by descriptor */
-
-static void watch(int fd, short filter, unsigned short flags) {
-  struct kevent change;
-  EV_SET(&change, fd, filter, flags, 0, 0, NULL);
-  if (ff_kevent(queue, &change, 1, NULL, 0, NULL) < 0) perror("ff_kevent");
-}
 
 /* Sends what is held: 1 all, 0 no room, -1 over. */
 static int send_held(int fd, struct echo* e) {
@@ -60,14 +53,8 @@ static int go_on(int fd, struct echo* e) {
 static void serve(int fd) {
   struct echo* e = &connections[fd];
   switch (go_on(fd, e)) {
-    case 1:
-      watch(fd, EVFILT_WRITE, EV_DISABLE);
-      watch(fd, EVFILT_READ, EV_ENABLE);
-      break;
-    case 0:
-      watch(fd, EVFILT_READ, EV_DISABLE);
-      watch(fd, EVFILT_WRITE, EV_ENABLE);
-      break;
+    case 1: watch_input(queue, fd); break;
+    case 0: watch_room(queue, fd); break;
     default: ff_zc_recv_free(&e->held); ff_close(fd);
   }
 }
@@ -83,15 +70,8 @@ static int loop(void* unused) {
       continue;
     }
     for (int64_t waiting = events[i].data; waiting > 0; --waiting) {
-      const int fresh = ff_accept(listener, NULL, NULL);
-      if (fresh < 0) break;
-      if (fresh >= kMaxConnections) {
-        ff_close(fresh);
-        continue;
-      }
-      memset(&connections[fresh], 0, sizeof connections[fresh]);
-      watch(fresh, EVFILT_READ, EV_ADD);
-      watch(fresh, EVFILT_WRITE, EV_ADD | EV_DISABLE);
+      const int fresh = take_connection(queue, listener);
+      if (fresh >= 0) memset(&connections[fresh], 0, sizeof connections[fresh]);
     }
   }
   return 0;
@@ -102,7 +82,7 @@ int main(int argc, char* argv[]) {
   connections = calloc(kMaxConnections, sizeof *connections);
   queue = ff_kqueue();
   listener = open_port(SOCK_STREAM, port_of(argc, argv, 7));
-  watch(listener, EVFILT_READ, EV_ADD);
+  set_note(queue, listener, EVFILT_READ, EV_ADD);
   ff_run(loop, NULL);
   return 0;
 }

@@ -23,10 +23,9 @@ class SynForger final : public runtime::FrameClient {
   size_t output(std::span<pkt::Packet*> out, Instant now) override;
   [[nodiscard]] bool wants_output() const override { return syn_.has_value() || generator_.wants_output(); }
 
-  /// Whether a frame goes to an address that is forged here.
-  [[nodiscard]] static bool is_forged(const pkt::Packet& frame);
-
  private:
+  // Whether a frame goes to an address that is forged here.
+  [[nodiscard]] static bool is_forged(const pkt::Packet& frame);
   void forge(pkt::Packet& frame);
 
   runtime::FrameClient& generator_;

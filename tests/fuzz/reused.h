@@ -143,17 +143,26 @@ class ReusedPool final : public pkt::PacketPool {
   size_t lowest_ = 0;
 };
 
-/// What outlives an input of a fuzzer that makes workers.
-struct Machine {
-  explicit Machine(size_t pool) : frames(pool, pkt::kFrameRoom), references(pool, 0) {}
-  ReusedPool frames;
-  ReusedPool references;
-  ReusedMemory memory;
-};
-
 [[noreturn]] inline void broken(const std::string& what) {
   std::fprintf(stderr, "broken: %s\n", what.c_str());
   std::abort();
 }
+
+/// What outlives an input of a fuzzer that makes workers.
+struct Machine {
+  explicit Machine(size_t pool) : frames(pool, pkt::kFrameRoom), references(pool, 0) {}
+  /// The input's worker is gone: everything must be back.
+  void reset() {
+    if (frames.available() != frames.capacity() || references.available() != references.capacity()) {
+      broken("packets are left");
+    }
+    frames.reset();
+    references.reset();
+    memory.reset();
+  }
+  ReusedPool frames;
+  ReusedPool references;
+  ReusedMemory memory;
+};
 
 }  // namespace millrace::fuzz

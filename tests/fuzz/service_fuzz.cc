@@ -334,10 +334,7 @@ class Fuzz final : public Door {
     if (!worker_->sockets().empty()) broken("a socket of the worker is left");
     if (worker_->blocks_in_use() != 0) broken("blocks are left");
     worker_.reset();
-    if (machine_.frames.available() != kPool || machine_.references.available() != kPool) broken("packets are left");
-    machine_.frames.reset();
-    machine_.references.reset();
-    machine_.memory.reset();
+    machine_.reset();
   }
 
   Machine& machine_;

@@ -5,12 +5,11 @@
 
 #include <cstring>
 
-#include "../posix/fixture.h"
-#include "api/state.h"
 #include "ff/ff_api.h"
 #include "ff/ff_config.h"
 #include "ff/ff_epoll.h"
 #include "ff/ff_log.h"
+#include "fixture.h"
 #include "posix/kqueue.h"
 
 namespace millrace::api {
@@ -28,32 +27,8 @@ static_assert(NOTE_LOWAT == posix::kq::kLowWater && NOTE_SECONDS == posix::kq::k
               NOTE_ABSTIME == posix::kq::kAbsolute && NOTE_TRIGGER == posix::kq::kTrigger &&
               NOTE_FFCOPY == posix::kq::kFlagsCopy);
 
-// A stack in place of the one that ff_init() would make.
-class Api : public testing::Test {
+class Api : public ApiFixture {
  protected:
-  Api() {
-    posix::StackOptions options;
-    options.loopback = options.own_numbers = true;
-    state().config = *conf::parse_fstack("", "none", 0);
-    stack_ = std::make_unique<posix::Stack>([] { return std::make_unique<posix::SimTransport>(); }, options);
-    state().stack = stack_.get();
-    EXPECT_TRUE(stack_->start());
-  }
-  ~Api() override {
-    for (int fd = 0; fd < 64; ++fd) {
-      if (ff_fdisused(fd) != 0) (void)ff_close(fd);
-    }
-    EXPECT_EQ(stack_->sockets(), 0u);
-    state().stack = nullptr;
-  }
-  static sockaddr_in here(uint16_t port) {
-    sockaddr_in a{};
-    a.sin_family = AF_INET;
-    a.sin_port = htons(port);
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return a;
-  }
-  static const linux_sockaddr* cast(const void* address) { return static_cast<const linux_sockaddr*>(address); }
   static int listener(uint16_t port) {
     const int fd = ff_socket(AF_INET, SOCK_STREAM, 0);
     const sockaddr_in a = here(port);
@@ -74,8 +49,6 @@ class Api : public testing::Test {
     int on = 1;
     EXPECT_EQ(ff_ioctl(fd, FIONBIO, &on), 0);
   }
-
-  std::unique_ptr<posix::Stack> stack_;
 };
 
 TEST_F(Api, ErrorsAreInErrno) {

@@ -5,43 +5,20 @@
 
 #include <cstring>
 
-#include "../posix/fixture.h"
-#include "api/state.h"
+#include "fixture.h"
 
 namespace millrace::api {
 namespace {
 
 using namespace NS_MICRO_THREAD;
 
-class Microthreads : public testing::Test {
+class Microthreads : public ApiFixture {
  protected:
-  Microthreads() {
-    posix::StackOptions options;
-    options.loopback = options.own_numbers = true;
-    state().config = *conf::parse_fstack("", "none", 0);
-    stack_ = std::make_unique<posix::Stack>([] { return std::make_unique<posix::SimTransport>(); }, options);
-    state().stack = stack_.get();
-    EXPECT_TRUE(stack_->start());
-    EXPECT_TRUE(mt_init_frame());
-  }
-  ~Microthreads() override {
-    for (int fd = 0; fd < 512; ++fd) {
-      if (ff_fdisused(fd) != 0) (void)ff_close(fd);
-    }
-    EXPECT_EQ(stack_->sockets(), 0u);
-    state().stack = nullptr;
-  }
-  static sockaddr_in here(uint16_t port) {
-    sockaddr_in a{};
-    a.sin_family = AF_INET;
-    a.sin_port = htons(port);
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    return a;
-  }
+  Microthreads() { EXPECT_TRUE(mt_init_frame()); }
   static int opened(int type, uint16_t port) {
     const int fd = ff_socket(AF_INET, type, 0);
     const sockaddr_in a = here(port);
-    EXPECT_EQ(ff_bind(fd, reinterpret_cast<const linux_sockaddr*>(&a), sizeof a), 0);
+    EXPECT_EQ(ff_bind(fd, cast(&a), sizeof a), 0);
     if (type == SOCK_STREAM) {
       EXPECT_EQ(ff_listen(fd, 128), 0);
     }
@@ -50,8 +27,6 @@ class Microthreads : public testing::Test {
   static void* start(void (*entry)(void*), void* arg = nullptr) {
     return mt_start_thread(reinterpret_cast<void*>(entry), arg);
   }
-
-  std::unique_ptr<posix::Stack> stack_;
 };
 
 // Sends back what comes on one connection.

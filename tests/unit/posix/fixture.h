@@ -24,6 +24,20 @@
 
 namespace millrace::posix {
 
+inline long write_text(Stack& stack, int fd, const std::string& text, int flags) {
+  const iovec piece{const_cast<char*>(text.data()), text.size()};
+  return stack.send(fd, {&piece, 1}, flags);
+}
+/// What was read; "-EAGAIN" and the like for errors.
+inline std::string read_text(Stack& stack, int fd, size_t most, int flags) {
+  std::string room(most, 0);
+  const iovec piece{room.data(), most};
+  const long n = stack.receive(fd, {&piece, 1}, flags);
+  if (n < 0) return std::string("-") + strerrorname_np(static_cast<int>(-n));
+  room.resize(static_cast<size_t>(n));
+  return room;
+}
+
 class SimTransport final : public Transport {
  public:
   explicit SimTransport(uint32_t connections = 64) {
@@ -186,19 +200,8 @@ class Posix : public testing::TestWithParam<int> {
     if (got >= 0) open_.push_back(got);
     return got;
   }
-  long write(int fd, const std::string& text, int flags = MSG_NOSIGNAL) {
-    const iovec piece{const_cast<char*>(text.data()), text.size()};
-    return stack_.send(fd, {&piece, 1}, flags);
-  }
-  /// What was read; "-EAGAIN" and the like for errors.
-  std::string read(int fd, size_t most = 4'096, int flags = 0) {
-    std::string room(most, 0);
-    const iovec piece{room.data(), most};
-    const long n = stack_.receive(fd, {&piece, 1}, flags);
-    if (n < 0) return std::string("-") + strerrorname_np(static_cast<int>(-n));
-    room.resize(static_cast<size_t>(n));
-    return room;
-  }
+  long write(int fd, const std::string& text, int flags = MSG_NOSIGNAL) { return write_text(stack_, fd, text, flags); }
+  std::string read(int fd, size_t most = 4'096, int flags = 0) { return read_text(stack_, fd, most, flags); }
   /// A connection; the accepted end is second.
   std::pair<int, int> pair() {
     const int l = listener(7'000);

@@ -126,17 +126,9 @@ class Tenant {
   }
   int accept(int fd, int flags = 0) { return keep(stack_.accept4(fd, nullptr, nullptr, flags)); }
   long write(int fd, const std::string& text, int flags = MSG_NOSIGNAL) {
-    const iovec piece{const_cast<char*>(text.data()), text.size()};
-    return stack_.send(fd, {&piece, 1}, flags);
+    return posix::write_text(stack_, fd, text, flags);
   }
-  std::string read(int fd, size_t most = 4'096, int flags = 0) {
-    std::string room(most, 0);
-    const iovec piece{room.data(), most};
-    const long n = stack_.receive(fd, {&piece, 1}, flags);
-    if (n < 0) return std::string("-") + strerrorname_np(static_cast<int>(-n));
-    room.resize(static_cast<size_t>(n));
-    return room;
-  }
+  std::string read(int fd, size_t most = 4'096, int flags = 0) { return posix::read_text(stack_, fd, most, flags); }
   long close(int fd) {
     std::erase(open_, fd);
     const long result = stack_.close(fd);
