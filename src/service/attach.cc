@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "posix/apart.h"
+
 namespace millrace::service {
 namespace {
 
@@ -49,7 +51,7 @@ runtime::Outcome<runtime::Descriptor> say_hello(const std::string& path, uint64_
                                sizeof address.sun_path - 1));
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  runtime::Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  runtime::Descriptor socket(posix::set_apart(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)));
   setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
   setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
@@ -74,6 +76,7 @@ runtime::Outcome<Attachment> welcomed(runtime::Descriptor socket) {
   for (cmsghdr* c = n > 0 ? CMSG_FIRSTHDR(&message) : nullptr; c != nullptr; c = CMSG_NXTHDR(&message, c)) {
     if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof fds)) {
       std::memcpy(fds, CMSG_DATA(c), sizeof fds);
+      for (int& fd : fds) fd = posix::set_apart(fd);
     }
   }
   runtime::Descriptor segment(fds[0]);

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "posix/apart.h"
 #include "posix/kernel.h"
 #include "service/codec.h"
 
@@ -24,6 +25,10 @@ constexpr uint32_t kLookAliveEvery = 256;  // turns without news
 constexpr timespec kShortPause{0, 50'000};
 constexpr timespec kNoTime{};
 
+int make_bell() {
+  return posix::set_apart(static_cast<int>(kernel::call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK)));
+}
+
 void pause_shortly() { kernel::call(SYS_nanosleep, kernel::arg(&kShortPause)); }
 
 }  // namespace
@@ -32,7 +37,7 @@ Channel::Channel(Attachment attachment, std::string path, Serve serve)
     : end_(std::move(attachment)),
       path_(std::move(path)),
       serve_(std::move(serve)),
-      self_bell_(static_cast<int>(kernel::call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK))),
+      self_bell_(make_bell()),
       known_(kSockets) {
   spins_ = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? kSpins : 0;
 }
@@ -249,7 +254,7 @@ bool Channel::after_fork(bool child) {
   end_.socket.reset();
   end_.service_bell.reset();
   end_.program_bell.reset();
-  self_bell_.reset(static_cast<int>(kernel::call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK)));
+  self_bell_.reset(make_bell());
   return true;
 }
 

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 
+#include "posix/apart.h"
 #include "shim/next.h"
 
 namespace millrace::shim {
@@ -25,14 +26,23 @@ int replaced(int fd, int result) {
 
 MILLRACE_EXPORT(int, close, (int fd)) {
   if (auto* stack = owner_of_point(fd)) return static_cast<int>(libc_result(stack->close(fd)));
+  if (posix::is_apart(fd)) {
+    if (posix::inside == 0) return static_cast<int>(libc_result(-EBADF));
+    posix::forget_apart(fd);
+  }
   return behind().close(fd);
 }
 
 MILLRACE_EXPORT(int, close_range, (unsigned first, unsigned last, int flags)) {
   constexpr int kMarkOnly = 1 << 2;  // CLOSE_RANGE_CLOEXEC
   auto* stack = the_stack.load(std::memory_order_relaxed);
-  if (stack != nullptr && (flags & kMarkOnly) == 0 && first <= last) stack->close_range(first, last);
-  return behind().close_range(first, last, flags);
+  if (stack == nullptr || (flags & kMarkOnly) != 0 || first > last) return behind().close_range(first, last, flags);
+  stack->close_range(first, last);
+  int result = 0;
+  posix::each_run_between(first, last, [&](unsigned from, unsigned to) {
+    if (result == 0) result = behind().close_range(from, to, flags);
+  });
+  return result;
 }
 
 MILLRACE_EXPORT(void, closefrom, (int first)) {
