@@ -76,7 +76,8 @@ void Guest::pump_out(uint32_t index) {
 
 // The flow to the service is empty: what waited for that.
 void Guest::settle(SharedSocket& socket) {
-  if (socket.shut_pending) {
+  const auto empty = [&](const SharedSocket::Holder& h) { return socket.dead || h.guest->unsent(h.index) == 0; };
+  if (socket.shut_pending && std::all_of(socket.holders.begin(), socket.holders.end(), empty)) {
     socket.shut_pending = false;
     (void)ground_.door->request(req::Shutdown{socket.handle});
   }
