@@ -34,6 +34,7 @@ void Stack::unname(int fd, File& file) {
 
 void Stack::destroy(Socket& socket) {
   --live_sockets_;
+  set_token(socket, {});
   slots_[socket.slot] = nullptr;
   free_slots_.push_back(socket.slot);
   auto* stream = socket.kind() == FileKind::kStream ? static_cast<Stream*>(&socket) : nullptr;
@@ -91,10 +92,11 @@ void Stack::forget(int fd) {
 }
 
 void Stack::duplicated(int fd, int fresh) {
+  if (numbers_ == nullptr && kernel::pid() != owner_) return duplicated_in_vfork(fd);
   if (ours(fresh)) forget(fresh);
   const Lock lock(*this);
   File* file = descriptors_.find(fd);
-  if (lock.busy() || file == nullptr || kernel::pid() != owner_) return;
+  if (lock.busy() || file == nullptr) return;
   if (descriptors_.set(fresh, file)) ++file->numbers;
 }
 

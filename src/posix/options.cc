@@ -189,6 +189,8 @@ uint8_t state_of(const Stream& s) {
 
 }  // namespace
 
+void Stack::settle_options(int fd, Stream& stream) { settle_inherited({fd, stream, numbers_ != nullptr}, stream); }
+
 void Stack::apply_options(Stream& stream) {
   if (stream.state == Stream::State::kFresh || stream.broken) return;
   (void)transport_->request(req::SetOptions{stream.handle, stream.options});

@@ -19,6 +19,7 @@ class Ports {
   void unlisten(uint64_t id);
   void hold(uint64_t id);
   void release(uint64_t id);
+  [[nodiscard]] bool has(uint64_t id) const { return claims_.count(id) != 0; }
   [[nodiscard]] size_t size() const { return claims_.size(); }
 
  private:

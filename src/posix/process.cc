@@ -1,5 +1,8 @@
 // What concerns the process: fork, exit, and the helper thread's part.
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <new>
 #include <vector>
 
 #include "posix/down.h"
@@ -37,9 +40,24 @@ void Stack::after_fork(bool child) {
   release_signals();  // one that was put off
 }
 
+void Stack::mark_memory() {
+  void* page = mmap(nullptr, kMarkBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return;
+  if (madvise(page, kMarkBytes, MADV_WIPEONFORK) == 0) {
+    owner_mark_ = new (page) std::atomic<int>(owner_);
+  } else {
+    munmap(page, kMarkBytes);
+  }
+}
+
+bool Stack::in_vfork() const {
+  return owner_mark_ != nullptr && kernel::pid() != owner_ && owner_mark_->load(std::memory_order_relaxed) == owner_;
+}
+
 // Threads are not here; doorbells are shared with the parent and must not be rung.
 void Stack::become_child() {
   owner_ = kernel::pid();
+  if (owner_mark_ != nullptr) owner_mark_->store(owner_, std::memory_order_relaxed);
   leader_ = nullptr;
   leader_until_ = {};
   sleepers_.clear();
@@ -60,6 +78,7 @@ void Stack::fence_off() {
   slots_.assign(1, nullptr);
   free_slots_.clear();
   live_sockets_ = 0;
+  tokens_.clear();
   timers_.clear();
   (void)transport_.release();
   transport_ = std::make_unique<Down>();

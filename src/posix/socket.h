@@ -48,6 +48,8 @@ class Socket : public File {
   bool v6_only = false;
   Duration receive_timeout{};  ///< 0: for ever
   Duration send_timeout{};
+  Token token{};        ///< valid once it was handed to another program, or came from one
+  int leaves_with = 0;  ///< process id of a child of vfork that takes it to another program
   std::shared_ptr<std::vector<GivenOption>> given{};  ///< set on this socket
 
  protected:

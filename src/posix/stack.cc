@@ -2,6 +2,7 @@
 #include "posix/stack.h"
 
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
@@ -61,11 +62,16 @@ Stack::Sleeper::Sleeper(Stack& stack, std::function<bool()>& ready_, std::span<H
 
 Stack::Stack(Bring bring, const StackOptions& options)
     : bring_(std::move(bring)), options_(options), owner_(kernel::pid()), slots_(1) {
-  if (options_.own_numbers) numbers_ = std::make_unique<OwnNumbers>(options_.first_number);
+  if (options_.own_numbers) {
+    numbers_ = std::make_unique<OwnNumbers>(options_.first_number);
+    return;
+  }
+  mark_memory();
 }
 
 Stack::~Stack() {
   for (const int doorbell : doorbells_) kernel::close(doorbell);
+  if (owner_mark_ != nullptr) munmap(owner_mark_, kMarkBytes);
 }
 
 bool Stack::bring_up() {

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -150,6 +151,19 @@ class Stack final : private Sink {
   /// Sleeps until something comes, `longest` at most.
   void rest(Duration longest);
 
+  // handover.cc: sockets that go to other programs and come from them.
+  /// This process, or a child of vfork or posix_spawn, is about to become another program, which gets the descriptors
+  /// that are not close-on-exec, and those in `also`. For withdraw(), if that fails.
+  std::vector<Token> before_exec(std::span<const int> also = {});
+  void withdraw(std::span<const Token> given);
+  /// Before a message with control messages goes through a socket of the kernel's: 0 or a negative errno number.
+  /// `given`, empty, is for withdraw(), if it does not go.
+  long before_pass(const msghdr& message, std::vector<Token>& given);
+  /// A socket of the kernel's received it: descriptors in it may be ours from now on.
+  void passed(const msghdr& message);
+  /// Whether a descriptor that came from another program has become ours.
+  bool collect(int fd);
+
   // process.cc
   void before_fork();
   void after_fork(bool child);
@@ -213,6 +227,10 @@ class Stack final : private Sink {
   int take_doorbell();
   [[nodiscard]] Instant clock() { return transport_ != nullptr ? transport_->now() : monotonic_now(); }
   void become_child();
+  /// In a child that shares this memory: it may act for its parent, which waits.
+  [[nodiscard]] bool in_vfork() const;
+  void mark_memory();
+  static constexpr size_t kMarkBytes = 4'096;
   void fence_off();
   [[nodiscard]] Instant deadline(const timespec* timeout);
   /// Something became ready: the sets that watch it list it.
@@ -267,6 +285,13 @@ class Stack final : private Sink {
   void linger_before_close(Stream& stream);
   [[nodiscard]] Woke wait_socket(Hold& hold, std::function<bool()> ready, Instant until);
 
+  // handover.cc
+  long deposit(int fd, Socket& socket, Transport::Way way);
+  void set_token(Socket& socket, const Token& token);
+  void duplicated_in_vfork(int fd);
+  /// What the shadow was not told yet, of a listener's options.
+  void settle_options(int fd, Stream& stream);
+
   // datagram.cc
   long connect_datagram(Datagram& socket, const sockaddr* address, socklen_t length);
   long send_datagram(Datagram& socket, Hold& hold, std::span<const iovec> data, int flags, const sockaddr* to,
@@ -291,9 +316,11 @@ class Stack final : private Sink {
   bool ended_ = false;
   bool fork_in_handler_ = false;
   int owner_ = 0;               // process
+  std::atomic<int>* owner_mark_ = nullptr;  // the same, in memory that a fork empties
   std::vector<Socket*> slots_;  // by user value of events; 0 is none
   std::vector<uint64_t> free_slots_;
   size_t live_sockets_ = 0;
+  std::map<Token, Socket*> tokens_;  // sockets that have one
   uint64_t turns_ = 0;
   bool news_ = false;  // something became ready since sleepers were last looked at
   Sleeper* leader_ = nullptr;

@@ -13,6 +13,7 @@
 #include "millrace/request.h"
 #include "millrace/result.h"
 #include "millrace/time.h"
+#include "posix/token.h"
 
 namespace millrace::posix {
 
@@ -86,6 +87,24 @@ class Transport {
   /// are fenced off.
   virtual void before_fork() {}
   virtual bool after_fork(bool child) { return !child; }
+
+  /// A socket that goes to another program, with what that one must know of it besides what the worker does.
+  struct Parcel {
+    Handle handle{};  ///< invalid: nobody but its program knows it yet
+    uint64_t claim = 0;
+    SocketOptions stream{};
+    DatagramOptions datagram{};
+    std::vector<std::byte> rest;  ///< at most 4,096 bytes, of the sender's own meaning
+  };
+  enum class Way : uint8_t { kExec, kMessage };
+  /// It waits, alive, for whoever names the token, for a time that suits the way. kNotSupported: not to be had here.
+  virtual Result<void> deposit(const Token&, const Parcel&, Way) { return fail(Error::kNotSupported); }
+  /// It goes nowhere.
+  virtual void withdraw(const Token&) {}
+  /// Takes it over, or shares it; events will come with `user`. What is in the parcel comes from another program.
+  virtual Result<Parcel> collect(const Token&, uint64_t) { return fail(Error::kNotFound); }
+  /// In a child of vfork: whether what the transport needs was not closed there.
+  [[nodiscard]] virtual bool reachable() { return true; }
 };
 
 }  // namespace millrace::posix

@@ -105,6 +105,9 @@ Result<void> Guest::call(const Descriptor& d, const Call& c, Answer& a) {
     case Op::kListen:
     case Op::kConnect:
     case Op::kOpenDatagram: return open(c, op, {}, a);
+    case Op::kDeposit: return deposit(d, c);
+    case Op::kWithdraw: return withdraw(c);
+    case Op::kCollect: return collect(c, a);
     default: break;
   }
   Slot* slot = slot_of(d);

@@ -36,6 +36,10 @@ class Channel final : public posix::Transport {
   void drain() override;
   void before_fork() override;
   bool after_fork(bool child) override;
+  Result<void> deposit(const posix::Token& token, const Parcel& parcel, Way way) override;
+  void withdraw(const posix::Token& token) override;
+  Result<Parcel> collect(const posix::Token& token, uint64_t user) override;
+  [[nodiscard]] bool reachable() override;
 
  private:
   struct Known {

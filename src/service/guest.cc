@@ -9,7 +9,11 @@
 namespace millrace::service {
 
 Guest::Guest(Ground& ground, Segment segment, runtime::Descriptor program_bell)
-    : ground_(ground), segment_(std::move(segment)), program_bell_(std::move(program_bell)), slots_(kSockets) {
+    : ground_(ground),
+      id_(++ground.guests),
+      segment_(std::move(segment)),
+      program_bell_(std::move(program_bell)),
+      slots_(kSockets) {
   free_.reserve(kSockets);
   for (uint32_t index = kSockets - 1; index != 0; --index) free_.push_back(index);
 }

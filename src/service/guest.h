@@ -16,6 +16,8 @@
 
 namespace millrace::service {
 
+class Deposits;
+
 /// What all guests stand on; outlives them.
 struct Ground {
   Door* door = nullptr;
@@ -24,6 +26,8 @@ struct Ground {
   std::function<bool(const IpAddr&)> is_local;
   /// A program shares the sockets of `parent` from now on and will attach by the number returned; 0: no room.
   std::function<uint64_t(Guest& parent)> fork;
+  Deposits* deposits = nullptr;  ///< null: sockets are not handed on
+  uint64_t guests = 0;           ///< that there were
 };
 
 class Guest {
@@ -42,6 +46,11 @@ class Guest {
   void told(uint32_t index, SharedSocket& socket, uint32_t mask);
   /// Holds all that `parent` holds.
   void inherit(Guest& parent);
+  /// Holds the socket too, beside others, of whom the only one waits for an answer; its number, or 0: no room.
+  uint32_t hold(SharedSocket& socket, uint64_t user = 0);
+  /// Closes what it holds as `index`; `elsewhere`: another holder has just taken it over.
+  void let_go(uint32_t index, bool elsewhere);
+  bool hold_claim(uint64_t id, const Endpoint& local);
   /// The program is gone, or must go: its sockets are closed as the kernel would.
   void leave();
   [[nodiscard]] bool left() const { return left_; }
@@ -53,6 +62,7 @@ class Guest {
   void end_sleep();
   [[nodiscard]] const Segment& segment() const { return segment_; }
   [[nodiscard]] uint32_t sockets() const { return held_; }
+  [[nodiscard]] uint64_t id() const { return id_; }
 
  private:
   struct Slot {
@@ -110,7 +120,13 @@ class Guest {
   [[nodiscard]] bool may_use(const Endpoint& local) const;
   void name(SharedSocket& socket, Answer& a);
 
+  // handover.cc
+  Result<void> deposit(const Descriptor& d, const Call& c);
+  Result<void> withdraw(const Call& c);
+  Result<void> collect(const Call& c, Answer& a);
+
   Ground& ground_;
+  uint64_t id_;
   Segment segment_;
   runtime::Descriptor program_bell_;
   std::vector<Slot> slots_;

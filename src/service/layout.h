@@ -52,9 +52,12 @@ enum class Op : uint32_t {
   kReserve,
   kReserveListen,
   kIsLocal,
-  kSync,    ///< nothing: whoever waits for it knows that all before it was done
-  kSettle,  ///< answered when a third of the flow to the service is free, or nothing moves any more
-  kFork,    ///< the next attachment by the returned number shares this program's sockets
+  kSync,      ///< nothing: whoever waits for it knows that all before it was done
+  kSettle,    ///< answered when a third of the flow to the service is free, or nothing moves any more
+  kFork,      ///< the next attachment by the returned number shares this program's sockets
+  kDeposit,   ///< the socket, or a fresh one (index 0), waits under a token for another program; number = claim
+  kWithdraw,  ///< one deposit less
+  kCollect,   ///< takes over what was deposited
 };
 
 /// One request.
@@ -127,6 +130,7 @@ struct Call {
   uint8_t traffic_class = 0;
   StreamWords stream{};
   DatagramWords datagram{};
+  std::array<uint64_t, 2> token{};
 };
 inline constexpr uint32_t kFlagPeek = 1 << 0;
 inline constexpr uint32_t kFlagMore = 1 << 1;
@@ -135,6 +139,7 @@ inline constexpr uint32_t kFlagMessage = 1 << 3;  ///< there is one; without, on
 inline constexpr uint32_t kFlagReuse = 1 << 4;
 inline constexpr uint32_t kFlagV6Only = 1 << 5;
 inline constexpr uint32_t kFlagListening = 1 << 6;
+inline constexpr uint32_t kFlagMayWait = 1 << 7;  ///< of a deposit: it goes in a message, not over exec
 
 /// What the service answered to a call. Programs believe it.
 struct Answer {
@@ -155,6 +160,9 @@ struct Answer {
   SocketStatus status{};
   DatagramError failed{};
   TcpInfo info{};
+  uint32_t kind = 0;  ///< of kCollect: SocketKind; what its depositor said of it lies in the options and the bulk
+  StreamWords stream{};
+  DatagramWords datagram{};
 };
 
 /// Counters of a ring, each on the line of who writes it. They count for ever and wrap.

@@ -30,7 +30,8 @@ constexpr Duration kHelloTime = seconds(2);
 constexpr Duration kBirthTime = seconds(5);
 constexpr Duration kLastWords = seconds(120);  // how long a peer may take to read what a dead program sent
 constexpr size_t kMostWaiting = 64;            // connections that have not said hello
-constexpr size_t kMostUnborn = 64;
+constexpr size_t kMostUnborn = 512;
+constexpr size_t kMostOfOneParent = 32;
 constexpr int kBacklog = 64;
 
 bool someone_listens(const sockaddr_un& address) {
@@ -123,6 +124,10 @@ Server::~Server() { unlink(options_.path.c_str()); }
 void Server::attach(stack::Worker& worker, Door& door) {
   ground_.door = &door;
   ground_.is_local = [&worker](const IpAddr& address) { return worker.impl().ip.is_local(address); };
+  runtime::Descriptor nobodys;
+  auto keeper = make_guest(nobodys);
+  if (keeper != nullptr) deposits_ = std::make_unique<Deposits>(ground_, std::move(keeper));
+  ground_.deposits = deposits_.get();
 }
 
 void Server::start(Net& net) {
@@ -149,6 +154,8 @@ void Server::stop(Net&) {
   for (const auto& seat : seats_) part(*seat);
   seats_.clear();
   leaving_.clear();
+  ground_.deposits = nullptr;
+  deposits_.reset();
 }
 
 void Server::event(Net&, const Event& event) { tell_holders(sockets_, event); }
@@ -202,6 +209,7 @@ void Server::look_at_clock(Instant now) {
     if (seat->guest == nullptr && seat->since + kHelloTime < now) seat->socket.reset();
   }
   std::erase_if(unborn_, [&](const auto& entry) { return entry.second.until < now; });
+  if (deposits_ != nullptr) deposits_->look_at_clock(now);
 }
 
 void Server::remove_finished() {
@@ -328,11 +336,15 @@ bool Server::welcome_guest(Seat& seat, std::unique_ptr<Guest> guest, runtime::De
 }
 
 uint64_t Server::fork(Guest& parent) {
-  if (unborn_.size() >= kMostUnborn || seats_.size() >= options_.programs) return 0;
+  const auto siblings =
+      std::count_if(unborn_.begin(), unborn_.end(), [&](const auto& u) { return u.second.parent == parent.id(); });
+  if (static_cast<size_t>(siblings) >= kMostOfOneParent || unborn_.size() >= kMostUnborn) return 0;
+  if (seats_.size() >= options_.programs) return 0;
   Unborn unborn;
   unborn.guest = make_guest(unborn.bell);
   if (unborn.guest == nullptr) return 0;
   unborn.guest->inherit(parent);
+  unborn.parent = parent.id();
   unborn.until = now_ + kBirthTime;
   uint64_t ticket = 0;
   while (ticket == 0 || unborn_.contains(ticket)) ticket = rng_.next();

@@ -15,6 +15,7 @@
 #include "runtime/failure.h"
 #include "runtime/poll_client.h"
 #include "service/attach.h"
+#include "service/deposits.h"
 #include "service/guest.h"
 
 namespace millrace::service {
@@ -61,6 +62,7 @@ class Server final : public Program, public runtime::PollClient {
   struct Unborn {
     std::unique_ptr<Guest> guest;
     runtime::Descriptor bell;  // reading end of its pipe
+    uint64_t parent = 0;
     Instant until{};
   };
   // Gone, with bytes that still go out.
@@ -93,6 +95,7 @@ class Server final : public Program, public runtime::PollClient {
   std::vector<std::unique_ptr<Seat>> seats_;
   std::vector<Leaving> leaving_;
   std::unordered_map<uint64_t, Unborn> unborn_;
+  std::unique_ptr<Deposits> deposits_;
   size_t first_ = 0;  // whose turn it is to be first
   Instant now_{};
   Instant look_at_{};

@@ -24,7 +24,25 @@ SharedSocket* SharedSockets::find(uint64_t key, Handle handle) {
   return socket.key == key && socket.handle == handle ? &socket : nullptr;
 }
 
-void SharedSockets::drop(const SharedSocket& socket) {
+SharedSocket* SharedSockets::find(const posix::Token& token) {
+  const auto found = named_.find(token);
+  return found == named_.end() ? nullptr : found->second;
+}
+
+void SharedSockets::name(SharedSocket& socket, std::unique_ptr<Parcel> parcel) {
+  unname(socket);
+  named_[parcel->token] = &socket;
+  socket.parcel = std::move(parcel);
+}
+
+void SharedSockets::unname(SharedSocket& socket) {
+  if (socket.parcel == nullptr) return;
+  named_.erase(socket.parcel->token);
+  socket.parcel.reset();
+}
+
+void SharedSockets::drop(SharedSocket& socket) {
+  unname(socket);
   const auto place = static_cast<uint32_t>(socket.key);
   slots_[place].reset();
   free_.push_back(place);

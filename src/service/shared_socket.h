@@ -3,17 +3,30 @@
 // into a flow and were not read come back here.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "millrace/request.h"
+#include "posix/token.h"
+#include "service/layout.h"
 
 namespace millrace::service {
 
 class Guest;
 
-enum class SocketKind : uint8_t { kListener, kStream, kDatagram };
+enum class SocketKind : uint8_t { kListener, kStream, kDatagram, kFresh };  // the last: no worker knows it yet
+
+/// What goes with a socket that is handed to another program.
+struct Parcel {
+  posix::Token token{};
+  StreamWords stream{};
+  DatagramWords datagram{};
+  std::vector<std::byte> rest;  ///< the depositor's, not looked at
+  uint64_t claim = 0;
+  Endpoint claimed{};
+};
 
 struct SharedSocket {
   struct Holder {
@@ -29,6 +42,7 @@ struct SharedSocket {
   std::vector<Holder> holders;
   std::vector<std::byte> back;
   std::optional<Error> held;  ///< told by the worker, not yet by us
+  std::unique_ptr<Parcel> parcel;
 
   [[nodiscard]] bool sole() const { return holders.size() == 1; }
 };
@@ -38,12 +52,17 @@ class SharedSockets {
  public:
   SharedSocket& make(SocketKind kind);
   [[nodiscard]] SharedSocket* find(uint64_t key, Handle handle);
-  void drop(const SharedSocket& socket);
+  [[nodiscard]] SharedSocket* find(const posix::Token& token);
+  /// It is found by its parcel's token from now on, and no longer by an earlier one's.
+  void name(SharedSocket& socket, std::unique_ptr<Parcel> parcel);
+  void unname(SharedSocket& socket);
+  void drop(SharedSocket& socket);
   [[nodiscard]] size_t size() const { return slots_.size() - free_.size(); }
 
  private:
   std::vector<std::unique_ptr<SharedSocket>> slots_;
   std::vector<uint32_t> free_;
+  std::map<posix::Token, SharedSocket*> named_;
   uint32_t made_ = 0;
 };
 

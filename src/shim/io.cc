@@ -1,6 +1,8 @@
 // Reading and writing, libc's checking variants included.
 #include <limits.h>
 
+#include <vector>
+
 #include "shim/next.h"
 
 namespace millrace::shim {
@@ -16,6 +18,28 @@ struct Piece {
 };
 
 [[noreturn]] void overflow() { __builtin_trap(); }
+
+// The stack, if a message of a socket of the kernel's may carry descriptors of ours.
+posix::Stack* passes(const msghdr* message) {
+  if (message == nullptr || message->msg_control == nullptr || message->msg_controllen < CMSG_LEN(sizeof(int))) {
+    return nullptr;
+  }
+  return posix::inside != 0 ? nullptr : the_stack.load(std::memory_order_relaxed);
+}
+
+ssize_t send_through_kernel(int fd, const msghdr* message, int flags) {
+  posix::Stack* stack = passes(message);
+  if (stack == nullptr) return behind().sendmsg(fd, message, flags);
+  std::vector<posix::Token> given;
+  if (const long refused = stack->before_pass(*message, given); refused < 0) return libc_result(refused);
+  const ssize_t result = behind().sendmsg(fd, message, flags);
+  if (result < 0 && !given.empty()) {
+    const int before = errno;
+    stack->withdraw(given);
+    errno = before;
+  }
+  return result;
+}
 
 }  // namespace
 
@@ -88,27 +112,42 @@ MILLRACE_EXPORT(ssize_t, sendto,
 
 MILLRACE_EXPORT(ssize_t, recvmsg, (int fd, msghdr* message, int flags)) {
   if (auto* stack = owner_of_point(fd)) return libc_result(stack->recvmsg(fd, message, flags));
-  return behind().recvmsg(fd, message, flags);
+  const ssize_t result = behind().recvmsg(fd, message, flags);
+  if (result >= 0) {
+    if (auto* stack = passes(message)) stack->passed(*message);
+  }
+  return result;
 }
 
 MILLRACE_EXPORT(ssize_t, sendmsg, (int fd, const msghdr* message, int flags)) {
   if (auto* stack = owner_of_point(fd)) return libc_result(stack->sendmsg(fd, message, flags));
-  return behind().sendmsg(fd, message, flags);
+  return send_through_kernel(fd, message, flags);
 }
 
 MILLRACE_EXPORT(int, recvmmsg, (int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout)) {
   auto* stack = owner_of_point(fd);
-  if (stack == nullptr) return behind().recvmmsg(fd, messages, count, flags, timeout);
+  if (stack == nullptr) {
+    const int result = behind().recvmmsg(fd, messages, count, flags, timeout);
+    for (int i = 0; i < result; ++i) {
+      if (auto* receiver = passes(&messages[i].msg_hdr)) receiver->passed(messages[i].msg_hdr);
+    }
+    return result;
+  }
   return static_cast<int>(libc_result(stack->recvmmsg(fd, messages, count, flags, timeout)));
 }
 
 MILLRACE_EXPORT(int, sendmmsg, (int fd, mmsghdr* messages, unsigned count, int flags)) {
   auto* stack = owner_of_point(fd);
-  if (stack == nullptr) return behind().sendmmsg(fd, messages, count, flags);
+  bool descriptors = false;
+  for (unsigned i = 0; stack == nullptr && i < count && i < IOV_MAX; ++i) {
+    descriptors = descriptors || passes(&messages[i].msg_hdr) != nullptr;
+  }
+  if (stack == nullptr && !descriptors) return behind().sendmmsg(fd, messages, count, flags);
   unsigned done = 0;
   for (; done < count && done < IOV_MAX; ++done) {
-    const long n = stack->sendmsg(fd, &messages[done].msg_hdr, flags);
-    if (n < 0) return done != 0 ? static_cast<int>(done) : static_cast<int>(libc_result(n));
+    const long n = stack != nullptr ? libc_result(stack->sendmsg(fd, &messages[done].msg_hdr, flags))
+                                    : send_through_kernel(fd, &messages[done].msg_hdr, flags);
+    if (n < 0) return done != 0 ? static_cast<int>(done) : -1;
     messages[done].msg_len = static_cast<unsigned>(n);
   }
   return static_cast<int>(done);

@@ -4,7 +4,6 @@
 // name server can be reached over the stack, libc's own resolver is asked. nsswitch's other sources are not.
 #include <ares.h>
 #include <arpa/inet.h>
-#include <dlfcn.h>
 #include <netdb.h>
 
 #include <algorithm>
@@ -20,11 +19,6 @@ namespace {
 
 constexpr int kTimeoutMs = 2'000;  // of the first try; the second gets twice as much
 constexpr int kTries = 2;
-
-template <class Function>
-Function* libcs(const char* name) {
-  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
-}
 
 struct Found {
   int status = ARES_ECONNREFUSED;

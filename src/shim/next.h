@@ -2,6 +2,7 @@
 // them, the bare system call stands in: looking one up (dlsym) may allocate, and an allocator may call any of them.
 #pragma once
 
+#include <dlfcn.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -107,6 +108,12 @@ struct Next {
   void (*longjmp)(__jmp_buf_tag*, int) = nullptr;
   void (*longjmp_chk)(__jmp_buf_tag*, int) = nullptr;
 };
+
+/// libc's own function behind one that is replaced and seldom called, looked up now.
+template <class Function>
+Function* libcs(const char* name) {
+  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
+}
 
 extern Next next;
 inline constexpr Next kBare{};

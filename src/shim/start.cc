@@ -1,5 +1,6 @@
 // The library's beginning and end: finds libc's functions, makes the stack object, brings the stack up when the first
 // socket is made, and closes what is open when the process ends.
+#include <dirent.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <pthread.h>
@@ -117,6 +118,21 @@ void find_next() {
   posix::blocking::libc = {next.ppoll, next.connect, next.sendmsg};
 }
 
+// Descriptors that the program before this one, or the one that started it, left open. Without /proc, the first ones.
+void collect_inherited(posix::Stack& stack) {
+  std::vector<int> numbers;
+  if (DIR* folder = opendir("/proc/self/fd")) {
+    while (const dirent* entry = readdir(folder)) {
+      if (entry->d_name[0] != '.') numbers.push_back(atoi(entry->d_name));
+    }
+    closedir(folder);
+  } else {
+    constexpr int kFew = 256;
+    for (int fd = 0; fd < kFew; ++fd) numbers.push_back(fd);
+  }
+  for (const int fd : numbers) (void)stack.collect(fd);
+}
+
 [[gnu::constructor]] void begin() {
   find_next();
   if (getenv(kFlagsVariable) == nullptr) return;
@@ -126,6 +142,7 @@ void find_next() {
   the_stack.store(stack);
   pthread_atfork([] { stack->before_fork(); }, [] { stack->after_fork(false); }, [] { stack->after_fork(true); });
   at_quick_exit([] { stack->end(); });
+  if (getenv(kServiceVariable) != nullptr) collect_inherited(*stack);
 }
 
 void end() {

@@ -292,6 +292,43 @@ http {{ access_log off; sendfile on; {folders} server {{ listen {world.STACK4}:8
     expect(nginx.stop(signal.SIGQUIT) == 0, f"nginx ended badly:\n{nginx.output()}")
 
 
+REFUSED = """
+import socket
+near, far = socket.socketpair()
+listener = socket.create_server(("198.18.0.2", 0))
+try:
+    socket.send_fds(near, [b"x"], [listener.fileno()])
+except OSError as error:
+    print(error.errno)
+"""
+WITHOUT = """
+import socket, subprocess
+l = socket.create_server(("198.18.0.2", 0))
+a, b = socket.create_connection(l.getsockname()), l.accept()[0]
+done = subprocess.run(["cat"], stdin=b, env={}, capture_output=True, text=True)
+print(done.returncode, done.stderr.strip())
+"""
+
+
+def hands_sockets_to_other_programs(w):
+    """What handing.py says of exec and of messages, on the kernel and with the service."""
+    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "handing.py")
+    kernel = w.run(sys.executable, program, "127.0.0.1").stdout.splitlines()
+    service = start_service(w)
+    stack = w.run(*ATTACH, sys.executable, program, world.STACK4).stdout.splitlines()
+    different = list(difflib.unified_diff(kernel, stack, "kernel", "service", lineterm="", n=6))
+    expect(not different and len(kernel) > 15, "\n".join(different))
+    w.wait(lambda: all("TIME-WAIT" in line for line in w.run("millrace", "netstat").stdout.splitlines()[1:] if line),
+           5, service)
+    done = w.run(*ATTACH, sys.executable, "-c", WITHOUT)
+    expect("1 cat: -: Transport endpoint is not connected" in done.stdout,
+           f"a program that is not on the stack: {done.stdout}{done.stderr}")
+    service.stop()
+    done = w.run(*RUN, sys.executable, "-c", REFUSED)
+    expect(done.stdout.split() == ["95"], f"inline: {done.stdout}{done.stderr}")
+    return f"{len(kernel)} lines"
+
+
 def serves_redis(w):
     if not shutil.which("redis-server"):
         world.skip("redis-server is not installed (ci/install-packages test)")
@@ -352,4 +389,4 @@ if __name__ == "__main__":
         world.skip("/dev/net/tun cannot be opened here")
     world.main(sees_what_it_sees_on_the_kernel, says_why_a_program_cannot_run, carries_files_in_both_directions,
                serves_from_threads_and_as_a_proxy, resolves_names_over_the_stack, gives_many_programs_one_stack,
-               serves_redis)
+               hands_sockets_to_other_programs, serves_redis)

@@ -9,12 +9,14 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "input.h"
 #include "reused.h"
 #include "service/codec.h"
+#include "service/deposits.h"
 #include "service/guest.h"
 #include "stack/impl.h"
 #include "stack/worker.h"
@@ -73,6 +75,8 @@ class Fuzz final : public Door {
     ground_.sockets = &sockets_;
     ground_.is_local = [](const IpAddr& a) { return a.is_loopback(); };
     ground_.fork = [this](Guest& parent) { return fork(parent); };
+    deposits_.emplace(ground_, make().guest);
+    ground_.deposits = &*deposits_;
     honest_ = make();
     hostile_ = make();
     begin_honest();
@@ -124,6 +128,7 @@ class Fuzz final : public Door {
   void turn() {
     now_ = now_ + microseconds(20);
     worker_->advance(now_);
+    deposits_->look_at_clock(now_);
     if (hostile_.guest != nullptr) hostile_.guest->serve(16);
     honest_.guest->serve(16);
     loop_back();
@@ -256,8 +261,9 @@ class Fuzz final : public Door {
     call.bytes = in.u8() % 4 == 0 ? in.u32() : in.u8() * 20U;
     call.flags = in.u8();
     call.backlog = in.u8();
+    call.token = {in.u8() % 4U, 0};
     Descriptor d;
-    d.op = in.u8() % (static_cast<uint32_t>(Op::kFork) + 2);
+    d.op = in.u8() % (static_cast<uint32_t>(Op::kCollect) + 2);
     d.index = in.u8() % kFewFlows;
     d.gen = in.u8() % 4 == 0 ? in.u8() : 1 + in.u8() % 3;
     d.seq = 1;
@@ -322,6 +328,7 @@ class Fuzz final : public Door {
     let_go(hostile_);
     honest_.guest->leave();
     honest_.guest.reset();
+    deposits_.reset();
     if (sockets_.size() != 0) broken("sockets of the service are left");
     if (ports_.size() != 0) broken("claims are left");
     for (int i = 0; i < 40; ++i) {
@@ -344,6 +351,7 @@ class Fuzz final : public Door {
   posix::Ports ports_{1};
   SharedSockets sockets_;
   Ground ground_;
+  std::optional<Deposits> deposits_;
   Program honest_;
   Program hostile_;
   std::vector<Program> children_;

@@ -25,7 +25,7 @@ EXCUSES = {
         pread64 preadv preadv64 pwrite pwrite64 pwritev pwritev64 readahead sync_file_range syncfs tee vmsplice
         __pread_chk __pread64_chk""",
     "of files, folders, terminals and processes; no socket can be meant": """
-        execveat faccessat fanotify_mark fchdir fchmodat fchownat fdopendir fexecve fstatat fstatat64 futimesat
+        faccessat fanotify_mark fchdir fchmodat fchownat fdopendir fstatat fstatat64 futimesat
         getdents64 getdirentries getdirentries64 grantpt inotify_add_watch inotify_rm_watch mkdirat mkfifoat mknodat
         openat openat64 process_madvise ptsname ptsname_r readlinkat setns tcdrain tcflow tcflush tcgetattr
         tcgetpgrp tcgetsid tcsendbreak tcsetattr tcsetpgrp ttyname ttyname_r unlinkat unlockpt utimensat statx
@@ -34,7 +34,7 @@ EXCUSES = {
         eventfd_read eventfd_write signalfd socketpair timerfd_gettime timerfd_settime""",
     "no function that is called with one": "__cmsg_nxthdr",
     "acts later, in a child, by bare system calls": """posix_spawn_file_actions_addclose
-        posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addfchdir_np posix_spawn_file_actions_addopen
+        posix_spawn_file_actions_addfchdir_np posix_spawn_file_actions_addopen
         posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_addtcsetpgrp_np""",
     "a known gap: libc uses the descriptor without the function that is replaced": """
         aio_cancel aio_cancel64 bindresvport dprintf fdopen getipv4sourcefilter getsourcefilter preadv2 preadv64v2

@@ -9,10 +9,12 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "../posix/fixture.h"
 #include "service/channel.h"
+#include "service/deposits.h"
 #include "service/guest.h"
 
 namespace millrace::service {
@@ -29,10 +31,14 @@ class House final : public Door, private posix::Sink {
       unborn_->inherit(parent);
       return uint64_t{1};
     };
+    std::optional<Attachment> nobodys;
+    deposits.emplace(ground_, make(nobodys));
+    ground_.deposits = &*deposits;
   }
   ~House() override {
     unborn_.reset();
     guests.clear();
+    deposits.reset();
     turns(4);
   }
 
@@ -61,9 +67,14 @@ class House final : public Door, private posix::Sink {
   void turn() {
     now_ = now_ + microseconds(10);
     sim.set_now(now_);
+    deposits->look_at_clock(now_);
     for (const auto& guest : guests) guest->serve(64);
     sim.turn(*this);
     for (const auto& guest : guests) guest->publish();
+  }
+  void pass(Duration time) {
+    now_ = now_ + time;
+    turns(4);
   }
   void turns(int n) {
     for (int i = 0; i < n; ++i) turn();
@@ -72,6 +83,7 @@ class House final : public Door, private posix::Sink {
   posix::SimTransport sim;
   posix::Ports ports{1};
   SharedSockets sockets;
+  std::optional<Deposits> deposits;
   std::vector<std::unique_ptr<Guest>> guests;
 
  private:
