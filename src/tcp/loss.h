@@ -81,6 +81,8 @@ struct alignas(64) LossState {
   uint32_t undo_cwnd = 0;
   uint32_t undo_ssthresh = 0;
 
+  uint32_t refreshed = 0;  ///< when Tcp::refresh_times() last looked, Tcp::stamp()
+
   void empty_lists() { fresh = again = lost = {}; }
   /// Forgets what SACK said.
   void forget_blocks() {

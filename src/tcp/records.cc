@@ -23,11 +23,33 @@ void Tcp::write_lone_record(Conn& c) {
   --lone_;
 }
 
-// The loop did not run for minutes, with data in flight. Stamps go round after 18, and then say nothing of what came
-// before what: from here on all of that was sent kLongStop ago.
+// Stamps can be compared if they lie less than nine minutes apart. So what is in flight never looks older than kStale:
+// two looks are at most the longest timeout and the delay of a timer apart, in all less than eight minutes. Its order
+// is kept. To wait so long takes a window that is shut or opens by single bytes.
+void Tcp::refresh_times(uint32_t index, Instant now) {
+  Conn& c = conns_[index];
+  LossState* const l = c.recovery != Recovery::kOpen ? &loss(index) : nullptr;
+  // While nothing is odd, what was sent first is the oldest.
+  if (age_ns(l == nullptr ? records_[c.record_head].sent : l->refreshed, now) < kStale.ns()) return;
+  const uint32_t then = stamp(now - kStale);
+  const auto refresh = [now, then](uint32_t& when) {
+    const bool stale = age_ns(when, now) > kStale.ns();
+    if (stale) when = then;
+    return stale;
+  };
+  for (uint32_t at = c.record_head; at != 0; at = records_[at].link) {
+    if (refresh(records_[at].sent) && c.rated != 0) rate_records_[at].gen = 0;
+  }
+  if (l == nullptr) return;
+  refresh(l->xmit);
+  refresh(l->undo_stamp);
+  l->refreshed = stamp(now);
+}
+
+// The loop did not run for minutes, with data in flight.
 void Tcp::forget_times(Instant now) {
   if (records_.used() + lone_ == 0) return;
-  const uint32_t then = stamp(now - kLongStop);
+  const uint32_t then = stamp(now - kStale);
   for (uint32_t i = 1; i < records_.end_index(); ++i) {  // the free ones too, which are written when they are taken
     records_[i].sent = then;
     if (rate_records_[i].gen != 0) rate_records_[i].gen = 0;
@@ -35,7 +57,10 @@ void Tcp::forget_times(Instant now) {
   for (uint32_t i = 1; i < conns_.end_index(); ++i) {
     if ((conns_[i].gen & 1) == 0) continue;
     if (is_lone(conns_[i])) conns_[i].record_tail = then;
-    if (conns_[i].recovery != Recovery::kOpen) loss(i).xmit = then;
+    if (conns_[i].recovery == Recovery::kOpen) continue;
+    LossState& l = loss(i);
+    l.xmit = l.undo_stamp = then;
+    l.refreshed = stamp(now);
   }
 }
 
@@ -79,6 +104,7 @@ LossState& Tcp::disorder(uint32_t index, Instant now) {
   l.delivered = false;
   l.probe = Probe::kNone;
   l.measured = true;
+  l.refreshed = c.record_head != 0 ? records_[c.record_head].sent : stamp(now);
   l.empty_lists();
   l.forget_blocks();
   l.splits = 0;

@@ -24,7 +24,7 @@ namespace millrace::tcp {
   X(initial_window, 10, 1, 64, "initial congestion window, segments (RFC 6928)")                                   \
   X(rto_initial_us, 1'000'000, 10'000, 60'000'000, "retransmission timeout before any sample (RFC 6298)")          \
   X(rto_min_us, 200'000, 1'000, 60'000'000, "least retransmission timeout, over and above the round trip")         \
-  X(rto_max_us, 120'000'000, 1'000'000, 600'000'000, "greatest retransmission timeout")                            \
+  X(rto_max_us, 120'000'000, 1'000'000, 240'000'000, "greatest retransmission timeout")                            \
   X(syn_retries, 6, 1, 32, "retransmissions of a SYN before giving up (R2 of RFC 9293 3.8.3)")                     \
   X(synack_retries, 5, 1, 32, "retransmissions of a SYN-ACK")                                                      \
   X(retries1, 3, 1, 64,                                                                                            \

@@ -266,6 +266,7 @@ class Tcp {
     if (__builtin_expect(is_lone(c), 0)) write_lone_record(c);
   }
   void write_lone_record(Conn& c);
+  void refresh_times(uint32_t index, Instant now);
   void forget_times(Instant now);
 
   // Small data on an empty queue lies in a headless block; its header is written before anything but its whole

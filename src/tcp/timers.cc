@@ -112,6 +112,7 @@ void Tcp::set_rto(uint32_t index, Instant now) {
 void Tcp::conn_timer(uint32_t index, Instant now) {
   Conn& c = conns_[index];
   const uint32_t gen = c.gen;
+  if (c.record_head != 0) refresh_times(index, now);
   if (c.delack_deadline <= now.ns()) {
     c.delack_deadline = INT64_MAX;
     if (c.ack_pending != 0) {

@@ -22,8 +22,9 @@ inline constexpr uint8_t kPatientProbes = 8;         ///< of a shut window, befo
 inline constexpr Duration kPatience = seconds(100);  ///< and how long they have gone on: what eight take at 200 ms
 inline constexpr uint32_t kMostRuns = 1'024;         ///< out of order, of a connection: what a walk passes at most
 inline constexpr uint32_t kMostUrgent = 1'024;       ///< connections with urgent data at a time
-inline constexpr Duration kLongStop = seconds(300);  ///< beyond any timer that runs while data is in flight
-inline constexpr int kStampShift = 8;  // 256 ns; wraps after 18 minutes, far beyond any retransmission timeout
+inline constexpr int kStampShift = 8;                ///< of Tcp::stamp(): 256 ns; goes round after 18 minutes. Hence:
+inline constexpr Duration kStale = seconds(100);     ///< how far back dates of what is in flight reach, at most
+inline constexpr Duration kLongStop = seconds(120);  ///< a loop that comes so late was stopped: all dates are stale
 inline constexpr Duration kFramesLook = microseconds(100);
 
 /// Something that a socket must learn. `data` is owned by the effect.

@@ -134,6 +134,26 @@ TEST_P(UndoByNewData, SegmentsSackedBeforeTheTimeoutProveNothing) {  // RFC 5682
   s.skip();
 }
 
+// Dates of sending compare over nine minutes: what waits for longer behind a shut window must not look newer than what
+// is sent when it opens.
+TEST_P(UndoByEcho, OrderOfSendingHoldsThroughMinutesOfAShutWindow) {
+  Script s(GetParam());
+  Flight f(s, kRtt, 10);
+  const uint32_t original = s.last_ts_val();
+  for (int minutes = 0; minutes < 14; ++minutes) {
+    s.in(ACK, ack(f.edge(0)), ecr(original), win(0));
+    s.advance(60'000);
+    s.skip();
+  }
+  EXPECT_EQ(s.state(), "ESTABLISHED");
+  s.in(ACK, ack(f.edge(1)), ecr(original));
+  EXPECT_EQ(s.counter("tcp.recoveries_undone"), 1u);
+  s.expect(ACK, seq(f.edge(10)), len(s.full()));
+  s.in(ACK, ack(f.edge(11)));
+  EXPECT_EQ(s.info().send_queue, 9 * s.full());
+  s.skip();
+}
+
 TEST_P(UndoByEcho, WhatAnEarlierRecoverySentAgainIsNoWitness) {  // RFC 3522 3.2
   Script s(GetParam());
   Flight f(s, 64, 30);
