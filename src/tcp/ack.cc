@@ -102,6 +102,8 @@ void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, bool echo
   if (!limited) {
     if ((c.rx_flags & kRxEcn) == 0 || (controller(index).wants & cc::kWantsEveryAck) == 0) return;
   }
+  // RFC 3168 6.1.2: not for an echo, whose share a controller that counts them works out by itself.
+  if (echo && (controller(index).wants & cc::kWantsExactEcho) == 0) return;
   const uint32_t rtt_us = rtt_ns < 0 ? 0 : static_cast<uint32_t>(std::clamp<int64_t>(rtt_ns / 1'000, 1, UINT32_MAX));
   // Whoever has a model owns the window and does not come here.
   controller(index).ack({c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss, nullptr},
@@ -190,7 +192,7 @@ void Tcp::update_send_window(uint32_t index, const Segment& s) {
   c.snd_wl1 = s.seq;
   c.snd_wl2 = s.ack;
   c.max_snd_wnd = std::max(c.max_snd_wnd, window);
-  if (c.timer_kind == TimerKind::kPersist && window > 0) {
+  if (c.timer_kind == TimerKind::kPersist && window > 0 && !((c.rx_flags & kRxEcn) != 0 && ecn(index).held)) {
     stop_timer(c);
     c.retries = 0;
   }

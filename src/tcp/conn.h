@@ -239,6 +239,8 @@ struct EcnState {
   bool reduced = false;  ///< `end` holds
   bool echo = false;     ///< segments that we send carry ECE
   bool cwr_due = false;  ///< the next new data carries CWR
+  bool held = false;     ///< with one segment for a window: nothing new before the timer says so
+  uint8_t holds = 0;     ///< such windows in a row
 };
 
 /// One transmission that is not yet acknowledged: [start, end) was last sent at `sent`.

@@ -1,5 +1,7 @@
 // Explicit congestion notification: RFC 3168 6.1 as sender and receiver, RFC 8311; the exact echo of DCTCP (RFC 8257
 // 3.2). The handshake's part is in input_open.cc and output.cc (send_syn).
+#include <algorithm>
+
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
@@ -49,11 +51,24 @@ void Tcp::take_marks(uint32_t index, const Segment& s, Instant now) {
 void Tcp::take_echo(uint32_t index, Instant now) {
   Conn& c = conns_[index];
   if (c.recovery >= Recovery::kFast || ecn(index).cwr_due || reduced_already(index)) return;
-  controller(index).congested(control(index), {now, flight(c)});
   EcnState& e = ecn(index);
+  // RFC 3168 6.1.2, RFC 9438 4.6: with less than one segment a round trip to take away, one goes each timeout.
+  e.held = c.cwnd <= c.mss && !owns_window(index) && (controller(index).wants & cc::kWantsExactEcho) == 0;
+  e.holds = e.held ? static_cast<uint8_t>(std::min(e.holds + 1, 16)) : 0;
+  controller(index).congested(control(index), {now, flight(c)});
   e.cwr_due = e.reduced = true;
   e.end = c.snd_nxt;
   counters_.add(Counter::kEcnReductions);
+}
+
+// Whether new data waits for the timer, which is started where none runs.
+bool Tcp::held_by_marks(uint32_t index, Instant now) {
+  const Conn& c = conns_[index];
+  if ((c.rx_flags & kRxEcn) == 0 || !ecn(index).held) return false;
+  if (c.timer_kind == TimerKind::kNone) {
+    set_timer(index, TimerKind::kPersist, now + microseconds(backed_off(c, ecn(index).holds - 1u)));
+  }
+  return true;
 }
 
 }  // namespace millrace::tcp

@@ -260,6 +260,7 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   Conn& c = conns_[index];
   const auto& limits = ip_.limits(ip_.hop_interface(c.hop));
   c.tx_flags &= static_cast<uint8_t>(~kTxCwndLimited);
+  if (held_by_marks(index, now)) return true;
   if (c.record_count == 0 && ((c.rated != 0 && owns_window(index)) || restart_due(c, now))) {
     restart_after_idle(index, now);
   }

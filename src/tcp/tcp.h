@@ -295,6 +295,7 @@ class Tcp {
   uint8_t ecn_flags(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, uint8_t& traffic_class);
   void take_marks(uint32_t index, const Segment& s, Instant now);
   void take_echo(uint32_t index, Instant now);
+  bool held_by_marks(uint32_t index, Instant now);
   [[nodiscard]] EcnState& ecn(uint32_t index) { return ecn_.of(index); }
   [[nodiscard]] bool reduced_already(uint32_t index);
   // rate.cc, of connections that are `rated`

@@ -206,6 +206,7 @@ void Tcp::retransmission_timeout(uint32_t index, Instant now) {
     c.cwnd = c.mss;  // RFC 5681 3.1: ssthresh stays when the same segment times out again
   }
   mark_timed_out(index, now);
+  if ((c.rx_flags & kRxEcn) != 0) ecn(index).held = false;
   c.recover = c.snd_nxt;
   c.send_credit = 1;  // RFC 6298 5.4: the earliest segment goes out now
   set_rto(index, now);
@@ -222,6 +223,12 @@ bool Tcp::out_of_patience(const Conn& c) const {
 // window, which obliges the peer to acknowledge and so to state its window.
 void Tcp::persist_timeout(uint32_t index, Instant now) {
   Conn& c = conns_[index];
+  if ((c.rx_flags & kRxEcn) != 0 && ecn(index).held) {
+    ecn(index).held = false;
+    stop_timer(c);
+    mark_dirty(index);
+    return;
+  }
   if (c.snd_queued == 0 || c.snd_nxt != c.snd_una) {
     stop_timer(c);
     return;

@@ -111,6 +111,40 @@ TEST_P(Ecn, MarksAreEchoedUntilTheSenderHasReduced) {  // RFC 3168 6.1.3
   EXPECT_EQ(s.counter("tcp.marks_in"), 2u);
 }
 
+// RFC 3168 6.1.2, RFC 9438 4.6: a window of one segment has nothing left to give but time.
+TEST_P(Ecn, EchoesAtOneSegmentLeaveOneSegmentATimeout) {
+  Options o;
+  o.tcp.congestion_control = tcp::cc::find_controller("cubic");
+  Script s(GetParam(), o);
+  const Handle c = server(s);
+  const uint32_t full = s.full();
+  s.write(c, 60 * full);
+  s.advance(20);
+  for (int i = 0; i < 12 && s.info().tcp.cwnd > full; ++i) {
+    ASSERT_GT(s.skip(), 0u);
+    s.in(ACK | ECE);
+  }
+  ASSERT_EQ(s.info().tcp.cwnd, full);
+  ASSERT_EQ(s.skip(), 1u);
+  for (const int64_t times : {1, 2, 4}) {
+    s.in(ACK | ECE);
+    const int64_t wait = times * s.info().tcp.rto_us / 1'000;
+    s.in(ACK, len(10));  // which tells the window, and does not end the wait
+    s.advance(wait - 2);
+    EXPECT_LE(s.skip(), 1u);  // its acknowledgment
+    EXPECT_EQ(s.counter("tcp.retransmits"), 0u);
+    EXPECT_EQ(s.info().tcp.cwnd, full);
+    s.advance(4);
+    ASSERT_EQ(s.sent().size(), 1u);
+    EXPECT_EQ(s.sent().front().flags & CWR, CWR);
+    s.skip();
+  }
+  s.in(ACK);
+  EXPECT_GT(s.info().tcp.cwnd, full);
+  EXPECT_GT(s.skip(), 0u) << "without a mark it goes on at once";
+  EXPECT_EQ(s.read(c), 30u);
+}
+
 TEST_P(Ecn, AnEchoHalvesTheWindowOnceAndSaysSo) {  // RFC 3168 6.1.2
   Script s(GetParam());
   const Handle c = server(s);
