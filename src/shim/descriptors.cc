@@ -3,7 +3,7 @@
 #include <stdarg.h>
 
 #include "posix/apart.h"
-#include "shim/next.h"
+#include "shim/streams.h"
 
 namespace millrace::shim {
 namespace {
@@ -11,6 +11,7 @@ namespace {
 int duplicated(posix::Stack* stack, int fd, int fresh) {
   if (fresh < 0) return static_cast<int>(libc_result(fresh));
   stack->duplicated(fd, fresh);
+  if (fresh <= 2 && stack->ours(fresh)) adopt_standard_stream(fresh);
   return fresh;
 }
 
@@ -73,7 +74,11 @@ MILLRACE_EXPORT(int, fcntl, (int fd, int command, ...)) {
   va_start(list, command);
   const long value = va_arg(list, long);
   va_end(list);
-  if (auto* stack = owner_of(fd)) return static_cast<int>(libc_result(stack->fcntl(fd, command, value)));
+  if (auto* stack = owner_of(fd)) {
+    const auto result = static_cast<int>(libc_result(stack->fcntl(fd, command, value)));
+    if (result >= 0 && result <= 2 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) adopt_standard_stream(result);
+    return result;
+  }
   return behind().fcntl(fd, command, value);
 }
 

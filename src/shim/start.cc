@@ -19,6 +19,7 @@
 #include "service/channel.h"
 #include "shim/next.h"
 #include "shim/run.h"
+#include "shim/streams.h"
 
 namespace millrace::shim {
 
@@ -130,7 +131,9 @@ void collect_inherited(posix::Stack& stack) {
     constexpr int kFew = 256;
     for (int fd = 0; fd < kFew; ++fd) numbers.push_back(fd);
   }
-  for (const int fd : numbers) (void)stack.collect(fd);
+  for (const int fd : numbers) {
+    if (stack.collect(fd)) adopt_standard_stream(fd);
+  }
 }
 
 [[gnu::constructor]] void begin() {
@@ -149,7 +152,10 @@ void end() {
   if (auto* stack = the_stack.load()) stack->end();
 }
 
-[[gnu::destructor]] void finish() { end(); }
+[[gnu::destructor]] void finish() {
+  flush_standard_streams();
+  end();
+}
 
 }  // namespace
 

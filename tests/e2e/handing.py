@@ -86,6 +86,7 @@ def over_exec():
     echo("fork and exec", fork_and_exec)
     echo("posix_spawn", spawn)
     echo("system", shell)
+    echo("streams of libc", popen("sed", "s/^/by /"))
     echo("a shell that becomes another", popen("sh", "-c", "read line; echo got $line; exec cat"))
     a, b = pair()
     child = subprocess.Popen([sys.executable, "-c", SHOUT, str(b.fileno())], pass_fds=[b.fileno()])

@@ -37,9 +37,8 @@ EXCUSES = {
         posix_spawn_file_actions_addfchdir_np posix_spawn_file_actions_addopen
         posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_addtcsetpgrp_np""",
     "a known gap: libc uses the descriptor without the function that is replaced": """
-        aio_cancel aio_cancel64 bindresvport dprintf fdopen getipv4sourcefilter getsourcefilter preadv2 preadv64v2
-        pwritev2 pwritev64v2 rcmd rcmd_af rexec rexec_af setipv4sourcefilter setsourcefilter sockatmark vdprintf
-        __dprintf_chk __vdprintf_chk""",
+        aio_cancel aio_cancel64 bindresvport getipv4sourcefilter getsourcefilter preadv2 preadv64v2
+        pwritev2 pwritev64v2 rcmd rcmd_af rexec rexec_af setipv4sourcefilter setsourcefilter sockatmark""",
 }
 
 

@@ -1,9 +1,11 @@
-// Low-water marks, and splice() between pipes and sockets.
+// Low-water marks, streams of libc, and splice() between pipes and sockets.
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <string>
 #include <thread>
 
@@ -66,6 +68,37 @@ CASE(receive_low_water_mark) {
   close(c);
   close(d);
   close(set);
+}
+
+CASE(streams_of_libc) {
+  const Pair p;
+  FILE* in = fdopen(dup(p.b), "r");
+  FILE* out = fdopen(dup(p.b), "w");
+  if (in == nullptr || out == nullptr) return;
+  note("fileno", fileno(in) > p.b && fileno(out) > p.b ? "its own" : "other");
+  show("write", write(p.a, "first\nsecond", 12));
+  shutdown(p.a, SHUT_WR);
+  char line[32] = {};
+  note("line", fgets(line, sizeof line, in) != nullptr ? line : "none");
+  show("flush of a reader", fflush(in));
+  note("line", fgets(line, sizeof line, in) != nullptr ? line : "none");
+  note("end", fgets(line, sizeof line, in) == nullptr && feof(in) != 0 && ferror(in) == 0 ? "yes" : "no");
+  errno = 0;
+  show("seek", fseek(in, 0, SEEK_SET));
+  show("printf", fprintf(out, "%d bytes\n", 8));
+  char got[32] = {};
+  show("before the flush", recv(p.a, got, sizeof got, MSG_DONTWAIT));
+  show("flush", fflush(out));
+  await_bytes(p.a, 8);
+  show("recv", recv(p.a, got, sizeof got, 0));
+  show("dprintf", dprintf(p.b, "%s", "direct"));
+  await_bytes(p.a, 6);
+  show("recv", recv(p.a, got, sizeof got, 0));
+  show("close", fclose(in));
+  fputs("last", out);
+  show("close", fclose(out));
+  await_bytes(p.a, 4);
+  show("recv", recv(p.a, got, sizeof got, 0));
 }
 
 CASE(splice_between_pipes_and_sockets) {
