@@ -63,6 +63,8 @@ struct SocketOptions {
   uint8_t traffic_class = 0;     ///< DSCP of what is sent, in the upper six bits; the other two are ECN's (RFC 3168 5)
   uint8_t hop_limit = 0;         ///< TTL or hop limit of what is sent; 0 = 64, or what IPv6 routers say
   bool v6_only = false;          ///< of a listener on `::`: takes no IPv4
+  bool reuse_port = false;       ///< of a listener: others with it may have the same address; a connection comes to one
+                                 ///< of them, by a hash of its ends
   uint32_t unsent_low_water = 0;  ///< bytes: no write is taken while as much waits that was never sent, and kWritable
                                   ///< comes at half of it (Linux's TCP_NOTSENT_LOWAT); 0 = as tcp.notsent_lowat says
   bool cork = false;        ///< hold back partial segments, for at most about one retransmission timeout

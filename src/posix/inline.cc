@@ -28,7 +28,9 @@ class Nobody final : public Sink {
 
 }  // namespace
 
-Inline::Inline(std::unique_ptr<runtime::Host> host) : host_(std::move(host)), ports_(random_word()) {}
+Inline::Inline(std::unique_ptr<runtime::Host> host) : host_(std::move(host)), ports_(random_word()) {
+  ports_.ask_for_remains([this](const Endpoint& local) { return host_->worker().impl().tcp.has_local(local); });
+}
 
 runtime::Outcome<std::unique_ptr<Inline>> Inline::open(const conf::Config& config,
                                                        const runtime::DriverRegistry& drivers) {

@@ -137,6 +137,7 @@ long Stack::bind(int fd, const sockaddr* address, socklen_t length) {
   Transport::Claim claim;
   claim.local = wanted;
   claim.reuse_address = stream->reuse_address;
+  claim.reuse_port = stream->reuse_port;
   claim.v6_only = stream->v6_only;
   const auto reserved = transport_->reserve(claim);
   if (!reserved) return -errno_of(reserved.error());
@@ -159,6 +160,7 @@ long Stack::listen(int fd, int backlog) {
     claim.local = stream->local;
     if (claim.local.addr.is_unspecified() && stream->family == AF_INET) claim.local.addr = IpAddr::any_v4();
     claim.reuse_address = stream->reuse_address;
+    claim.reuse_port = stream->reuse_port;
     const auto reserved = transport_->reserve(claim);
     if (!reserved) return -errno_of(reserved.error());
     stream->claim = reserved->id;
@@ -233,6 +235,7 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
     stream->numbers = 1;
     stream->options = listener->options;
     stream->reuse_address = listener->reuse_address;
+    stream->reuse_port = listener->reuse_port;
     stream->linger = listener->linger;
     stream->linger_s = listener->linger_s;
     stream->low_water = listener->low_water;

@@ -222,7 +222,10 @@ long Stack::setsockopt(int fd, int level, int name, const void* value, socklen_t
   if (done < 0) return done;
   if (stream != nullptr || keeper.own) keep_option(*socket, level, name, value, length);
   if (carry_common(*socket, level, name, value, length)) {
-    if (stream != nullptr) stream->options.v6_only = stream->v6_only;
+    if (stream != nullptr) {
+      stream->options.v6_only = stream->v6_only;
+      stream->options.reuse_port = stream->reuse_port;
+    }
   }
   if (datagram != nullptr) {
     const int number = int_of(value, length);

@@ -64,6 +64,7 @@ class Transport {
   struct Claim {
     Endpoint local{};
     bool reuse_address = false;
+    bool reuse_port = false;
     bool v6_only = false;
     bool listening = false;
   };

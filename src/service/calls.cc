@@ -231,6 +231,7 @@ Result<void> Guest::claim(const Descriptor& d, const Call& c, Answer& a) {
   posix::Transport::Claim wanted;
   wanted.local = endpoint_of(c.local);
   wanted.reuse_address = (c.flags & kFlagReuse) != 0;
+  wanted.reuse_port = (c.flags & kFlagReusePort) != 0;
   wanted.v6_only = (c.flags & kFlagV6Only) != 0;
   wanted.listening = (c.flags & kFlagListening) != 0;
   if (claims_.size() >= kSockets) return fail(Error::kTooMany);

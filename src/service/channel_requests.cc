@@ -384,8 +384,8 @@ Result<Reply> Channel::request(const Request& request) {
 Result<posix::Transport::Reserved> Channel::reserve(const Claim& claim) {
   Call call;
   call.local = words_of(claim.local);
-  call.flags = (claim.reuse_address ? kFlagReuse : 0) | (claim.v6_only ? kFlagV6Only : 0) |
-               (claim.listening ? kFlagListening : 0);
+  call.flags = (claim.reuse_address ? kFlagReuse : 0) | (claim.reuse_port ? kFlagReusePort : 0) |
+               (claim.v6_only ? kFlagV6Only : 0) | (claim.listening ? kFlagListening : 0);
   const auto answer = ask(Op::kReserve, {}, &call);
   if (!answer) return fail(answer.error());
   return Reserved{(*answer)->number, endpoint_of((*answer)->local)};

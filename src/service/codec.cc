@@ -16,6 +16,7 @@ enum StreamBit : uint32_t {
   kQuickAck = 1 << 3,
   kStreamV6Only = 1 << 4,
   kCork = 1 << 5,
+  kReusePort = 1 << 6,
 };
 
 enum DatagramBit : uint32_t {
@@ -47,7 +48,8 @@ Endpoint endpoint_of(const EndpointWords& words) { return {IpAddr(words.addr), w
 StreamWords words_of(const SocketOptions& o) {
   StreamWords w;
   w.bits = bit(o.no_delay, kNoDelay) | bit(o.keepalive, kKeepalive) | bit(o.quick_ack.has_value(), kQuickAckGiven) |
-           bit(o.quick_ack.value_or(false), kQuickAck) | bit(o.v6_only, kStreamV6Only) | bit(o.cork, kCork);
+           bit(o.quick_ack.value_or(false), kQuickAck) | bit(o.v6_only, kStreamV6Only) | bit(o.cork, kCork) |
+           bit(o.reuse_port, kReusePort);
   w.send_buffer = o.send_buffer;
   w.receive_buffer = o.receive_buffer;
   w.unsent_low_water = o.unsent_low_water;
@@ -73,6 +75,7 @@ SocketOptions options_of(const StreamWords& w) {
   if ((w.bits & kQuickAckGiven) != 0) o.quick_ack = (w.bits & kQuickAck) != 0;
   o.v6_only = (w.bits & kStreamV6Only) != 0;
   o.cork = (w.bits & kCork) != 0;
+  o.reuse_port = (w.bits & kReusePort) != 0;
   o.send_buffer = std::min(w.send_buffer, kLargestBuffer);
   o.receive_buffer = std::min(w.receive_buffer, kLargestBuffer);
   o.unsent_low_water = w.unsent_low_water;

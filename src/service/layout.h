@@ -140,6 +140,7 @@ inline constexpr uint32_t kFlagReuse = 1 << 4;
 inline constexpr uint32_t kFlagV6Only = 1 << 5;
 inline constexpr uint32_t kFlagListening = 1 << 6;
 inline constexpr uint32_t kFlagMayWait = 1 << 7;  ///< of a deposit: it goes in a message, not over exec
+inline constexpr uint32_t kFlagReusePort = 1 << 8;
 
 /// What the service answered to a call. Programs believe it.
 struct Answer {

@@ -24,8 +24,8 @@ void put(Writer& out, const SocketOptions& o) {
   out.u8(o.traffic_class);
   out.u8(o.hop_limit);
   out.fixed(static_cast<uint64_t>(o.defer_accept.ns()));
-  out.u8(
-      static_cast<uint8_t>(o.cork | o.quick_ack.has_value() << 1 | o.quick_ack.value_or(false) << 2 | o.v6_only << 3));
+  out.u8(static_cast<uint8_t>(o.cork | o.quick_ack.has_value() << 1 | o.quick_ack.value_or(false) << 2 |
+                              o.v6_only << 3 | o.reuse_port << 4));
 }
 SocketOptions get_options(Reader& in) {
   SocketOptions o;
@@ -52,6 +52,7 @@ SocketOptions get_options(Reader& in) {
   const uint8_t bits = in.u8();
   o.cork = (bits & 1) != 0;
   o.v6_only = (bits & 8) != 0;
+  o.reuse_port = (bits & 16) != 0;
   if ((bits & 2) != 0) o.quick_ack = (bits & 4) != 0;
   return o;
 }

@@ -28,7 +28,7 @@ void Tcp::input_none(Segment& s, Instant now) {
     return;
   }
   uint32_t slot = 0;
-  Listener* listener = find_listener(s.local, s.local_port, slot);
+  Listener* listener = find_listener(s.local, s.local_port, slot, {s.remote, s.remote_port});
   if (s.has(kRst)) {
     drop(s, Counter::kDropNoConnection);
     return;
@@ -479,7 +479,7 @@ void Tcp::input_time_wait(Ref ref, Segment& s, Instant now) {
     const int32_t later = ts && s.has_ts ? static_cast<int32_t>(s.ts_val - w.ts_recent) : 0;
     const bool newer = later > 0 || (!ts && s.has_ts) || (later == 0 && s.seq > w.rcv_nxt);
     uint32_t slot = 0;
-    Listener* listener = find_listener(s.local, s.local_port, slot);
+    Listener* listener = find_listener(s.local, s.local_port, slot, {s.remote, s.remote_port});
     if (newer && listener != nullptr && ip_.accepts(s.remote, s.local, s.interface)) {
       counters_.add(Counter::kTimeWaitRecycled);
       const Seq32 used = w.snd_nxt;

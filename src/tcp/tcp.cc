@@ -196,6 +196,19 @@ std::vector<Info> Tcp::list() const {
   return out;
 }
 
+bool Tcp::has_local(const Endpoint& local) const {
+  const auto any = [&](const auto& slab, Place place) {
+    for (uint32_t i = 1; i < slab.end_index(); ++i) {
+      if (!slab.in_use(i)) continue;
+      const Tuple t = tuple_of(Ref(place, i));
+      if (t.local_port == local.port && (local.addr.is_unspecified() || t.local == local.addr)) return true;
+    }
+    return false;
+  };
+  return any(conns_, Place::kConn) || any(half4_, Place::kHalf4) || any(half6_, Place::kHalf6) ||
+         any(wait4_, Place::kWait4) || any(wait6_, Place::kWait6);
+}
+
 // Every segment that came in was taken or dropped under a name, once.
 std::string Tcp::check_ledger() const {
   uint64_t known = 0;

@@ -133,6 +133,8 @@ class Tcp {
 
   // Observation.
   [[nodiscard]] std::vector<Info> list() const;
+  /// Whether a connection in any state has the local port, and the address if that is specified. Walks over all.
+  [[nodiscard]] bool has_local(const Endpoint& local) const;
   [[nodiscard]] Info info(uint32_t conn) const;
   [[nodiscard]] uint64_t counter(Counter which) const { return counters_.get(which); }
   void count(Counter which, uint64_t n = 1) { counters_.add(which, n); }
@@ -506,7 +508,9 @@ class Tcp {
   [[nodiscard]] Tuple tuple_of(Ref ref) const;
   [[nodiscard]] HalfOpen& half(Ref ref);
   [[nodiscard]] TimeWait& wait(Ref ref);
-  [[nodiscard]] Listener* find_listener(const IpAddr& local, uint16_t port, uint32_t& slot);
+  /// `remote`: whose connection it is to be, where listeners share an address.
+  [[nodiscard]] Listener* find_listener(const IpAddr& local, uint16_t port, uint32_t& slot, const Endpoint& remote);
+  [[nodiscard]] Listener* one_of_group(const Tuple& t, const IpAddr& address, uint32_t& slot);
   [[nodiscard]] Seq32 initial_sequence(const Tuple& t, Instant now) const;
   [[nodiscard]] uint32_t timestamp_offset(const Tuple& t) const;
   [[nodiscard]] static uint32_t milliseconds_of(Instant now) {

@@ -56,7 +56,7 @@ uint16_t Tcp::choose_port(const IpAddr& local, const Endpoint& remote, bool any_
     if (!any_worker && !comes_home(t)) continue;
     if (table_.find(hash_(t), [&](Ref ref) { return matches(ref, t); })) continue;
     uint32_t slot = 0;
-    if (find_listener(local, port, slot) == nullptr) {
+    if (find_listener(local, port, slot, remote) == nullptr) {
       port_counter_ += static_cast<uint32_t>(rng_.below(8));
       return port;
     }
@@ -64,7 +64,19 @@ uint16_t Tcp::choose_port(const IpAddr& local, const Endpoint& remote, bool any_
   return 0;
 }
 
-Listener* Tcp::find_listener(const IpAddr& local, uint16_t port, uint32_t& slot) {
+// Each gets what the hash of the tuple gives it, so that a SYN and the end of its handshake come to the same.
+Listener* Tcp::one_of_group(const Tuple& t, const IpAddr& address, uint32_t& slot) {
+  const auto [begin, end] = listeners_by_port_.equal_range(t.local_port);
+  const auto member = [&](const auto& entry) { return listeners_[entry.second].local.addr == address; };
+  const auto members = static_cast<uint64_t>(std::count_if(begin, end, member));
+  uint64_t chosen = base::siphash(port_key_, tuple_bytes(t)) % members;
+  auto it = begin;
+  while (!member(*it) || chosen-- != 0) ++it;
+  slot = it->second;
+  return &listeners_[slot];
+}
+
+Listener* Tcp::find_listener(const IpAddr& local, uint16_t port, uint32_t& slot, const Endpoint& remote) {
   if (port == last_listener_.port && local == last_listener_.addr) {
     slot = last_listener_slot_;
     return &listeners_[slot];
@@ -87,6 +99,9 @@ Listener* Tcp::find_listener(const IpAddr& local, uint16_t port, uint32_t& slot)
       slot = it->second;
     }
   }
+  if (best != nullptr && best->options.reuse_port) {
+    return one_of_group({local, remote.addr, port, remote.port}, best->local.addr, slot);
+  }
   if (best != nullptr) {
     last_listener_ = {local, port};
     last_listener_slot_ = slot;
@@ -100,7 +115,9 @@ Result<void> Tcp::listen(uint32_t sock, const Endpoint& local, uint32_t backlog,
   if (!local.addr.is_unspecified() && !ip_.is_local(local.addr)) return fail(Error::kAddressNotHere);
   const auto [begin, end] = listeners_by_port_.equal_range(local.port);
   for (auto it = begin; it != end; ++it) {
-    if (listeners_[it->second].local.addr == local.addr) return fail(Error::kAddressInUse);
+    const Listener& other = listeners_[it->second];
+    const bool share = options.reuse_port && other.options.reuse_port;
+    if (other.local.addr == local.addr && !share) return fail(Error::kAddressInUse);
   }
   uint32_t slot = 0;
   const auto taken = [](const Listener& l) { return l.sock != 0 || l.half_open != 0 || l.fast_pending != 0; };

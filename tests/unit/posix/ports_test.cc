@@ -52,6 +52,52 @@ TEST(Ports, ReuseSharesUntilSomebodyListens) {
   EXPECT_TRUE(ports.listen(second->id));
 }
 
+Transport::Claim shared(const IpAddr& a) {
+  Transport::Claim c = claim(a);
+  c.reuse_port = true;
+  return c;
+}
+
+TEST(Ports, ReusePortSharesWithOthersThatHaveItListeningOrNot) {
+  Ports ports(1);
+  const auto first = ports.reserve(shared(kHere4));
+  ASSERT_TRUE(first && ports.listen(first->id));
+  const auto second = ports.reserve(shared(kHere4));
+  ASSERT_TRUE(second);
+  EXPECT_TRUE(ports.listen(second->id));
+  EXPECT_TRUE(ports.reserve(shared(kAny4)));
+  EXPECT_FALSE(ports.reserve(claim(kHere4, 80, true)));
+  EXPECT_FALSE(ports.reserve(claim(kHere4)));
+}
+
+TEST(Ports, ConnectionsThatRemainHoldAPortUnlessBothReuseIt) {
+  bool remains = true;
+  int asked = 0;
+  const auto end_of = [&](const Transport::Claim& first) {
+    Ports ports(1);
+    ports.ask_for_remains([&](const Endpoint& local) {
+      ++asked;
+      EXPECT_EQ(local.port, 80);
+      return remains;
+    });
+    ports.release(ports.reserve(first)->id);
+    return ports;
+  };
+  Ports plain = end_of(claim(kHere4));
+  EXPECT_FALSE(plain.reserve(claim(kHere4)));
+  EXPECT_FALSE(plain.reserve(claim(kHere4, 80, true))) << "the first had no SO_REUSEADDR";
+  EXPECT_TRUE(plain.reserve(claim(kHere4, 81)));
+  Ports reused = end_of(claim(kHere4, 80, true));
+  EXPECT_FALSE(reused.reserve(claim(kHere4)));
+  EXPECT_TRUE(reused.reserve(claim(kHere4, 80, true)));
+  EXPECT_TRUE(end_of(shared(kHere4)).reserve(shared(kHere4)));
+  remains = false;
+  EXPECT_TRUE(plain.reserve(claim(kAny4)));
+  asked = 0;
+  EXPECT_FALSE(plain.reserve(claim(kAny4))) << "taken";
+  EXPECT_EQ(asked, 0) << "forgotten once nothing was left";
+}
+
 TEST(Ports, ClaimLastsAsLongAsItsLastHolder) {
   Ports ports(1);
   const auto held = ports.reserve(claim(kHere4));

@@ -334,7 +334,7 @@ TEST(Service, CountersOfAFlowAreBelievedOnlyWithinBounds) {
 TEST(Codec, OptionsComeBackAsTheyWere) {
   SocketOptions o;
   o.no_delay = false;
-  o.keepalive = o.cork = o.v6_only = true;
+  o.keepalive = o.cork = o.v6_only = o.reuse_port = true;
   o.quick_ack = false;
   o.send_buffer = 4'096;
   o.mss = 700;
@@ -343,7 +343,7 @@ TEST(Codec, OptionsComeBackAsTheyWere) {
   o.max_pacing_rate = 12'345;
   const SocketOptions back = options_of(words_of(o));
   EXPECT_FALSE(back.no_delay);
-  EXPECT_TRUE(back.keepalive && back.cork && back.v6_only);
+  EXPECT_TRUE(back.keepalive && back.cork && back.v6_only && back.reuse_port);
   EXPECT_EQ(back.quick_ack, std::optional<bool>(false));
   EXPECT_EQ(back.send_buffer, 4'096U);
   EXPECT_EQ(back.mss, 700);

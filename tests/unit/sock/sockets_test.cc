@@ -65,6 +65,43 @@ TEST_F(Sockets, SecondListenerOnThePortIsRefused) {
   EXPECT_TRUE(s.ask(req::Listen{{IpAddr::any_v4(), 80}}));
 }
 
+TEST_F(Sockets, ListenersThatReuseThePortShareItsConnections) {
+  SocketOptions o;
+  o.reuse_port = true;
+  Handle listeners[2];
+  for (Handle& l : listeners) l = s.ask(req::Listen{{IpAddr::any_v4(), 80}, 8, 0, o})->handle;
+  EXPECT_EQ(s.ask(req::Listen{{IpAddr::any_v4(), 80}}).error(), Error::kAddressInUse);
+  int got[2] = {};
+  uint16_t port = 40'000;
+  const auto connect = [&] {
+    s.peer_port(++port);
+    s.in(SYN, seq(0), s.offer());
+    s.expect(SYN | ACK);
+    s.in(ACK);
+    for (int i = 0; i < 2; ++i) got[i] += s.ask(req::Accept{listeners[i], 0}) ? 1 : 0;
+  };
+  for (int i = 0; i < 16; ++i) connect();
+  EXPECT_EQ(got[0] + got[1], 16);
+  EXPECT_GT(got[0], 0);
+  EXPECT_GT(got[1], 0);
+  EXPECT_TRUE(s.ask(req::Close{listeners[0]}));
+  got[1] = 0;
+  for (int i = 0; i < 4; ++i) connect();
+  EXPECT_EQ(got[1], 4) << "what one leaves the other gets";
+}
+
+TEST_F(Sockets, LocalEndOfAConnectionIsInUse) {
+  const auto in_use = [&](const Endpoint& local) { return s.worker().impl().tcp.has_local(local); };
+  EXPECT_FALSE(in_use({IpAddr::any_v4(), 80}));
+  const Handle c = s.server();
+  Endpoint local;
+  ASSERT_TRUE(s.ask(req::Names{c, &local, nullptr}));
+  EXPECT_TRUE(in_use({IpAddr::any_v4(), 80}));
+  EXPECT_TRUE(in_use(local));
+  EXPECT_FALSE(in_use({IpAddr::any_v4(), 81}));
+  EXPECT_FALSE(in_use({IpAddr::v4(203, 0, 113, 9), 80}));
+}
+
 TEST_F(Sockets, EventsOfOneTurnAreMergedIntoOne) {
   const Handle c = s.server();
   (void)s.events(c);
