@@ -30,7 +30,16 @@ int read_address(const sockaddr* address, socklen_t length, int family, Endpoint
   return 0;
 }
 
-void write_address(const Endpoint& endpoint, int family, sockaddr* out, socklen_t* length) {
+IfIndex scope_of(const sockaddr* address, socklen_t length) {
+  sockaddr_in6 in{};
+  if (length < sizeof in) return IfIndex::kNone;
+  std::memcpy(&in, address, sizeof in);
+  const bool needs = IN6_IS_ADDR_LINKLOCAL(&in.sin6_addr) || IN6_IS_ADDR_MULTICAST(&in.sin6_addr);
+  if (in.sin6_family != AF_INET6 || !needs || in.sin6_scope_id > UINT16_MAX) return IfIndex::kNone;
+  return static_cast<IfIndex>(in.sin6_scope_id);
+}
+
+void write_address(const Endpoint& endpoint, int family, sockaddr* out, socklen_t* length, IfIndex scope) {
   if (out == nullptr || length == nullptr) return;
   if (family == AF_INET) {
     sockaddr_in in{};
@@ -45,6 +54,7 @@ void write_address(const Endpoint& endpoint, int family, sockaddr* out, socklen_
   in.sin6_family = AF_INET6;
   in.sin6_port = htons(endpoint.port);
   std::memcpy(&in.sin6_addr, endpoint.addr.bytes().data(), 16);
+  if (endpoint.addr.is_link_local() && endpoint.addr.is_v6()) in.sin6_scope_id = static_cast<uint32_t>(scope);
   std::memcpy(out, &in, std::min<size_t>(*length, sizeof in));
   *length = sizeof in;
 }

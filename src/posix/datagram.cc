@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstring>
+#include <utility>
 
 #include "posix/convert.h"
 #include "posix/stack.h"
@@ -61,6 +62,9 @@ long Datagram::open(const Endpoint& wanted) {
   if (!reply) return -errno_of(reply.error());
   handle = reply->handle;
   learn_names();
+  for (const req::JoinGroup& join : std::exchange(joins, {})) {
+    (void)transport_.request(req::JoinGroup{handle, join.group, join.interface, join.source});
+  }
   return 0;
 }
 
@@ -97,6 +101,7 @@ long Stack::address_message(Datagram& socket, Message& m, const sockaddr* to, so
   if (to != nullptr) {
     if (const int bad = read_address(to, length, socket.family, m.remote); bad < 0) return bad;
     if (m.remote.port == 0) return -EINVAL;
+    m.interface = scope_of(to, length);
     if (m.remote.addr.is_unspecified()) {
       m.remote.addr = m.remote.addr.is_v4() ? IpAddr::v4(127, 0, 0, 1) : *IpAddr::parse("::1");
     }
@@ -215,7 +220,7 @@ long Stack::receive_datagram(Datagram& socket, Hold& hold, std::span<const iovec
     }
   }
   if (details != nullptr) {
-    write_address(m.remote, socket.family, details->address, details->length);
+    write_address(m.remote, socket.family, details->address, details->length, m.interface);
     details->flags = m.length > copied ? MSG_TRUNC : 0;
     if (details->control != nullptr) tell(*details->control, socket.family, socket.told, m);
   }
@@ -246,34 +251,6 @@ long Stack::receive_error(Datagram& socket, Received* details) {
     if (details->control != nullptr) tell_error(*details->control, socket.family, error);
   }
   return 0;
-}
-
-// Groups are joined at the worker only; the kernel would hear them too.
-std::optional<long> Stack::set_group(Datagram& socket, int level, int name, const void* value, socklen_t length) {
-  const bool join = level == IPPROTO_IP ? name == IP_ADD_MEMBERSHIP : name == IPV6_JOIN_GROUP;
-  const bool leave = level == IPPROTO_IP ? name == IP_DROP_MEMBERSHIP : name == IPV6_LEAVE_GROUP;
-  if (!join && !leave) return std::nullopt;
-  IpAddr group;
-  if (level == IPPROTO_IP) {
-    if (length < sizeof(ip_mreq)) return -EINVAL;
-    ip_mreq wanted{};
-    std::memcpy(&wanted, value, sizeof wanted);
-    group = IpAddr::v4(ntohl(wanted.imr_multiaddr.s_addr));
-  } else {
-    if (length < sizeof(ipv6_mreq)) return -EINVAL;
-    ipv6_mreq wanted{};
-    std::memcpy(&wanted, value, sizeof wanted);
-    std::array<uint8_t, 16> bytes{};
-    std::memcpy(bytes.data(), &wanted.ipv6mr_multiaddr, bytes.size());
-    group = IpAddr(bytes);
-  }
-  if (const long bad = socket.open_if_need_be(); bad < 0) return bad;
-  const auto done = join ? transport_->request(req::JoinGroup{socket.handle, group})
-                         : transport_->request(req::LeaveGroup{socket.handle, group});
-  flush();
-  if (done) return 0;
-  if (done.error() == Error::kAlreadyExists) return -EADDRINUSE;
-  return done.error() == Error::kNotFound ? -EADDRNOTAVAIL : -errno_of(done.error());
 }
 
 }  // namespace millrace::posix

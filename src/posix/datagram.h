@@ -34,6 +34,8 @@ class Datagram final : public Socket {
   uint16_t segment = 0;              ///< UDP_SEGMENT
   std::deque<DatagramError> errors;  ///< the error queue
   int pending = 0;                   ///< errno of one that no call has reported
+  std::vector<req::JoinGroup> joins;  ///< groups wanted before the worker knew of it; without the handle
+  uint32_t multicast_from = 0;        ///< address that IP_MULTICAST_IF named
 };
 
 }  // namespace millrace::posix

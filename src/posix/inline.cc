@@ -54,6 +54,8 @@ void Inline::turn(Sink& sink) {
 
 bool Inline::is_local(const IpAddr& address) { return host_->worker().impl().ip.is_local(address); }
 
+std::vector<InterfaceRow> Inline::interfaces() { return interface_rows(host_->worker().impl().ip); }
+
 void Inline::drain() {
   Nobody nobody;
   const Instant end = now() + kDrain;

@@ -45,6 +45,7 @@ class Inline final : public Transport {
   void hold(uint64_t id) override { ports_.hold(id); }
   void release(uint64_t id) override { ports_.release(id); }
   [[nodiscard]] bool is_local(const IpAddr& address) override;
+  [[nodiscard]] std::vector<InterfaceRow> interfaces() override;
   void drain() override;
   [[nodiscard]] runtime::Host& host() { return *host_; }
 

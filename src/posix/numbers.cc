@@ -207,8 +207,16 @@ long Stack::ioctl(int fd, unsigned long request, void* value) {
       if (listening) return -EINVAL;
       *number = socket->handle.valid() ? static_cast<int>(socket->look().unsent) : 0;
       return 0;
-    default: return pass();
+    default: break;
   }
+  if (!asks_for_interface(socket->family, request)) return pass();
+  return interface_ioctl(transport_->interfaces(), socket->family, request, value).value_or(-ENOTTY);
+}
+
+std::vector<InterfaceRow> Stack::interfaces() {
+  const Lock lock(*this);
+  if (lock.busy() || !bring_up()) return {};
+  return transport_->interfaces();
 }
 
 }  // namespace millrace::posix

@@ -213,6 +213,7 @@ long Stack::setsockopt(int fd, int level, int name, const void* value, socklen_t
   }
   if (datagram != nullptr && (level == IPPROTO_IP || level == IPPROTO_IPV6)) {
     if (const auto done = set_group(*datagram, level, name, value, length)) return *done;
+    if (const auto done = set_group_interface(*datagram, level, name, value, length)) return *done;
   }
   const bool bound =
       stream != nullptr ? stream->claim != 0 || stream->state != Stream::State::kFresh : datagram->handle.valid();
@@ -278,6 +279,7 @@ long Stack::getsockopt(int fd, int level, int name, void* value, socklen_t* leng
   if (*length > INT32_MAX) return -EINVAL;
   const Keeper keeper{fd, *socket, numbers_ != nullptr};
   if (Datagram* datagram = datagram_of(fd)) {
+    if (const auto known = group_option(*datagram, level, name)) return answer(&*known, sizeof *known, value, length);
     if (level != SOL_SOCKET || name != SO_ERROR) return keeper.get(level, name, value, length);
     look_around();
     const int error = static_cast<int>(take_datagram_error(*datagram));

@@ -110,6 +110,8 @@ class Stack final : private Sink {
   long dup2(int fd, int fresh);
   long fcntl(int fd, int command, long value);
   long ioctl(int fd, unsigned long request, void* value);
+  /// Brings the stack up; empty if that failed, or the caller is a handler that interrupted it.
+  [[nodiscard]] std::vector<InterfaceRow> interfaces();
   /// Numbers of ours in [first, last] are about to be closed (close_range).
   void close_range(unsigned first, unsigned last);
 
@@ -298,7 +300,11 @@ class Stack final : private Sink {
                      socklen_t length, const msghdr* control);
   long address_message(Datagram& socket, Message& m, const sockaddr* to, socklen_t length, const msghdr* control);
   long receive_datagram(Datagram& socket, Hold& hold, std::span<const iovec> into, int flags, Received* details);
+  // groups.cc
   std::optional<long> set_group(Datagram& socket, int level, int name, const void* value, socklen_t length);
+  long change_group(Datagram& socket, const req::JoinGroup& wanted, bool join);
+  std::optional<long> set_group_interface(Datagram& socket, int level, int name, const void* value, socklen_t length);
+  std::optional<int> group_option(const Datagram& socket, int level, int name) const;
   long receive_error(Datagram& socket, Received* details);
   long take_datagram_error(Datagram& socket);
   long pending_error(Datagram& socket);

@@ -13,6 +13,7 @@
 #include "millrace/request.h"
 #include "millrace/result.h"
 #include "millrace/time.h"
+#include "posix/interfaces.h"
 #include "posix/token.h"
 
 namespace millrace::posix {
@@ -82,6 +83,8 @@ class Transport {
   virtual void hold(uint64_t id) = 0;
   virtual void release(uint64_t id) = 0;
   [[nodiscard]] virtual bool is_local(const IpAddr& address) = 0;
+  /// Empty: there is no stack, or it cannot be asked.
+  [[nodiscard]] virtual std::vector<InterfaceRow> interfaces() { return {}; }
   /// The program ends: what is queued may leave for a moment, then nothing goes out any more.
   virtual void drain() = 0;
   /// Around fork(), with the lock held. In the child: whether its sockets go on there, beside the parent's; else they

@@ -98,6 +98,7 @@ Result<void> Guest::call(const Descriptor& d, const Call& c, Answer& a) {
     case Op::kReserve:
     case Op::kReserveListen: return claim(d, c, a);
     case Op::kIsLocal: a.number = ground_.is_local(endpoint_of(c.local).addr) ? 1 : 0; return {};
+    case Op::kInterfaces: list_interfaces(a); return {};
     case Op::kFork:
       a.number = ground_.fork(*this);
       if (a.number == 0) return fail(Error::kTooMany);
@@ -221,6 +222,13 @@ Result<void> Guest::open(const Call& c, Op op, Handle listener, Answer& a) {
   a.handle = {index, slot.gen};
   name(socket, a);
   return {};
+}
+
+void Guest::list_interfaces(Answer& a) {
+  if (!ground_.interfaces) return;
+  const auto rows = ground_.interfaces();
+  a.number = std::min<size_t>(rows.size(), kBulkBytes / sizeof(posix::InterfaceRow));
+  if (a.number != 0) std::memcpy(segment_.bulk().data(), rows.data(), a.number * sizeof(posix::InterfaceRow));
 }
 
 Result<void> Guest::claim(const Descriptor& d, const Call& c, Answer& a) {

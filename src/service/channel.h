@@ -33,6 +33,7 @@ class Channel final : public posix::Transport {
   void hold(uint64_t id) override { post(Op::kHold, {}, id); }
   void release(uint64_t id) override { post(Op::kRelease, {}, id); }
   [[nodiscard]] bool is_local(const IpAddr& address) override;
+  [[nodiscard]] std::vector<posix::InterfaceRow> interfaces() override;
   void drain() override;
   void before_fork() override;
   bool after_fork(bool child) override;

@@ -397,6 +397,17 @@ Result<void> Channel::reserve_listen(uint64_t id) {
   return {};
 }
 
+std::vector<posix::InterfaceRow> Channel::interfaces() {
+  const auto answer = ask(Op::kInterfaces, {});
+  if (!answer) return {};
+  const size_t most = kBulkBytes / sizeof(posix::InterfaceRow);
+  std::vector<posix::InterfaceRow> rows(std::min<size_t>((*answer)->number, most));
+  if (!rows.empty()) {
+    std::memcpy(static_cast<void*>(rows.data()), end_.segment.bulk().data(), rows.size() * sizeof(rows[0]));
+  }
+  return rows;
+}
+
 bool Channel::is_local(const IpAddr& address) {
   Call call;
   call.local = words_of(Endpoint{address, 0});

@@ -24,6 +24,7 @@ struct Ground {
   posix::Ports* ports = nullptr;
   SharedSockets* sockets = nullptr;
   std::function<bool(const IpAddr&)> is_local;
+  std::function<std::vector<posix::InterfaceRow>()> interfaces;
   /// A program shares the sockets of `parent` from now on and will attach by the number returned; 0: no room.
   std::function<uint64_t(Guest& parent)> fork;
   Deposits* deposits = nullptr;  ///< null: sockets are not handed on
@@ -116,6 +117,7 @@ class Guest {
   Result<void> shutdown(uint32_t index);
   Result<void> send_message(SharedSocket& socket, const Call& c);
   Result<void> receive_message(SharedSocket& socket, const Call& c, Answer& a);
+  void list_interfaces(Answer& a);
   Result<void> claim(const Descriptor& d, const Call& c, Answer& a);
   [[nodiscard]] bool may_use(const Endpoint& local) const;
   void name(SharedSocket& socket, Answer& a);

@@ -52,12 +52,13 @@ enum class Op : uint32_t {
   kReserve,
   kReserveListen,
   kIsLocal,
-  kSync,      ///< nothing: whoever waits for it knows that all before it was done
-  kSettle,    ///< answered when a third of the flow to the service is free, or nothing moves any more
-  kFork,      ///< the next attachment by the returned number shares this program's sockets
-  kDeposit,   ///< the socket, or a fresh one (index 0), waits under a token for another program; number = claim
-  kWithdraw,  ///< one deposit less
-  kCollect,   ///< takes over what was deposited
+  kSync,        ///< nothing: whoever waits for it knows that all before it was done
+  kSettle,      ///< answered when a third of the flow to the service is free, or nothing moves any more
+  kFork,        ///< the next attachment by the returned number shares this program's sockets
+  kDeposit,     ///< the socket, or a fresh one (index 0), waits under a token for another program; number = claim
+  kWithdraw,    ///< one deposit less
+  kCollect,     ///< takes over what was deposited
+  kInterfaces,  ///< fills bulk() with InterfaceRows, as many as `number` says
 };
 
 /// One request.

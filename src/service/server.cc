@@ -128,6 +128,7 @@ void Server::attach(stack::Worker& worker, Door& door) {
   auto keeper = make_guest(nobodys);
   if (keeper != nullptr) deposits_ = std::make_unique<Deposits>(ground_, std::move(keeper));
   ground_.deposits = deposits_.get();
+  ground_.interfaces = [&worker] { return posix::interface_rows(worker.impl().ip); };
   ports_.ask_for_remains([&worker](const Endpoint& local) { return worker.impl().tcp.has_local(local); });
 }
 

@@ -4,6 +4,7 @@
 // name server can be reached over the stack, libc's own resolver is asked. nsswitch's other sources are not.
 #include <ares.h>
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netdb.h>
 
 #include <algorithm>
@@ -104,6 +105,23 @@ bool is_number(const char* name) {
   return inet_pton(AF_INET, name, &room) == 1 || std::strchr(name, ':') != nullptr;
 }
 
+// "fe80::1%mr0": libc would look the interface up in the kernel. False: it is no such thing, or unknown here.
+bool answer_scoped(const char* name, const char* service, const addrinfo* hints, addrinfo** result, int& status,
+                   int (*libc)(const char*, const char*, const addrinfo*, addrinfo**)) {
+  const char* mark = name != nullptr ? std::strchr(name, '%') : nullptr;
+  if (mark == nullptr || mark[1] == 0) return false;
+  const unsigned index = if_nametoindex(mark + 1);
+  if (index == 0) return false;
+  status = libc(std::string(name, mark).c_str(), service, hints, result);
+  for (addrinfo* a = status == 0 ? *result : nullptr; a != nullptr; a = a->ai_next) {
+    auto& in = *reinterpret_cast<sockaddr_in6*>(a->ai_addr);
+    const bool scoped =
+        a->ai_family == AF_INET6 && (IN6_IS_ADDR_LINKLOCAL(&in.sin6_addr) || IN6_IS_ADDR_MULTICAST(&in.sin6_addr));
+    if (scoped) in.sin6_scope_id = index;
+  }
+  return true;
+}
+
 // Whether a name is to be looked up over the stack.
 bool asks_here(const char* name, int family) {
   const bool active = the_stack.load(std::memory_order_relaxed) != nullptr && posix::inside == 0;
@@ -164,6 +182,8 @@ MILLRACE_EXPORT(int, getaddrinfo, (const char* name, const char* service, const 
   static auto* const libc = libcs<int(const char*, const char*, const addrinfo*, addrinfo**)>("getaddrinfo");
   const int flags = hints != nullptr ? hints->ai_flags : AI_V4MAPPED | AI_ADDRCONFIG;
   const int family = hints != nullptr ? hints->ai_family : AF_UNSPEC;
+  int scoped = 0;
+  if (answer_scoped(name, service, hints, result, scoped, libc)) return scoped;
   if (!asks_here(name, family) || (flags & (AI_NUMERICHOST | AI_IDN | AI_CANONIDN)) != 0) {
     return libc(name, service, hints, result);
   }
