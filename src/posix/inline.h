@@ -29,9 +29,10 @@ class Inline final : public Transport {
     return host_->loop().take_in(teller_);
   }
   bool give_out() override { return host_->loop().give_out(); }
+  [[nodiscard]] bool has_events() override { return !host_->worker().events().empty(); }
   bool flush() override {
     host_->loop().flush();
-    return !host_->worker().events().empty();
+    return has_events();
   }
   [[nodiscard]] Instant now() override { return host_->loop().clock(); }
   bool begin_sleep(std::vector<pollfd>& waits, Instant& until) override {

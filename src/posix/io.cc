@@ -50,11 +50,13 @@ long Stack::broken_pipe(int flags) const {
 }
 
 // As much as goes without waiting: bytes, or a negative errno number if there were none.
-long Stack::send_some(Stream& stream, std::span<const iovec> data, bool more, size_t skip) {
+long Stack::send_some(Stream& stream, std::span<const iovec> data, int flags, size_t skip) {
   long sent = 0;
   long error = 0;
   each_piece(data, skip, [&](std::byte* piece, size_t bytes, bool pieces_follow) {
-    const auto reply = transport_->request(req::Send{stream.handle, {piece, bytes}, more || pieces_follow});
+    req::Send send{stream.handle, {piece, bytes}, (flags & MSG_MORE) != 0 || pieces_follow};
+    send.urgent = (flags & MSG_OOB) != 0;
+    const auto reply = transport_->request(send);
     if (!reply) {
       if (reply.error() == Error::kWouldBlock || reply.error() == Error::kNoBuffers) {
         stream.writable = false;
@@ -99,7 +101,6 @@ long Stack::send(int fd, std::span<const iovec> data, int flags, const sockaddr*
   Stream* stream = stream_of(fd);
   if (stream == nullptr) return no_socket(fd);
   if (stream->fenced) return -EBADF;
-  if ((flags & MSG_OOB) != 0) return -EOPNOTSUPP;
   const long total = total_of(data);
   if (total < 0) return total;
   const bool wait_for_room = !stream->nonblocking && (flags & MSG_DONTWAIT) == 0;
@@ -113,7 +114,7 @@ long Stack::send(int fd, std::span<const iovec> data, int flags, const sockaddr*
     } else if (stream->state == Stream::State::kConnecting) {
       error = -EAGAIN;
     } else {
-      const long n = send_some(*stream, data, (flags & MSG_MORE) != 0, static_cast<size_t>(sent));
+      const long n = send_some(*stream, data, flags, static_cast<size_t>(sent));
       flush();
       if (n >= 0) {
         sent += n;
@@ -149,7 +150,13 @@ long Stack::receive_some(Stream& stream, std::span<const iovec> into, bool peek,
   long got = 0;
   long error = 0;
   std::vector<std::byte> scratch;
+  stream.at_mark = false;
+  const size_t most = stream.urgent ? up_to_mark(stream, peek) : SIZE_MAX;
   each_piece(into, skip, [&](std::byte* piece, size_t bytes, bool) {
+    const size_t left = most - static_cast<size_t>(got);
+    stream.at_mark = left == 0;
+    if (stream.at_mark) return false;
+    bytes = std::min(bytes, left);
     if (discard) {
       scratch.resize(std::min(bytes, kScratch));
       piece = scratch.data();
@@ -185,7 +192,7 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* de
   Stream* stream = stream_of(fd);
   if (stream == nullptr) return no_socket(fd);
   if (stream->fenced) return -EBADF;
-  if ((flags & MSG_OOB) != 0) return -EINVAL;
+  if ((flags & MSG_OOB) != 0) return receive_urgent(*stream, into, flags, details);
   if ((flags & MSG_ERRQUEUE) != 0) return -EAGAIN;
   const long total = total_of(into);
   if (total < 0) return total;
@@ -205,7 +212,7 @@ long Stack::receive(int fd, std::span<const iovec> into, int flags, Received* de
             : receive_some(*stream, into, peek, (flags & MSG_TRUNC) != 0, peek ? 0 : static_cast<size_t>(got));
     if (n > 0) {
       got = peek ? n : got + n;
-      if (!wait_for_data || got >= least) break;
+      if (!wait_for_data || got >= least || stream->at_mark) break;
     } else if (n != -EAGAIN) {
       result = n;
       break;

@@ -203,6 +203,10 @@ long Stack::ioctl(int fd, unsigned long request, void* value) {
       if (socket->handle.valid()) look_around();
       *number = socket->handle.valid() ? static_cast<int>(socket->look().unread) : 0;
       return 0;
+    case SIOCATMARK:
+      if (stream == nullptr) return pass();
+      *number = stream->urgent && stream_of(fd)->urgent_left() == 1 ? 1 : 0;
+      return 0;
     case SIOCOUTQ:
       if (listening) return -EINVAL;
       *number = socket->handle.valid() ? static_cast<int>(socket->look().unsent) : 0;

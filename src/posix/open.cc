@@ -239,6 +239,7 @@ long Stack::accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
     stream->linger = listener->linger;
     stream->linger_s = listener->linger_s;
     stream->low_water = listener->low_water;
+    stream->urgent_inline = listener->urgent_inline;
     stream->receive_timeout = listener->receive_timeout;
     stream->send_timeout = listener->send_timeout;
     stream->inherited = listener->given;
@@ -428,8 +429,10 @@ long Stack::getpeername(int fd, sockaddr* address, socklen_t* length) {
   const Socket* socket = socket_of(fd);
   if (socket == nullptr) return no_socket(fd);
   if (socket->fenced) return -EBADF;
-  if (const Stream* stream = stream_of(fd)) {
-    if (stream->state != Stream::State::kConnected || stream->broken) return -ENOTCONN;
+  if (Stream* stream = stream_of(fd)) {
+    // What ended it may not have been taken in yet.
+    const bool connected = stream->state == Stream::State::kConnected && !stream->broken;
+    if (!connected || !stream->glance().alive) return -ENOTCONN;
   } else if (!datagram_of(fd)->is_connected()) {
     return -ENOTCONN;
   }

@@ -137,6 +137,7 @@ bool carry_socket(const Keeper& keeper, Stream& s, int name, const void* value, 
       s.low_water = least < 0 ? INT_MAX : static_cast<uint32_t>(std::max(least, 1));
       return false;
     }
+    case SO_OOBINLINE: s.urgent_inline = int_of(value, length) != 0; return false;
     case SO_KEEPALIVE: s.options.keepalive = int_of(value, length) != 0; return true;
     case SO_SNDBUF:
     case SO_SNDBUFFORCE: s.options.send_buffer = keeper.buffer(SO_SNDBUF); return true;

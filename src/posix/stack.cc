@@ -91,6 +91,7 @@ void Stack::event(const Event& e) {
   uint32_t mask = 0;
   if ((e.mask & (kReadable | kAcceptable)) != 0) mask |= kReadBits;
   if ((e.mask & (kWritable | kConnected)) != 0) mask |= kWriteBits;
+  if ((e.mask & kUrgent) != 0) mask |= EPOLLPRI;
   if ((e.mask & kPeerClosed) != 0) mask |= kReadBits | EPOLLRDHUP | (socket.shut_write ? EPOLLHUP : 0U);
   if ((e.mask & kError) != 0) mask |= kReadBits | kWriteBits | EPOLLRDHUP | kAlwaysReported;
   notify(socket, mask);
@@ -107,7 +108,10 @@ void Stack::notify(File& file, uint32_t mask) {
 
 void Stack::turn() {
   ++turns_;
-  if (transport_ != nullptr) transport_->turn(*this);
+  if (transport_ != nullptr) {
+    transport_->turn(*this);
+    if (transport_->has_events()) transport_->turn(*this);
+  }
   if (!timers_.empty()) run_timers();
   ring_ready();
 }

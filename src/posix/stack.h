@@ -279,8 +279,12 @@ class Stack final : private Sink {
   long take_error(Stream& stream);
   long send_pieces(Stream& stream, Chain& chain, size_t bytes, size_t& piece, size_t& sent);
   void drop_pieces(Chain& chain);
+  // urgent.cc
+  /// What a read may take before the mark of urgent data. The urgent byte is passed by if it is the next.
+  size_t up_to_mark(Stream& stream, bool peek);
+  long receive_urgent(Stream& stream, std::span<const iovec> into, int flags, Received* details);
   long receive_some(Stream& stream, std::span<const iovec> into, bool peek, bool discard, size_t skip);
-  long send_some(Stream& stream, std::span<const iovec> data, bool more, size_t skip);
+  long send_some(Stream& stream, std::span<const iovec> data, int flags, size_t skip);
   long broken_pipe(int flags) const;
   void apply_options(Stream& stream);
   long set_controller(Stream& stream, const void* value, socklen_t length);

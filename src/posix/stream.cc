@@ -34,6 +34,12 @@ bool Stream::can_write() {
   return writable;
 }
 
+size_t Stream::urgent_left() {
+  const auto left = transport_.request(req::UrgentLeft{handle});
+  if (!left || left->bytes == 0) urgent = false;
+  return left ? left->bytes : 0;
+}
+
 // What ends a connection whose peer has closed its direction is a broken pipe to Linux.
 int Stream::errno_for(Error error) const {
   if (error == Error::kConnectionReset && ended && !shut_write) return EPIPE;
@@ -55,6 +61,10 @@ void Stream::note_event(uint32_t mask) {
     room_certain = false;
   }
   if ((mask & kPeerClosed) != 0) ended = true;
+  if ((mask & kUrgent) != 0) {
+    urgent = true;
+    urgent_taken = false;
+  }
   if ((mask & kError) != 0) {
     broken = error_waits = true;
     if (state == State::kConnecting) state = State::kConnected;
@@ -73,6 +83,7 @@ uint32_t Stream::ready() {
     if (output_ended() || can_write()) mask |= kWriteBits;
   }
   if (error_waits) mask |= EPOLLERR;
+  if (urgent && !urgent_taken) mask |= EPOLLPRI;
   return mask;
 }
 

@@ -1,6 +1,9 @@
 // Stream: a TCP socket as a program sees it.
 #pragma once
 
+#include <cstddef>
+#include <optional>
+
 #include "posix/socket.h"
 
 namespace millrace::posix {
@@ -19,7 +22,14 @@ class Stream final : public Socket {
   [[nodiscard]] uint32_t ready() override;
   [[nodiscard]] bool can_write();
   /// Whether as much is unread as the program wants to hear of.
-  [[nodiscard]] bool has_enough() { return can_read() && (low_water <= 1 || glance().unread >= low_water); }
+  [[nodiscard]] bool has_enough() {
+    return can_read() && (low_water <= 1 || glance().unread >= low_water) && !(urgent && only_urgent());
+  }
+  /// Bytes to read up to the end of the peer's urgent data, whose last is the urgent byte; 0: there is none, or no
+  /// more.
+  [[nodiscard]] size_t urgent_left();
+  /// Whether nothing but the urgent byte is there to read, and reads pass it by.
+  [[nodiscard]] bool only_urgent() { return !urgent_inline && urgent_left() == 1 && look().unread <= 1; }
   /// The errno number of what the worker said about it.
   [[nodiscard]] int errno_for(Error error) const;
   /// A read gave `got` of `wanted` bytes.
@@ -42,6 +52,14 @@ class Stream final : public Socket {
   bool broken = false;        ///< the connection failed
   bool error_waits = false;   ///< and nobody was told why
   bool unclaimed = false;     ///< connected, and connect() has not said so yet
+
+  // RFC 9293 3.8.5, as Linux has it: the last byte of urgent data is not read with the others, unless SO_OOBINLINE
+  // says.
+  bool urgent = false;                     ///< there is a mark ahead
+  bool urgent_inline = false;              ///< SO_OOBINLINE
+  bool urgent_taken = false;               ///< the byte at the mark was given to MSG_OOB
+  bool at_mark = false;                    ///< the last read ended there
+  std::optional<std::byte> urgent_byte{};  ///< was passed by, by a peek
 
   uint32_t low_water = 1;  ///< SO_RCVLOWAT: fewer bytes are not readable, but at the end
   SocketOptions options{};

@@ -48,6 +48,8 @@ class Transport {
     flush();
     return true;
   }
+  /// Whether turn() would give events at once: what went out at its end may have come back over a loopback interface.
+  [[nodiscard]] virtual bool has_events() { return false; }
   /// Sends what requests have queued. True: there are events for turn() to give.
   virtual bool flush() = 0;
   /// A fresh instant of CLOCK_MONOTONIC, or of a simulated clock.

@@ -10,6 +10,12 @@ namespace {
 
 constexpr uint32_t kMostBacklog = 4'097;
 constexpr uint32_t kMostHolds = 1U << 20;
+constexpr uint32_t kLeastInput = 2'048;
+
+void limit_input(SharedSocket& socket, const Call& c) {
+  const uint32_t given = options_of(c.stream).receive_buffer;
+  socket.in_limit = given == 0 ? kFlowBytes : std::clamp(given, kLeastInput, kFlowBytes);
+}
 
 Result<void> done(const Result<Reply>& reply) {
   if (!reply) return fail(reply.error());
@@ -125,11 +131,18 @@ Result<void> Guest::call(const Descriptor& d, const Call& c, Answer& a) {
                                                 : datagram;
   if (!fits) return fail(Error::kInvalid);
   switch (op) {
-    case Op::kAccept: return open(c, op, handle, a);
+    case Op::kAccept: {
+      const uint32_t limit = socket.in_limit;
+      const auto opened = open(c, op, handle, a);
+      if (opened) slots_[a.handle.index].socket->in_limit = limit;
+      return opened;
+    }
     case Op::kSend: return send(d.index, c, a);
     case Op::kReceive: return receive(d.index, c, a);
     case Op::kShutdown: return shutdown(d.index);
-    case Op::kSetOptions: return done(door.request(req::SetOptions{handle, options_of(c.stream)}));
+    case Op::kSetOptions:
+      limit_input(socket, c);
+      return done(door.request(req::SetOptions{handle, options_of(c.stream)}));
     case Op::kLook: return look(d.index, a);
     case Op::kTakeError:
       if (socket.held) {
@@ -147,7 +160,9 @@ Result<void> Guest::call(const Descriptor& d, const Call& c, Answer& a) {
     }
     case Op::kUrgentLeft: {
       const auto reply = door.request(req::UrgentLeft{handle});
-      if (reply) a.number = reply->bytes;
+      if (socket.sole()) take_back(d.index);  // so that one call can see up to the mark
+      socket.urgent = reply && reply->bytes != 0;
+      if (socket.urgent) a.number = reply->bytes + socket.back.size();
       return done(reply);
     }
     case Op::kConnectDatagram: {
@@ -218,6 +233,7 @@ Result<void> Guest::open(const Call& c, Op op, Handle listener, Answer& a) {
     forget(index);
     return fail(reply.error());
   }
+  if (op == Op::kListen || op == Op::kConnect) limit_input(socket, c);
   socket.handle = reply->handle;
   a.handle = {index, slot.gen};
   name(socket, a);
@@ -281,7 +297,7 @@ Result<void> Guest::receive(uint32_t index, const Call& c, Answer& a) {
   const auto into = segment_.bulk().first(std::min(c.bytes, kBulkBytes));
   const bool peek = (c.flags & kFlagPeek) != 0;
   if (socket.sole()) {
-    if (socket.back.empty()) {
+    if (socket.back.empty() && !socket.urgent) {
       set_by_call(index, false);
       pump_in(index);
     }

@@ -97,7 +97,7 @@ void Guest::discard_out(uint32_t index) {
 size_t Guest::pump_in(uint32_t index) {
   Slot& slot = slots_[index];
   SharedSocket& socket = *slot.socket;
-  if (!socket.back.empty() || socket.held) return 0;
+  if (!socket.back.empty() || socket.held || socket.urgent) return 0;
   Flow& flow = segment_.flow(index, Direction::kToProgram);
   size_t moved = 0;
   bool wished = false;
@@ -108,7 +108,9 @@ size_t Guest::pump_in(uint32_t index) {
       flow.origin.store(slot.given, std::memory_order_relaxed);
     }
     const uint64_t at = (slot.given - slot.given_from) % kFlowBytes;
-    const uint64_t room = std::min(kFlowBytes - waiting, kFlowBytes - at);
+    // A program that wants a small buffer is not to have a large one here.
+    const uint64_t wanted = socket.in_limit > waiting ? socket.in_limit - waiting : 0;
+    const uint64_t room = std::min({kFlowBytes - waiting, kFlowBytes - at, wanted});
     if (room == 0) {
       if (wished) break;
       wished = true;
@@ -174,7 +176,7 @@ void Guest::finish(uint32_t index, bool abort) {
   forget(index);
   if (!last) return;
   if (abort) {
-    (void)ground_.door->request(req::Abort{handle});
+    ground_.aborts.push_back(handle);
   } else {
     (void)ground_.door->request(req::Close{handle});
   }

@@ -125,6 +125,11 @@ void Guest::told(uint32_t index, SharedSocket& socket, uint32_t mask) {
     return pump_out(index);
   }
   uint32_t out = mask & ~uint32_t{kReadable | kWritable};
+  if ((mask & kUrgent) != 0 && !slot.closing) {
+    socket.urgent = true;
+    set_by_call(index, true);
+  }
+  if (socket.urgent && !slot.closing) out |= mask & uint32_t{kReadable};
   if (!slot.closing) {
     const bool ends = (mask & (kPeerClosed | kError)) != 0;
     if ((mask & (kReadable | kPeerClosed)) != 0 && (pump_in(index) != 0 || ends || !socket.back.empty())) {
@@ -134,6 +139,12 @@ void Guest::told(uint32_t index, SharedSocket& socket, uint32_t mask) {
     tell(index, out);
   }
   pump_out(index);
+}
+
+size_t reset_those_waiting(Ground& ground) {
+  const std::vector<Handle> waiting = std::exchange(ground.aborts, {});
+  for (const Handle handle : waiting) (void)ground.door->request(req::Abort{handle});
+  return waiting.size();
 }
 
 void tell_holders(SharedSockets& sockets, const Event& e) {

@@ -23,6 +23,7 @@ struct Ground {
   Door* door = nullptr;
   posix::Ports* ports = nullptr;
   SharedSockets* sockets = nullptr;
+  std::vector<Handle> aborts{};  ///< for the next turn: what was sent before a reset goes out before it
   std::function<bool(const IpAddr&)> is_local;
   std::function<std::vector<posix::InterfaceRow>()> interfaces;
   /// A program shares the sockets of `parent` from now on and will attach by the number returned; 0: no room.
@@ -156,6 +157,8 @@ class Guest {
   bool doomed_ = false;
 };
 
+/// At the beginning of a turn: carries out ground.aborts; returns how many there were.
+size_t reset_those_waiting(Ground& ground);
 /// Tells a socket's holders what the worker says about it.
 void tell_holders(SharedSockets& sockets, const Event& event);
 

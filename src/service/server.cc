@@ -158,6 +158,7 @@ void Server::stop(Net&) {
   leaving_.clear();
   ground_.deposits = nullptr;
   deposits_.reset();
+  (void)reset_those_waiting(ground_);
 }
 
 void Server::event(Net&, const Event& event) { tell_holders(sockets_, event); }
@@ -166,7 +167,7 @@ void Server::event(Net&, const Event& event) { tell_holders(sockets_, event); }
 
 size_t Server::poll(Instant now) {
   now_ = now;
-  size_t done = 0;
+  size_t done = reset_those_waiting(ground_);
   const size_t n = seats_.size();
   for (size_t i = 0; i < n; ++i) {
     Seat& seat = *seats_[(first_ + i) % n];
@@ -239,7 +240,7 @@ void Server::part(Seat& seat) {
 
 bool Server::arm(std::vector<pollfd>& waits) {
   waits.push_back({epoll_.get(), POLLIN, 0});
-  bool quiet = true;
+  bool quiet = ground_.aborts.empty();
   for (const auto& seat : seats_) {
     if (seat->guest != nullptr) quiet = seat->guest->prepare_sleep() && quiet;
   }

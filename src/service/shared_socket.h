@@ -38,6 +38,8 @@ struct SharedSocket {
   SocketKind kind = SocketKind::kStream;
   uint64_t key = 0;           ///< its user value at the worker
   bool dead = false;          ///< its connection failed
+  uint32_t in_limit = kFlowBytes;  ///< bytes that may wait in the flow to the program
+  bool urgent = false;             ///< the peer's urgent data is not read: nothing flows, so that the mark is found
   bool shut_pending = false;  ///< to be shut once the flow is empty
   std::vector<Holder> holders;
   std::vector<std::byte> back;

@@ -1,6 +1,7 @@
 // What acts on descriptors: close, dup, fcntl, ioctl.
 #include <fcntl.h>
 #include <stdarg.h>
+#include <sys/ioctl.h>
 
 #include "posix/apart.h"
 #include "shim/streams.h"
@@ -88,6 +89,14 @@ MILLRACE_EXPORT(int, fcntl64, (int fd, int command, ...)) {
   const long value = va_arg(list, long);
   va_end(list);
   return shim_fcntl(fd, command, value);
+}
+
+MILLRACE_EXPORT(int, sockatmark, (int fd)) {
+  int there = 0;
+  auto* stack = owner_of(fd);
+  const long result =
+      stack != nullptr ? libc_result(stack->ioctl(fd, SIOCATMARK, &there)) : behind().ioctl(fd, SIOCATMARK, &there);
+  return result < 0 ? -1 : there;
 }
 
 MILLRACE_EXPORT(int, ioctl, (int fd, unsigned long request, ...)) {

@@ -129,6 +129,7 @@ class Fuzz final : public Door {
     now_ = now_ + microseconds(20);
     worker_->advance(now_);
     deposits_->look_at_clock(now_);
+    (void)reset_those_waiting(ground_);
     if (hostile_.guest != nullptr) hostile_.guest->serve(16);
     honest_.guest->serve(16);
     loop_back();

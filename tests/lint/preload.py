@@ -38,7 +38,7 @@ EXCUSES = {
         posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_addtcsetpgrp_np""",
     "a known gap: libc uses the descriptor without the function that is replaced": """
         aio_cancel aio_cancel64 bindresvport getipv4sourcefilter getsourcefilter preadv2 preadv64v2
-        pwritev2 pwritev64v2 rcmd rcmd_af rexec rexec_af setipv4sourcefilter setsourcefilter sockatmark""",
+        pwritev2 pwritev64v2 rcmd rcmd_af rexec rexec_af setipv4sourcefilter setsourcefilter""",
 }
 
 

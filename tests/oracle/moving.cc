@@ -159,6 +159,52 @@ CASE(urgent_without_any) {
   show("recv", recv(p.b, &c, 1, MSG_OOB));
 }
 
+CASE(urgent_byte) {
+  const Pair p;
+  char buffer[16] = {};
+  show("send", send(p.a, "abc", 3, 0));
+  show("send urgent", send(p.a, "xyU", 3, MSG_OOB));
+  show("send", send(p.a, "def", 3, 0));
+  await_bytes(p.b, 8);
+  note("state", state(p.b));
+  note("at the mark", sockatmark(p.b));
+  show("peek urgent", recv(p.b, buffer, 8, MSG_OOB | MSG_PEEK));
+  note("byte", std::string(buffer, 1));
+  show("urgent", recv(p.b, buffer, 8, MSG_OOB));
+  note("byte", std::string(buffer, 1));
+  show("urgent again", recv(p.b, buffer, 8, MSG_OOB));
+  note("state", state(p.b));
+  show("up to the mark", recv(p.b, buffer, 8, 0));
+  note("text", std::string(buffer, 5));
+  note("at the mark", sockatmark(p.b));
+  show("behind it", recv(p.b, buffer, 8, 0));
+  note("text", std::string(buffer, 3));
+  note("at the mark", sockatmark(p.b));
+  show("send", send(p.b, "!", 1, MSG_OOB));
+  await(p.a, POLLPRI);
+  note("alone", state(p.a));
+  set_nonblocking(p.a);
+  show("passed by", recv(p.a, buffer, 8, 0));
+  show("urgent", recv(p.a, buffer, 8, MSG_OOB));
+  note("state", state(p.a));
+}
+
+CASE(urgent_byte_inline) {
+  const Pair p;
+  const int one = 1;
+  char buffer[16] = {};
+  setsockopt(p.b, SOL_SOCKET, SO_OOBINLINE, &one, sizeof one);
+  send(p.a, "abc", 3, 0);
+  send(p.a, "U", 1, MSG_OOB);
+  send(p.a, "def", 3, 0);
+  await_bytes(p.b, 7);
+  show("urgent", recv(p.b, buffer, 8, MSG_OOB));
+  show("up to the mark", recv(p.b, buffer, 8, 0));
+  note("at the mark", sockatmark(p.b));
+  show("from it on", recv(p.b, buffer, 8, 0));
+  note("text", std::string(buffer, 4));
+}
+
 CASE(vectors) {
   const Pair p;
   char one[] = "one";

@@ -68,6 +68,7 @@ class House final : public Door, private posix::Sink {
     now_ = now_ + microseconds(10);
     sim.set_now(now_);
     deposits->look_at_clock(now_);
+    (void)reset_those_waiting(ground_);
     for (const auto& guest : guests) guest->serve(64);
     sim.turn(*this);
     for (const auto& guest : guests) guest->publish();
