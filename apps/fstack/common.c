@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "ff_config.h"
+
 enum { kPeriod = 251, kPattern = 64 * kPeriod };
 
 int port_of(int argc, char* argv[], int fallback) {
@@ -52,8 +54,9 @@ static long take_request(struct http* h) {
   if (strncmp(h->request, "GET /", 5) != 0) return -1;
   h->body_bytes = strtoull(h->request + 5, NULL, 10);
   h->last = strstr(h->request, "Connection: close") != NULL;
-  h->head_bytes = (size_t)snprintf(h->head, sizeof h->head, "HTTP/1.1 200 OK\r\nContent-Length: %llu\r\n\r\n",
-                                   (unsigned long long)h->body_bytes);
+  h->head_bytes =
+      (size_t)snprintf(h->head, sizeof h->head, "HTTP/1.1 200 OK\r\nX-Process: %d\r\nContent-Length: %llu\r\n\r\n",
+                       ff_global_cfg.dpdk.proc_id, (unsigned long long)h->body_bytes);
   h->sent = 0;
   h->answering = 1;
   return end + 4 - h->request;

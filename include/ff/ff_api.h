@@ -146,7 +146,7 @@ void ff_zc_recv_free(struct ff_zc_mbuf* zm);
 #define FF_DISPATCH_RESPONSE (-2) /* the frame, as changed, goes out again */
 
 /* Sees each frame of the first port before the stack does: its first bytes up to *len, which may be changed for a
- * response. The number of a queue: the stack takes it; there is one queue. */
+ * response. The number of its own queue: the stack takes it. Of another: that process gets it. */
 typedef int (*dispatch_func_t)(void* data, uint16_t* len, uint16_t queue_id, uint16_t nb_queues);
 
 struct ff_dispatcher_context {

@@ -20,8 +20,10 @@ class Dispatcher final : public runtime::FrameClient {
     for (pkt::Packet* frame : frames) {
       uint16_t bytes = frame->len;
       const int queue = ask(*frame, bytes);
-      if (queue == 0) {
-        frames[kept++] = frame;
+      if (queue >= 0 && queue < queues_) {
+        // A process is the queue of its number.
+        const bool others = queue != queue_ && worker().give(static_cast<uint32_t>(queue), port_.interface, frame);
+        if (!others) frames[kept++] = frame;
       } else if (queue == FF_DISPATCH_RESPONSE && frame->next == nullptr && bytes <= frame->buf_len - frame->off) {
         frame->len = bytes;
         frame->total = bytes;
@@ -62,9 +64,14 @@ class Dispatcher final : public runtime::FrameClient {
 
  private:
   [[nodiscard]] int ask(pkt::Packet& frame, uint16_t& bytes) const {
-    if (plain != nullptr) return plain(frame.data(), &bytes, 0, 1);
-    return contextual(frame.data(), &bytes, 0, 1, {});
+    const auto queue = static_cast<uint16_t>(queue_);
+    const auto queues = static_cast<uint16_t>(queues_);
+    if (plain != nullptr) return plain(frame.data(), &bytes, queue, queues);
+    return contextual(frame.data(), &bytes, queue, queues, {});
   }
+  [[nodiscard]] static stack::Worker& worker() { return state().transport->host().worker(); }
+  int queue_ = static_cast<int>(state().config->config.process);
+  int queues_ = static_cast<int>(state().config->config.processes);
   runtime::FramePort port_{};
   std::vector<pkt::Packet*> waiting_;
 };
@@ -121,8 +128,8 @@ void ff_get_traffic(void* buffer) {
 int ff_rss_self_queue_info(uint16_t* proc_id, uint16_t* queueid, uint16_t* nb_queues, uint16_t* reta_size) {
   (void)api::the_stack();
   if (proc_id != nullptr) *proc_id = static_cast<uint16_t>(api::state().config->process);
-  if (queueid != nullptr) *queueid = 0;
-  if (nb_queues != nullptr) *nb_queues = 1;
+  if (queueid != nullptr) *queueid = static_cast<uint16_t>(api::state().config->config.process);
+  if (nb_queues != nullptr) *nb_queues = static_cast<uint16_t>(api::state().config->config.processes);
   if (reta_size != nullptr) *reta_size = 0;
   return 0;
 }

@@ -76,6 +76,8 @@ struct Config {
   LoopSettings loop{};
   Dpdk dpdk{};
   uint32_t workers = 1;           ///< threads, each with a queue of every device
+  uint32_t processes = 1;         ///< that share all interfaces and addresses, each with one worker
+  uint32_t process = 0;           ///< this one of them
   std::optional<uint32_t> cpu{};  ///< pin the first worker's thread here, each further one to the next CPU
   std::string capture{};          ///< pcapng file; empty: none
   std::string control{};          ///< UNIX socket for observation; empty: the default place; "none": off

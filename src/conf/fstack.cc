@@ -5,6 +5,8 @@
 #include <charconv>
 #include <map>
 
+#include "steer/shard_map.h"
+
 namespace millrace::conf {
 namespace {
 
@@ -64,6 +66,7 @@ class Reader {
     }
     if (!cores() || !ports()) return tl::unexpected(std::move(problem_));
     fill_defaults(out_.config);
+    share();
     if (auto checked = check(out_.config, file_); !checked) return tl::unexpected(std::move(checked.error()));
     return std::move(out_);
   }
@@ -107,6 +110,7 @@ class Reader {
   bool take_dpdk(const IniEntry& e);
   bool take_numbered(const IniEntry& e, std::string_view kind);
   bool cores();
+  void share();
   bool ports();
   bool numbers_of(const IniEntry& e, std::vector<int64_t>& into);
   bool add_port(int64_t id, size_t place);
@@ -284,6 +288,16 @@ bool Reader::cores() {
   }
   out_.cpus.push_back(0);
   return true;
+}
+
+// Several cores are several processes. Those of a TAP share it; the other drivers give a device to one process.
+void Reader::share() {
+  Config& config = out_.config;
+  const auto& all = config.interfaces;
+  const bool taps = std::all_of(all.begin(), all.end(), [](const Interface& i) { return i.driver == "tap"; });
+  if (out_.cpus.size() == 1 || !taps || out_.cpus.size() > steer::kMaxWorkers) return;
+  config.processes = static_cast<uint32_t>(out_.cpus.size());
+  config.process = out_.process;
 }
 
 bool Reader::numbers_of(const IniEntry& e, std::vector<int64_t>& into) {

@@ -48,6 +48,7 @@ Ip::State::State(Ip& owner, const Config& c)
       pmtu(static_cast<uint32_t>(c.settings.pmtu_entries), key_of(c.seed, 0x706d7475)) {
   netifs.reserve(kMaxInterfaces);
   MR_ASSERT(c.worker < c.workers);
+  if (c.siblings) return;
   const uint32_t changes = 2 * c.max_neighbours;
   if (c.worker != 0) following.emplace(changes, key_of(c.seed + 1, 0x686f7073));
   for (uint32_t i = 1; c.worker == 0 && i < c.workers; ++i) feeds.emplace_back(changes, key_of(c.seed + i, 0x686f7073));

@@ -87,6 +87,7 @@ struct Config {
   uint32_t transmit_queue = 4'096;       ///< frames waiting per interface before new ones are dropped
   uint32_t workers = 1;                  ///< of the process; see replica.h
   uint32_t worker = 0;                   ///< this one: 0 writes neighbours, addresses and routes, the others follow
+  bool siblings = false;                 ///< each writes its own; nobody follows
   Settings settings{};
 };
 

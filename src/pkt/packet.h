@@ -32,6 +32,9 @@ inline constexpr uint64_t kRxRssHash = 1ULL << 1;
 // Of frames between workers; no device sets them.
 inline constexpr uint64_t kRxShared = 1ULL << 39;  ///< every worker has been given it, or a copy
 inline constexpr uint64_t kRxLooped = 1ULL << 40;  ///< a socket of this host sent it to a group; it was on no link
+/// How many processes that share an address have looked at it in vain: six bits.
+inline constexpr uint32_t kRxHopsShift = 32;
+inline constexpr uint64_t kRxHopsMask = 63;
 
 // Transmit flags.
 inline constexpr uint64_t kTxTcpSeg = 1ULL << 50;

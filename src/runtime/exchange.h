@@ -9,13 +9,14 @@
 #include <memory>
 #include <vector>
 
+#include "runtime/carrier.h"
 #include "runtime/spsc_ring.h"
 #include "runtime/wake.h"
 #include "stack/worker.h"
 
 namespace millrace::runtime {
 
-class Exchange {
+class Exchange final : public Carrier {
  public:
   explicit Exchange(uint32_t workers);
 
@@ -25,12 +26,12 @@ class Exchange {
   // Each for the thread of worker `self` only.
   /// Gives its worker what others handed over; returns how many frames and pieces of news. Frames for which its pool
   /// has no packet are dropped, counted, like at a device.
-  size_t take_in(uint32_t self, Instant now);
+  size_t take_in(uint32_t self, Instant now) override;
   /// Hands out what its worker has for others; returns how much. What finds no room stays in the worker.
-  size_t hand_out(uint32_t self);
+  size_t hand_out(uint32_t self) override;
   /// Says that the worker is about to sleep and wants to be woken; false: something came meanwhile.
-  bool prepare_sleep(uint32_t self);
-  void end_sleep(uint32_t self) { sides_[self]->asleep.store(false, std::memory_order_relaxed); }
+  bool prepare_sleep(uint32_t self) override;
+  void end_sleep(uint32_t self) override { sides_[self]->asleep.store(false, std::memory_order_relaxed); }
   [[nodiscard]] uint64_t no_buffer(uint32_t self) const { return sides_[self]->no_buffer; }
 
   /// Carries all news between all workers; only while no worker's thread runs.

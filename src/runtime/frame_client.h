@@ -16,6 +16,7 @@ struct FramePort {
   MacAddr mac{};
   link::DeviceLimits limits{};         ///< what the device can do and the configuration allows
   pkt::PacketCache* packets = nullptr; ///< where frames are taken from and freed
+  IfIndex interface = IfIndex::kNone;
 };
 
 class FrameClient {

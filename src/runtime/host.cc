@@ -101,6 +101,15 @@ InterfaceOptions options_of(const conf::Interface& interface) {
   return options;
 }
 
+// Of what processes that share addresses must have alike.
+uint64_t fingerprint(const conf::Config& config) {
+  std::string text;
+  for (const conf::Interface& interface : config.interfaces) {
+    text += fmt::format("{} {} {}{};", interface.name, interface.driver, interface.device, family_list(interface));
+  }
+  return base::siphash({0x6d696c6c72616365, 0x7369626c}, std::as_bytes(std::span(text)));
+}
+
 tl::unexpected<Failure> pass(const Failure& cause) { return tl::unexpected<Failure>(cause); }
 
 }  // namespace
@@ -126,7 +135,9 @@ Outcome<std::unique_ptr<Host>> Host::open(const conf::Config& config, const Driv
 
 Outcome<void> Host::set_up(const DriverRegistry& drivers) {
   using Step = Outcome<void> (Host::*)();
+  seed_ = config_.worker.seed != 0 ? static_cast<uint64_t>(config_.worker.seed) : random_seed();
   if (auto done = pin(); !done) return done;
+  if (auto done = meet_siblings(); !done) return done;
   if (auto done = make_pools(drivers); !done) return done;
   if (auto done = make_shards(drivers); !done) return done;
   if (auto done = open_devices(drivers); !done) return done;
@@ -148,6 +159,24 @@ Outcome<void> Host::pin() {
   if (run_on_cpu(*config_.cpu)) return {};
   return failure(fmt::format("cannot run on CPU {}: {}", *config_.cpu, std::strerror(errno)),
                  "see which there are with: taskset -pc $$");
+}
+
+Outcome<void> Host::meet_siblings() {
+  if (config_.processes == 1) return {};
+  MR_ASSERT(config_.workers == 1);
+  Siblings::Plan plan;
+  plan.directory = kControlDirectory;
+  const conf::Interface& first = config_.interfaces.front();
+  plan.name = first.device.empty() ? first.name : first.device;
+  plan.self = config_.process;
+  plan.count = config_.processes;
+  plan.fingerprint = fingerprint(config_);
+  plan.seed = seed_;
+  auto joined = Siblings::join(plan);
+  if (!joined) return pass(joined.error());
+  siblings_ = std::move(*joined);
+  seed_ = siblings_->seed();
+  return {};
 }
 
 Outcome<void> Host::make_pools(const DriverRegistry& drivers) {
@@ -214,9 +243,9 @@ Outcome<void> Host::open_devices(const DriverRegistry& drivers) {
 
 // One map for all interfaces: a NIC's own where there is but one interface and the NIC tells.
 void Host::choose_map() {
-  const uint32_t count = workers();
+  const uint32_t count = siblings_ != nullptr ? config_.processes : workers();
   map_ = steer::ShardMap(count, seed_ + 1);
-  if (devices_.size() != 1) return;
+  if (devices_.size() != 1 || siblings_ != nullptr) return;
   if (const auto spread = devices_.front()->spread()) {
     map_ = steer::ShardMap(count, spread->key, spread->table, spread->hash);
   }
@@ -236,13 +265,13 @@ stack::WorkerConfig Host::worker_config(uint32_t shard) const {
   worker.tcp = config.tcp;
   worker.ip = config.ip;
   worker.udp = config.udp;
-  worker.shards = workers() == 1 ? nullptr : &map_;
-  worker.shard = shard;
+  worker.shards = workers() == 1 && siblings_ == nullptr ? nullptr : &map_;
+  worker.shard = siblings_ != nullptr ? config_.process : shard;
+  worker.siblings = siblings_ != nullptr;
   return worker;
 }
 
 Outcome<void> Host::make_worker() {
-  seed_ = config_.worker.seed != 0 ? static_cast<uint64_t>(config_.worker.seed) : random_seed();
   choose_map();
   stack::WorkerConfig worker = worker_config(0);
   worker.frames = resources_.frames;
@@ -254,6 +283,10 @@ Outcome<void> Host::make_worker() {
   panic_worker = worker_.get();
   base::set_panic_hook(print_trace_ring);
   loop_ = std::make_unique<Loop>(*worker_, clock_, config_.loop, waker_);
+  if (siblings_ != nullptr) {
+    siblings_->attach(*worker_);
+    loop_->set_exchange(siblings_.get(), config_.process);
+  }
   if (exchange_ == nullptr) return {};
   exchange_->attach(0, *worker_, waker_);
   loop_->set_exchange(exchange_.get(), 0);
@@ -341,7 +374,7 @@ void Host::set_frame_client(FrameClient& client) {
   if (devices_.empty()) return;
   Device& device = *devices_.front();
   const link::DeviceLimits limits = allowed(device.limits(), config_.interfaces.front());
-  client.attach({device.mac(), limits, &worker_->impl().packets});
+  client.attach({device.mac(), limits, &worker_->impl().packets, ports_.front().interface});
   loop_->set_frame_client(&client);
 }
 

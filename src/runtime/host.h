@@ -15,11 +15,13 @@
 #include "runtime/clock.h"
 #include "runtime/control.h"
 #include "runtime/device.h"
+#include "runtime/exchange.h"
 #include "runtime/loop.h"
 #include "runtime/memory.h"
 #include "runtime/pcapng.h"
 #include "runtime/report.h"
 #include "runtime/shard.h"
+#include "runtime/siblings.h"
 #include "runtime/wake.h"
 #include "stack/worker.h"
 
@@ -55,6 +57,7 @@ class Host {
  private:
   Host(const conf::Config& config, const HostOptions& options, Waker waker);
   Outcome<void> set_up(const DriverRegistry& drivers);
+  Outcome<void> meet_siblings();
   Outcome<void> make_pools(const DriverRegistry& drivers);
   Outcome<void> open_devices(const DriverRegistry& drivers);
   Outcome<void> make_shards(const DriverRegistry& drivers);
@@ -90,6 +93,7 @@ class Host {
   steer::ShardMap map_;
   uint64_t seed_ = 0;
   std::unique_ptr<Exchange> exchange_;           // only with several workers
+  std::unique_ptr<Siblings> siblings_;           // only with several processes
   std::vector<std::unique_ptr<Shard>> shards_;   // workers 1 and on
   std::unique_ptr<stack::Worker> worker_;
   std::vector<std::unique_ptr<Device>> devices_;

@@ -278,6 +278,7 @@ void Loop::idle() {
   if (!can_sleep_ && settings_.nap_us == 0) return;
   if (worker_.wants_output()) return;
   Instant until = std::min(wake_at_, now_ + kLongestSleep);
+  if (exchange_ != nullptr) until = std::min(until, exchange_->look_at());
   if (const auto deadline = worker_.next_deadline()) until = std::min(until, *deadline);
   if (!can_sleep_) until = std::min(until, now_ + nap());
   if (until > now_) {
@@ -295,6 +296,7 @@ Duration Loop::nap() const {
 // Puts the waker and the devices into `waits`; false: a device has frames or owes some.
 bool Loop::arm(std::vector<pollfd>& waits) {
   waits.push_back({waker_.fd(), POLLIN, 0});
+  if (exchange_ != nullptr && exchange_->wait_fd() >= 0) waits.push_back({exchange_->wait_fd(), POLLIN, 0});
   bool armed = true;
   for (const auto& port : ports_) {
     if (port->device == nullptr) continue;
@@ -329,7 +331,9 @@ void Loop::flush() {
 bool Loop::begin_wait(std::vector<pollfd>& waits, Instant& until) {
   const bool armed = arm(waits);
   if (!armed || !can_sleep_ || worker_.wants_output() || next_event_ < worker_.events().size()) return false;
+  if (exchange_ != nullptr && !exchange_->prepare_sleep(self_)) return false;
   until = std::min(until, std::min(wake_at_, now_ + kLongestSleep));
+  if (exchange_ != nullptr) until = std::min(until, exchange_->look_at());
   if (const auto deadline = worker_.next_deadline()) until = std::min(until, *deadline);
   if (until <= now_) return false;
   do_chores();
@@ -338,6 +342,7 @@ bool Loop::begin_wait(std::vector<pollfd>& waits, Instant& until) {
 
 void Loop::end_wait(std::span<const pollfd> waits) {
   if (!waits.empty() && (waits[0].revents & POLLIN) != 0) waker_.drain();
+  if (exchange_ != nullptr) exchange_->end_sleep(self_);
   disarm();
   timers_at_ = now_;
 }

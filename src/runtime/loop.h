@@ -13,9 +13,9 @@
 
 #include "conf/config.h"
 #include "millrace/program.h"
+#include "runtime/carrier.h"
 #include "runtime/clock.h"
 #include "runtime/device.h"
-#include "runtime/exchange.h"
 #include "runtime/frame_client.h"
 #include "runtime/poll_client.h"
 #include "runtime/stages.h"
@@ -39,7 +39,7 @@ class Loop final : public Door {
   void set_poll_client(PollClient* client) { poll_client_ = client; }
   /// This loop's worker is number `self` of several; borrowed. No frame is taken from a device while the worker's
   /// outboxes have no room.
-  void set_exchange(Exchange* exchange, uint32_t self) {
+  void set_exchange(Carrier* exchange, uint32_t self) {
     exchange_ = exchange;
     self_ = self;
   }
@@ -118,7 +118,7 @@ class Loop final : public Door {
   Clock& clock_;
   conf::LoopSettings settings_;
   const Waker& waker_;
-  Exchange* exchange_ = nullptr;
+  Carrier* exchange_ = nullptr;
   uint32_t self_ = 0;
   Net net_{*this};
   std::vector<std::unique_ptr<Port>> ports_;

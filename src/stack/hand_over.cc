@@ -1,6 +1,7 @@
 #include "stack/hand_over.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "wire/ethernet.h"
@@ -66,15 +67,49 @@ pkt::Packet* copy_frame(const pkt::Packet& frame, pkt::PacketCache& cache) {
   return head;
 }
 
-HandOver::HandOver(const steer::ShardMap* map, uint32_t self) : self_(self) {
+HandOver::HandOver(const steer::ShardMap* map, uint32_t self, bool siblings) : self_(self), siblings_(false) {
   if (map == nullptr || map->workers() == 1) return;
   map_ = *map;
+  siblings_ = siblings;
   MR_ASSERT(self < map_.workers());
   boxes_.resize(map_.workers());
   for (Box& box : boxes_) box.ring.resize(kRoom);
+  if (siblings_) set_living(0);
+}
+
+void HandOver::set_living(uint64_t living) {
+  const uint32_t count = map_.workers();
+  living_ = living | uint64_t{1} << self_;
+  for (uint32_t i = 0; i < count; ++i) {
+    uint32_t who = i;
+    while ((living_ >> who & 1) == 0) who = (who + 1) % count;
+    stand_ins_[i] = static_cast<uint8_t>(who);
+  }
+}
+
+bool HandOver::give(uint32_t sibling, IfIndex interface, pkt::Packet* frame, pkt::PacketCache& packets) {
+  if (!siblings_ || sibling >= map_.workers() || stand_ins_[sibling] == self_) return false;
+  counters_.add(SteerCounter::kHandedOver);
+  put(stand_ins_[sibling], interface, frame, packets);
+  return true;
+}
+
+// The walk goes round the ring of those that live, from whoever the map names, and each looks once.
+bool HandOver::pass_on(IfIndex interface, pkt::Packet* frame, pkt::PacketCache& packets) {
+  const auto hops = static_cast<uint32_t>(frame->flags >> pkt::kRxHopsShift & pkt::kRxHopsMask);
+  if (hops + 1 >= static_cast<uint32_t>(std::popcount(living_))) return false;
+  frame->flags += uint64_t{1} << pkt::kRxHopsShift;
+  counters_.add(SteerCounter::kPassedOn);
+  put(stand_ins_[(self_ + 1) % map_.workers()], interface, frame, packets);
+  return true;
 }
 
 uint32_t HandOver::owner(const pkt::Packet& frame) const {
+  if (siblings_) {
+    const uint32_t named = steer::steer_to_sibling(frame, map_);
+    const uint32_t worker = named < map_.workers() ? stand_ins_[named] : named;
+    return worker == self_ ? steer::kHere : worker;
+  }
   if (map_.has_device_hash() && (frame.flags & pkt::kRxRssHash) != 0 && is_plain_tcp(frame)) {
     return map_.by_hash(frame.rss);
   }
@@ -95,6 +130,9 @@ size_t HandOver::sort(IfIndex interface, std::span<pkt::Packet*> burst, pkt::Pac
       frame->flags |= pkt::kRxShared;
       put_copies(interface, *frame, packets);
       burst[kept++] = frame;
+    } else if (keeps_ != nullptr && is_plain_tcp(*frame) && keeps_(keeps_context_, *frame)) {
+      counters_.add(SteerCounter::kKept);
+      burst[kept++] = frame;
     } else {
       counters_.add(SteerCounter::kHandedOver);
       put(worker, interface, frame, packets);
@@ -107,7 +145,7 @@ size_t HandOver::sort(IfIndex interface, std::span<pkt::Packet*> burst, pkt::Pac
 // before room() would hold up the devices: anybody may send to a group.
 void HandOver::put_copies(IfIndex interface, const pkt::Packet& frame, pkt::PacketCache& packets) {
   for (uint32_t worker = 0; worker < boxes_.size(); ++worker) {
-    if (worker == self_) continue;
+    if (worker == self_ || (siblings_ && (living_ >> worker & 1) == 0)) continue;
     if (boxes_[worker].size >= kMostCopies) {
       counters_.add(SteerCounter::kDropFull);
       continue;
@@ -142,8 +180,8 @@ void HandOver::share(const link::NetifConfig& netif, IfIndex interface, const Ip
 
 bool HandOver::take_foreign(const ip::Datagram& d, const link::NetifConfig& netif, pkt::PacketCache& packets) {
   if (netif.kind == link::LinkKind::kLoopback || (d.packet->flags & pkt::kRxShared) != 0) return false;
-  const uint32_t worker =
-      steer::steer_transport(map_, d.source, d.destination, d.protocol, d.packet->bytes(), d.to_group);
+  uint32_t worker = steer::steer_transport(map_, d.source, d.destination, d.protocol, d.packet->bytes(), d.to_group);
+  if (siblings_ && worker < map_.workers()) worker = stand_ins_[worker];
   if (worker == self_ || worker == steer::kHere) return false;
   // It came in fragments or behind headers that steering does not follow: nobody else has it yet.
   const bool shared = worker == steer::kEverybody;

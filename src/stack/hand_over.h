@@ -4,6 +4,7 @@
 // it even while its own outboxes are full.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -24,12 +25,17 @@ struct Handed {
 #define MILLRACE_STEER_COUNTERS(X)                                                                             \
   X(kHandedOver, "steer.handed_over", "frames that arrived here and belong to another worker")                 \
   X(kHandedIn, "steer.handed_in", "frames that other workers handed over")                                     \
+  X(kPassedOn, "steer.passed_on", "segments of no connection here, for the next process to look at")           \
+  X(kKept, "steer.kept", "segments of connections that live here though the map names another process")        \
   X(kDatagrams, "steer.datagrams", "datagrams complete from fragments and handed over to their flow's worker") \
   X(kCopied, "steer.copied", "copies for other workers of datagrams that all may want to hear")                \
   X(kDropNoPacket, "steer.drop.no_packet", "such copies for which there was no packet")                        \
   X(kDropFull, "steer.drop.outbox_full", "frames of another worker for which its outbox had no room")          \
   X(kDropHeadroom, "steer.drop.no_headroom", "datagrams of another worker without room for their headers")
 MILLRACE_COUNTERS(SteerCounter, kSteerCounterInfo, MILLRACE_STEER_COUNTERS)
+
+/// Who of several processes that share addresses stands in for whom, by the numbers of the map: itself while it lives.
+using StandIns = std::array<uint8_t, steer::kMaxWorkers>;
 
 /// A copy of a whole frame in packets of `cache`, metadata included; nullptr if it has too few.
 [[nodiscard]] pkt::Packet* copy_frame(const pkt::Packet& frame, pkt::PacketCache& cache);
@@ -39,12 +45,26 @@ class HandOver {
   static constexpr size_t kRoom = 1'024;  ///< frames in one outbox
   static constexpr size_t kMostCopies = kRoom / 4;  ///< waiting frames beyond which no copy is put behind them
 
-  /// `map` null: the worker is alone and every frame is its own.
-  HandOver(const steer::ShardMap* map, uint32_t self);
+  /// `map` null: the worker is alone and every frame is its own. `siblings`: the others are processes with tables of
+  /// their own, which come and go; nobody is there before set_living().
+  HandOver(const steer::ShardMap* map, uint32_t self, bool siblings = false);
 
   [[nodiscard]] bool alone() const { return boxes_.empty(); }
   [[nodiscard]] const steer::ShardMap& map() const { return map_; }
   [[nodiscard]] uint32_t self() const { return self_; }
+  [[nodiscard]] bool has_siblings() const { return siblings_; }
+
+  /// Among siblings: a bit for each that lives. The next one stands in for one that does not.
+  void set_living(uint64_t living);
+  /// Asked before a plain TCP frame is handed over: whether its connection lives here all the same.
+  void set_keeper(bool (*keeps)(void* context, const pkt::Packet& frame), void* context) {
+    keeps_ = keeps;
+    keeps_context_ = context;
+  }
+  /// Takes a frame that a program gives to `sibling`; false: there is none, or it is this one's.
+  bool give(uint32_t sibling, IfIndex interface, pkt::Packet* frame, pkt::PacketCache& packets);
+  /// Takes a frame that nobody here waits for, so that the next sibling looks at it; false: all have.
+  bool pass_on(IfIndex interface, pkt::Packet* frame, pkt::PacketCache& packets);
 
   /// Moves the frames of others into their outboxes and the rest to the front, in order; returns how many those are.
   size_t sort(IfIndex interface, std::span<pkt::Packet*> burst, pkt::PacketCache& packets);
@@ -77,6 +97,11 @@ class HandOver {
 
   steer::ShardMap map_;
   uint32_t self_;
+  bool siblings_;
+  uint64_t living_ = 0;  // siblings, this one among them
+  StandIns stand_ins_{};
+  bool (*keeps_)(void*, const pkt::Packet&) = nullptr;
+  void* keeps_context_ = nullptr;
   std::vector<Box> boxes_;  // by worker; empty if alone
   base::Counters<SteerCounter> counters_;
 };

@@ -64,6 +64,9 @@ class Impl {
   bool claim_datagram(IfIndex interface, pkt::Packet* p, uint32_t header, udp::Incoming& in);
   size_t set_syns_aside(std::span<pkt::Packet*> burst);
   void judge_syns(IfIndex interface, Instant now);
+  /// Whether a plain TCP frame is of a connection that lives here.
+  [[nodiscard]] bool lives_here(const pkt::Packet& frame);
+  bool pass_on(IfIndex interface, tcp::Segment& segment);
   void input_alone(IfIndex interface, pkt::Packet* p, Instant now);
   size_t merge(std::span<Slot*> order);
   void input_general(IfIndex interface, pkt::Packet* p, Instant now);

@@ -227,7 +227,11 @@ void Impl::input_some(IfIndex interface, std::span<pkt::Packet*> burst, Instant 
       input_general(interface, slot.packet, now);
     }
   }
-  for (size_t i = 0; i < unknown; ++i) tcp.input(strangers[i]->segment, now);
+  for (size_t i = 0; i < unknown; ++i) {
+    tcp::Segment& s = strangers[i]->segment;
+    if (__builtin_expect(hand_over.has_siblings(), 0) && !loopback && pass_on(interface, s)) continue;
+    tcp.input(s, now);
+  }
   if (__builtin_expect(shedding, 0)) judge_syns(interface, now);
 }
 

@@ -134,7 +134,7 @@ Result<Reply> Impl::operate(const Request& request, Instant now) {
       return plain(impl.ip.set_options(r.interface, r.options, now));
     }
   };
-  if (hand_over.self() != 0 && is_about_tables(request)) return fail(Error::kNotSupported);
+  if (hand_over.self() != 0 && !hand_over.has_siblings() && is_about_tables(request)) return fail(Error::kNotSupported);
   trace.put(0, base::TraceEvent::kRequest, static_cast<uint32_t>(request.index()));
   return std::visit(Visitor{*this, now}, request);
 }

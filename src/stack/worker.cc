@@ -15,6 +15,7 @@ ip::Config ip_config(const WorkerConfig& config, pkt::PacketCache& packets) {
   c.seed = derived(config.seed ^ uint64_t{config.shard} << 32, 1);
   c.workers = config.shards != nullptr ? config.shards->workers() : 1;
   c.worker = config.shard;
+  c.siblings = config.siblings;
   c.max_neighbours = config.max_neighbours;
   c.settings = config.ip;
   return c;
@@ -37,6 +38,7 @@ tcp::TcpConfig tcp_config(const WorkerConfig& config, Impl& impl) {
   c.start = config.start;
   if (config.shards != nullptr && config.shards->workers() > 1) c.shards = &impl.hand_over.map();
   c.shard = config.shard;
+  c.siblings = config.siblings;
   return c;
 }
 
@@ -73,8 +75,11 @@ Impl::Impl(const WorkerConfig& config)
       icmp(ip, udp),
       sockets_(*config.memory, config.max_connections + config.max_datagram_sockets + 1'024, packets, blocks),
       tcp(tcp_config(config, *this)),
-      hand_over(config.shards, config.shard) {
+      hand_over(config.shards, config.shard, config.siblings) {
   sockets_.bind(tcp, udp, icmp);
+  if (!hand_over.has_siblings()) return;
+  hand_over.set_keeper([](void* self, const pkt::Packet& frame) { return static_cast<Impl*>(self)->lives_here(frame); },
+                       this);
 }
 
 Impl::~Impl() {
@@ -161,6 +166,10 @@ void Worker::input_steered(IfIndex interface, std::span<pkt::Packet*> burst, Ins
 }
 size_t Worker::hand_over(uint32_t worker, std::span<Handed> out) { return impl_->hand_over.take(worker, out); }
 size_t Worker::hand_over_room() const { return impl_->hand_over.room(); }
+void Worker::set_living(uint64_t siblings) { impl_->hand_over.set_living(siblings); }
+bool Worker::give(uint32_t sibling, IfIndex interface, pkt::Packet* frame) {
+  return impl_->hand_over.give(sibling, interface, frame, impl_->packets);
+}
 size_t Worker::tell(uint32_t worker, std::span<ip::TableMessage> out) { return impl_->ip.tell(worker, out); }
 bool Worker::has_news(uint32_t worker) const { return impl_->ip.has_news(worker); }
 void Worker::hear(uint32_t worker, std::span<const ip::TableMessage> news, Instant now) {

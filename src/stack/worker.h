@@ -51,6 +51,9 @@ struct WorkerConfig {
   Instant start{};
   const steer::ShardMap* shards = nullptr;  ///< which worker owns what, the same for all; copied. Null: one worker
   uint32_t shard = 0;                       ///< this one; 0 is the control worker
+  /// The others are processes that share this one's addresses, each with tables of its own: no control worker. They
+  /// come and go, see set_living().
+  bool siblings = false;
 };
 
 /// One line of the live socket list.
@@ -114,6 +117,10 @@ class Worker {
   size_t hand_over(uint32_t worker, std::span<Handed> out);
   /// How many frames input() may bring now without the risk that one is dropped for want of room in an outbox.
   [[nodiscard]] size_t hand_over_room() const;
+  /// Among siblings: which of them live, a bit each.
+  void set_living(uint64_t siblings);
+  /// Takes a frame that a program gives to another of them; false: there is none, or it is this one's.
+  bool give(uint32_t sibling, IfIndex interface, pkt::Packet* frame);
   /// News for `worker` about neighbours, addresses and routes, in order, at most out.size() pieces.
   size_t tell(uint32_t worker, std::span<ip::TableMessage> out);
   [[nodiscard]] bool has_news(uint32_t worker) const;

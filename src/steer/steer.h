@@ -21,6 +21,10 @@ inline constexpr uint32_t kControl = 0;
 /// The owner of an Ethernet frame, or kHere, or kEverybody.
 [[nodiscard]] uint32_t steer(const pkt::Packet& frame, const ShardMap& map);
 
+/// The same among siblings, which all have tables of their own: what changes tables goes to everybody, what is to be
+/// answered once stays with whoever got it.
+[[nodiscard]] uint32_t steer_to_sibling(const pkt::Packet& frame, const ShardMap& map);
+
 /// The owner of a datagram whose transport header and payload, or what there is of them, are `transport`; kHere where
 /// the protocol has no ports; or kEverybody. `to_group`: the frame that it came in was for a group of stations.
 [[nodiscard]] uint32_t steer_transport(const ShardMap& map, const IpAddr& source, const IpAddr& destination,

@@ -17,6 +17,13 @@ TimeWait& Tcp::wait(Ref ref) {
   return wait6_[ref.index()];
 }
 
+bool Tcp::waits_for(Segment& s) {
+  if (find(s).place() != Place::kNone) return true;
+  uint32_t slot = 0;
+  return s.has(kSyn) && !s.has(kAck) &&
+         find_listener(s.local, s.local_port, slot, {s.remote, s.remote_port}) != nullptr;
+}
+
 // RFC 9293 3.10.7.1 and 3.10.7.2.
 void Tcp::input_none(Segment& s, Instant now) {
   // The worker's fast way in looks at no address; what Ip refuses for others is refused here (RFC 1122 3.2.1.3). No

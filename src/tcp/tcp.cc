@@ -72,7 +72,8 @@ Tcp::Tcp(const TcpConfig& config)
           config.memory->allocate((size_t{records_.limit()} + 1) * sizeof(RateRecord)).base)),
       wheel_(Resolver{this}, config.start),
       shards_(config.shards),
-      shard_(config.shard) {
+      shard_(config.shard),
+      siblings_(config.siblings) {
   MR_ASSERT(config.max_half_open > 0 && config.max_time_wait > 0);
   MR_ASSERT(table_.ok() && conns_.ok() && half4_.ok() && half6_.ok() && wait4_.ok() && wait6_.ok());
   MR_ASSERT(records_.ok() && urgents_.ok() && pieces_.ok() && cold_ != nullptr && ecn_.ok() && loss_.ok() &&

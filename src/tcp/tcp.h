@@ -60,6 +60,8 @@ class Tcp {
   void prefetch_bucket(uint64_t hash) const;
   /// Fills segment.hint. False: most likely it belongs to no connection.
   bool look_up(Segment& s) const;
+  /// Whether something here waits for it: a connection, what is left of one, or a listener for a SYN.
+  [[nodiscard]] bool waits_for(Segment& s);
   /// `hint` is a connection's.
   void prefetch_place(Ref hint);
   /// Once the connection's own lines are there. The socket's index, or 0.
@@ -580,6 +582,7 @@ class Tcp {
   uint32_t port_counter_ = 0;
   const steer::ShardMap* shards_;
   uint32_t shard_;
+  bool siblings_;
 
   /// The connection's rare options, all 0 if it has none.
   [[nodiscard]] RareOptions rare(uint32_t index) const;

@@ -269,7 +269,7 @@ Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant n
   // What goes over the loopback interface never leaves this worker.
   const bool inside = shards_ == nullptr || ip_.interface(route->interface).kind == link::LinkKind::kLoopback;
   if (t.local_port == 0) t.local_port = choose_port(t.local, args.remote, inside);
-  if (t.local_port == 0 || !(inside || comes_home(t))) return fail(Error::kAddressNotHere);
+  if (t.local_port == 0 || !(inside || siblings_ || comes_home(t))) return fail(Error::kAddressNotHere);
   const uint64_t hash = hash_(t);
   if (table_.find(hash, [&](Ref ref) { return matches(ref, t); })) return fail(Error::kAddressInUse);
   const uint32_t index = new_conn(t, hash);

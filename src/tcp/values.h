@@ -71,6 +71,7 @@ struct TcpConfig {
   Instant start{};
   const steer::ShardMap* shards = nullptr;  ///< null: every answer comes to this worker
   uint32_t shard = 0;
+  bool siblings = false;  ///< who gets an answer passes it on to whose connection it is
 };
 
 struct Listener {

@@ -3,6 +3,7 @@
 without copies, UDP echo; and what ff_init() says of bad configurations."""
 import hashlib
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -159,6 +160,87 @@ def lets_the_program_see_frames_first(w):
     expect(counts[0] >= 5 and counts[1] >= 300 and counts[3] >= 4 and counts[4] >= 240, f"traffic: {counts}")
 
 
+class Client:
+    """One connection that asks for pages, one after the other."""
+
+    def __init__(self, address, port=80):
+        self.socket = socket.create_connection((address, port), 5)
+
+    def ask(self, size=0):
+        self.socket.sendall(b"GET /%d HTTP/1.1\r\n\r\n" % size)
+        return self
+
+    def process(self):
+        """Reads the head of an answer: which process gave it."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            piece = self.socket.recv(1)
+            if not piece:
+                raise ConnectionResetError("ended")
+            head += piece
+        return int(head.split(b"X-Process: ")[1].split(b"\r\n")[0])
+
+
+def shares_a_port_among_processes_that_come_and_go(w):
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    if len(cpus) < 2:
+        return "(not run: one CPU only)"
+    mask = CONFIG.replace("lcore_mask=1", f"lcore_mask={sum(1 << cpu for cpu in cpus):x}")
+
+    def start(process, kind):
+        return w.start(built("fstack-http-kqueue"), *config(w, mask)[:2], f"--proc-type={kind}", f"--proc-id={process}")
+
+    def fresh(count=1):
+        return [Client((STACK4, STACK6)[i % 2]) for i in range(count)]
+
+    def served(clients):
+        """Asks all at once; which process answered each."""
+        for client in clients:
+            client.ask()
+        return [client.process() for client in clients]
+
+    def serves(process):
+        try:
+            return process in served(fresh(8))
+        except OSError:
+            return False
+    processes = [start(0, "primary")]
+    w.wait(lambda: serves(0), 10, processes[0])
+    early = fresh(20)
+    expect(set(served(early)) == {0}, "process 0 alone does not serve all")
+    processes.append(start(1, "secondary"))
+    w.wait(lambda: serves(1), 10, processes[1])
+    expect(set(served(early)) == {0}, "connections moved when process 1 came")
+    clients = fresh(200)
+    owners = served(clients)
+    expect(all(owners.count(i) > 50 for i in (0, 1)), f"of 200 connections process 1 has {owners.count(1)}")
+    twin = start(0, "auto")
+    twin.process.wait(10)
+    expect("process 0 of mr0 runs already" in twin.output(), f"a second process 0: {twin.output()}")
+    for dead in (0, 1):
+        lives = 1 - dead
+        mine = [c for c, owner in zip(clients, owners) if owner == lives]
+        slow, mine = mine[0].ask(3_000_000), mine[1:]
+        processes[dead].stop(signal.SIGKILL)
+        expect(set(served(mine)) == {lives}, f"process {lives} lost connections with process {dead}")
+        expect(slow.process() == lives, "a page of the process that died")
+        want = (PERIOD * (3_000_000 // 251 + 1))[:3_000_000]
+        expect(received(slow.socket, len(want)) == want, "other bytes came")
+        try:
+            next(c for c, owner in zip(clients, owners) if owner == dead).ask().process()
+            expect(False, f"a connection of process {dead} answers")
+        except OSError as gone:
+            expect(not isinstance(gone, TimeoutError), "nobody resets connections of one that died")
+        stood_in = fresh(40)
+        expect(set(served(stood_in)) == {lives}, f"process {lives} does not serve all")
+        processes[dead] = start(dead, "auto")
+        w.wait(lambda: serves(dead), 10, processes[dead])
+        expect(set(served(stood_in + mine)) == {lives}, f"connections moved when process {dead} came back")
+        clients = fresh(100)
+        owners = served(clients)
+    expect(len(set(owners)) == 2, f"not both serve: {owners}")
+
+
 def ends_with_one_sentence_where_the_configuration_is_wrong(w):
     def said(*words):
         done = subprocess.run([built("fstack-http-kqueue"), *words], capture_output=True, text=True, timeout=20)
@@ -179,4 +261,5 @@ world.enter()
 if not world.tap_usable():
     world.skip("/dev/net/tun cannot be opened here")
 world.main(serves_pages_over_kqueue_and_epoll, echoes_without_copies, echoes_datagrams,
-           lets_the_program_see_frames_first, ends_with_one_sentence_where_the_configuration_is_wrong)
+           lets_the_program_see_frames_first, shares_a_port_among_processes_that_come_and_go,
+           ends_with_one_sentence_where_the_configuration_is_wrong)

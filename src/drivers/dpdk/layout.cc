@@ -67,6 +67,8 @@ static_assert(pkt::kRxMerged == RTE_MBUF_F_RX_LRO);
 static_assert(pkt::kRxRssHash == RTE_MBUF_F_RX_RSS_HASH);
 // DPDK gives the free flags away from the lowest one up.
 static_assert(pkt::kRxShared >= RTE_MBUF_F_FIRST_FREE && pkt::kRxShared <= RTE_MBUF_F_LAST_FREE);
+static_assert(pkt::kRxHopsMask << pkt::kRxHopsShift < pkt::kRxShared &&
+              1ULL << pkt::kRxHopsShift >= RTE_MBUF_F_FIRST_FREE);
 static_assert(pkt::kRxLooped >= RTE_MBUF_F_FIRST_FREE && pkt::kRxLooped <= RTE_MBUF_F_LAST_FREE);
 static_assert(pkt::kTxTcpSeg == RTE_MBUF_F_TX_TCP_SEG);
 static_assert(pkt::kTxTcpChecksum == RTE_MBUF_F_TX_TCP_CKSUM);

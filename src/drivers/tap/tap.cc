@@ -111,19 +111,22 @@ class TapDriver final : public runtime::Driver {
   Outcome<void> prepare(const conf::Config&, std::span<const conf::Interface>) override { return {}; }
 
   // The kernel sends a flow to the queue that last sent a frame of it: after the first frames each worker gets its own.
+  // Processes that share an interface each open a queue of the same TAP; the queue of one that dies goes away with it.
   Outcome<std::vector<std::unique_ptr<runtime::Device>>> open_queues(
-      const conf::Config&, const conf::Interface& interface, std::span<const runtime::Resources> workers) override {
+      const conf::Config& config, const conf::Interface& interface,
+      std::span<const runtime::Resources> workers) override {
     if (interface.queues > 1) {
       return failure(
           fmt::format("interface {}: a TAP has one queue for each worker; leave queues out", interface.name));
     }
     const std::string& tap = interface.device.empty() ? interface.name : interface.device;
     const link::DeviceLimits limits = limits_of(interface);
+    const bool several = workers.size() > 1 || config.processes > 1;
     std::vector<Descriptor> queues;
     for (size_t i = 0; i < workers.size(); ++i) {
       auto fd = open_tun();
       if (!fd) return tl::unexpected<Failure>(fd.error());
-      if (auto done = attach(*fd, tap, workers.size() > 1); !done) return tl::unexpected<Failure>(done.error());
+      if (auto done = attach(*fd, tap, several); !done) return tl::unexpected<Failure>(done.error());
       if (auto done = set_offloads(*fd, interface); !done) return tl::unexpected<Failure>(done.error());
       queues.push_back(std::move(*fd));
     }

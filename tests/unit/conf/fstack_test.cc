@@ -80,6 +80,9 @@ TEST(FstackConfig, EachProcessHasACoreOfTheMask) {
   EXPECT_EQ(good(kPlain).config.cpu, 1u);
   EXPECT_EQ(good(kPlain, 1).config.cpu, 2u);
   EXPECT_EQ(good(kPlain).cpus.size(), 2u);
+  EXPECT_EQ(good(kPlain, 1).config.processes, 2u) << "they share the TAP";
+  EXPECT_EQ(good(kPlain, 1).config.process, 1u);
+  EXPECT_EQ(good(std::string(kPlain) + "driver=dpdk\n").config.processes, 1u) << "a DPDK port is one process's";
   EXPECT_EQ(bad(kPlain, 2), "config.ini:3:1: 'lcore_mask' is \"6\"; expected a core for process 2 too");
   EXPECT_EQ(good("[dpdk]\nlcore_mask=0x1000000000\n").config.cpu, 36u);
   EXPECT_EQ(bad("[dpdk]\nlcore_mask=x\n").substr(0, 17), "config.ini:2:1: '");

@@ -104,7 +104,7 @@ class Steer : public testing::Test {
       }
     }
     MR_ASSERT(head != nullptr);
-    const uint32_t result = steer(*head, map);
+    const uint32_t result = siblings_ ? steer_to_sibling(*head, map) : steer(*head, map);
     cache_.free(head);
     return result;
   }
@@ -136,6 +136,7 @@ class Steer : public testing::Test {
   pkt::HeapPacketPool references_;
   pkt::PacketCache cache_;
   base::Rng rng_{1};
+  bool siblings_ = false;
 };
 
 TEST_F(Steer, HashesLikeNicsDo) {
@@ -301,6 +302,49 @@ TEST_F(Steer, WhatConcernsTheTablesGoesToTheControlWorker) {
     const Octets later = ip(us4, peer4, wire::kProtocolUdp, Octets(16), Fragment{7, 1'480, false});
     EXPECT_EQ(owner(ip(peer4, us4, wire::kProtocolIcmp, join(error, later)), map), kControl);
   }
+}
+
+// Each of several siblings has tables of its own: all hear news, one answers questions, errors look for their
+// connection.
+TEST_F(Steer, AmongSiblingsTablesAreEverybodysAndQuestionsForWhoeverGotThem) {
+  const IpAddr us4 = IpAddr::v4(10, 0, 0, 2);
+  const IpAddr peer4 = IpAddr::v4(10, 0, 0, 1);
+  const IpAddr us6 = *IpAddr::parse("fd00::2");
+  const IpAddr peer6 = *IpAddr::parse("fd00::1");
+  const ShardMap map(3, 5);
+  siblings_ = true;
+  for (const uint8_t type : {133, 134, 136, 137, 130}) {
+    Octets message(24);
+    message[0] = std::byte{type};
+    EXPECT_EQ(owner(ip(peer6, us6, wire::kProtocolIcmpv6, message), map), kEverybody) << int{type};
+  }
+  Octets solicitation(24);
+  solicitation[0] = std::byte{135};
+  EXPECT_EQ(owner(ip(peer6, us6, wire::kProtocolIcmpv6, solicitation), map), kHere);
+  EXPECT_EQ(owner(ip(peer4, us4, wire::kProtocolIgmp, Octets(8)), map), kEverybody);
+  Octets echo(8);
+  EXPECT_EQ(owner(ip(peer4, us4, wire::kProtocolIcmp, echo), map), kEverybody) << "an echo reply";
+  echo[0] = std::byte{8};
+  EXPECT_EQ(owner(ip(peer4, us4, wire::kProtocolIcmp, echo), map), kHere);
+  const Flow ours{peer4, us4, 80, 40'000};
+  Octets error(8);
+  error[0] = std::byte{3};
+  error = join(std::move(error), ip(us4, peer4, wire::kProtocolTcp, transport({us4, peer4, 40'000, 80})));
+  EXPECT_EQ(owner(ip(peer4, us4, wire::kProtocolIcmp, error), map), kEverybody);
+  EXPECT_EQ(owner(ip(peer4, us4, wire::kProtocolTcp, transport(ours)), map), map.of_flow(ours));
+  const auto arp = [&](uint16_t operation, const IpAddr& from, const IpAddr& target) {
+    Octets frame = join(Octets(12), number16({0x0806, 1, 0x0800, 0x0604, operation, 2, 0, 1}));
+    for (const IpAddr& a : {from, target}) {
+      const auto& b = a.bytes();
+      for (size_t i = 12; i < 16; ++i) frame.push_back(std::byte{b[i]});
+      if (frame.size() < 36) frame.resize(frame.size() + 6);  // the target's hardware address
+    }
+    frame.resize(60);
+    return owner_of_frame(frame, map);
+  };
+  EXPECT_EQ(arp(1, peer4, us4), kHere);
+  EXPECT_EQ(arp(2, peer4, us4), kEverybody);
+  EXPECT_EQ(arp(1, peer4, peer4), kEverybody) << "an announcement";
 }
 
 TEST_F(Steer, DatagramsToGroupsAreEverybodysAndTheirFragmentsTheControlWorkers) {
