@@ -432,7 +432,7 @@ long Stack::getpeername(int fd, sockaddr* address, socklen_t* length) {
   if (Stream* stream = stream_of(fd)) {
     // What ended it may not have been taken in yet.
     const bool connected = stream->state == Stream::State::kConnected && !stream->broken;
-    if (!connected || !stream->glance().alive) return -ENOTCONN;
+    if (!connected || !stream->look().alive) return -ENOTCONN;
   } else if (!datagram_of(fd)->is_connected()) {
     return -ENOTCONN;
   }

@@ -177,6 +177,7 @@ void Guest::finish(uint32_t index, bool abort) {
   if (!last) return;
   if (abort) {
     ground_.aborts.push_back(handle);
+    held_back_ = 2;  // what the program does next finds the peer reset, as on the kernel
   } else {
     (void)ground_.door->request(req::Close{handle});
   }

@@ -30,6 +30,11 @@ Guest::~Guest() {
 size_t Guest::serve(size_t budget) {
   if (left_ || doomed_) return 0;
   if (settling_.index != 0) look_settled();
+  if (held_back_ > 1) {
+    --held_back_;
+    return 0;
+  }
+  held_back_ = 0;
   RingWords& ring = segment_.header().requests;
   const uint32_t waiting = ring.tail.load(std::memory_order_acquire) - next_request_;
   if (waiting == 0) return 0;
@@ -38,13 +43,14 @@ size_t Guest::serve(size_t budget) {
     return 0;
   }
   const size_t n = std::min<size_t>(waiting, budget);
-  for (size_t i = 0; i < n && !doomed_; ++i) {
+  size_t i = 0;
+  for (; i < n && !doomed_ && held_back_ == 0; ++i) {
     Descriptor d;
     std::memcpy(static_cast<void*>(&d), &segment_.request(next_request_++), sizeof d);
     carry_out(d);
   }
   ring.head.store(next_request_, std::memory_order_release);
-  return n;
+  return i;
 }
 
 Guest::Slot* Guest::slot_of(const Descriptor& d) {

@@ -151,6 +151,7 @@ class Guest {
     uint32_t quiet = 0;
   };
   Settling settling_;
+  uint32_t held_back_ = 0;  // turns, until a reset has had its effect
   bool moved_ = false;  // something, since it was last looked at
   bool answered_ = false;
   bool left_ = false;
