@@ -334,6 +334,8 @@ bool Server::welcome_guest(Seat& seat, std::unique_ptr<Guest> guest, runtime::De
   event.events = EPOLLIN | EPOLLET;
   event.data.ptr = &seat;
   if (!seat.service_bell || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, seat.service_bell.get(), &event) != 0) return false;
+  event.events = EPOLLRDHUP;  // whatever else it says there must not keep us awake
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, seat.socket.get(), &event) != 0) return false;
   return welcome(seat.socket.get(), Verdict::kWelcome,
                  {seat.guest->segment().fd(), seat.service_bell.get(), reading.get()});
 }
