@@ -59,7 +59,7 @@ long Datagram::open(const Endpoint& wanted) {
   o.v6_only = v6_only;
   o.reuse = reuse_address || reuse_port;
   const auto reply = transport_.request(req::OpenDatagram{wanted, DatagramKind::kUdp, slot, o});
-  if (!reply) return -errno_of(reply.error());
+  if (!reply) return reply.error() == Error::kWouldBlock ? -EINTR : -errno_of(reply.error());
   handle = reply->handle;
   learn_names();
   for (const req::JoinGroup& join : std::exchange(joins, {})) {

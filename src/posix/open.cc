@@ -264,7 +264,7 @@ long Stack::start_connect(Stream& stream, const Endpoint& remote) {
   connect.options = stream.options;
   if (stream.claim != 0) connect.local = stream.local;
   const auto reply = transport_->request(connect);
-  if (!reply) return -errno_of(reply.error());
+  if (!reply) return reply.error() == Error::kWouldBlock ? -EINTR : -errno_of(reply.error());
   stream.handle = reply->handle;
   stream.state = Stream::State::kConnecting;
   stream.broken = stream.error_waits = stream.ended = stream.readable = stream.writable = false;

@@ -13,6 +13,7 @@
 
 #include "posix/apart.h"
 #include "posix/kernel.h"
+#include "posix/thread.h"
 #include "service/codec.h"
 
 namespace millrace::service {
@@ -24,12 +25,38 @@ constexpr int kSpins = 400;                // about ten microseconds, where the 
 constexpr uint32_t kLookAliveEvery = 256;  // turns without news
 constexpr timespec kShortPause{0, 50'000};
 constexpr timespec kNoTime{};
+constexpr timespec kSoon{0, 20'000'000};  // a service that takes longer may be stopped
 
 int make_bell() {
   return posix::set_apart(static_cast<int>(kernel::call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK)));
 }
 
 void pause_shortly() { kernel::call(SYS_nanosleep, kernel::arg(&kShortPause)); }
+
+// The signals that this thread's program has blocked itself.
+sigset_t program_mask() {
+  if (posix::thread_state.holds_signals) return posix::thread_state.mask;
+  sigset_t mask{};
+  kernel::call(SYS_rt_sigprocmask, SIG_BLOCK, 0, kernel::arg(&mask), kernel::kSigsetBytes);
+  return mask;
+}
+
+// Calls that a program may see interrupted. The others are of functions that no signal interrupts on the kernel.
+bool may_end(Op op) {
+  switch (op) {
+    case Op::kConnect:
+    case Op::kAccept:
+    case Op::kSend:
+    case Op::kReceive:
+    case Op::kLook:
+    case Op::kOpenDatagram:
+    case Op::kSendMessage:
+    case Op::kReceiveMessage:
+    case Op::kSync:
+    case Op::kSettle: return true;
+    default: return false;
+  }
+}
 
 }  // namespace
 
@@ -108,57 +135,147 @@ void Channel::absorb() {
 Result<const Answer*> Channel::ask(Op op, Handle handle, const Call* call, uint64_t number) {
   if (child_ && !adopt()) return fail(Error::kNetDown);
   if (dead_) return fail(Error::kNetDown);
-  if (call != nullptr) end_.segment.call() = *call;
-  const uint32_t seq = next_seq_++;
-  post(op, handle, number, seq);
-  if (dead_) return fail(Error::kNetDown);
+  if (const auto ready = ready_for(op, handle); !ready) return fail(ready.error());
+  const uint32_t seq = late_.seq != 0 ? late_.seq : next_seq_++;
+  if (late_.seq == 0) {
+    if (call != nullptr) end_.segment.call() = *call;
+    post(op, handle, number, seq);
+    if (dead_) return fail(Error::kNetDown);
+  }
+  late_ = {};
   ring_service();
-  const bool answered = wait_for(seq);
+  const Waited waited = wait_for(seq, may_end(op));
   // Events wait until the caller knows the socket that they may be about.
   const bool news = end_.segment.header().events.tail.load(std::memory_order_acquire) != next_event_;
   if (sleepers_ != 0 && news) {
     const uint64_t one = 1;
     kernel::write(self_bell_.get(), &one, sizeof one);
   }
-  if (!answered) return fail(Error::kNetDown);
+  if (waited == Waited::kInterrupted) {
+    late_ = {seq, op, handle, call != nullptr ? call->bytes : 0, call != nullptr && (call->flags & kFlagPeek) != 0};
+    look_again_ = true;
+    return fail(Error::kWouldBlock);
+  }
+  if (waited == Waited::kDead) return fail(Error::kNetDown);
   const Answer& answer = end_.segment.answer();
   if (answer.error != 0) return fail(static_cast<Error>(answer.error - 1));
   return &answer;
 }
 
-bool Channel::wait_for(uint32_t seq) {
+// Signals wait while the service answers as it should. If it does not, it may be stopped: then they end the call, their
+// which then finds nothing and sleeps, its handlers put off until it does; or the program.
+Channel::Waited Channel::wait_for(uint32_t seq, bool may_end) {
   const Answer& answer = end_.segment.answer();
   const auto answered = [&] { return answer.seq.load(std::memory_order_acquire) == seq; };
   if (serve_) {
     for (int i = 0; i < 1'000 && !answered(); ++i) serve_();
-    return answered();
+    return answered() ? Waited::kAnswered : may_end ? Waited::kInterrupted : Waited::kDead;
   }
   for (int i = 0; i < spins_; ++i) {
-    if (answered()) return true;
+    if (answered()) return Waited::kAnswered;
     _mm_pause();
   }
   auto& asleep = end_.segment.header().program_asleep;
-  sigset_t all;
-  sigfillset(&all);
+  sigset_t mask;
+  sigfillset(&mask);
+  const timespec* soon = &kSoon;
+  Waited result = Waited::kAnswered;
   while (!answered()) {
     asleep.store(1, std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (answered()) break;
     pollfd waits[] = {{end_.program_bell.get(), POLLIN, 0}, {end_.socket.get(), POLLIN, 0}};
-    kernel::ppoll(waits, 2, nullptr, &all);
+    const int found = kernel::ppoll(waits, 2, soon, &mask);
+    if (found == 0) {
+      soon = nullptr;
+      mask = program_mask();
+    } else if (found == -EINTR && may_end) {
+      result = Waited::kInterrupted;
+      break;
+    } else if (found < 0) {
+      sigfillset(&mask);
+    }
+    if (found <= 0) continue;
     if (waits[0].revents != 0) {
       char bells[64];
       kernel::read(end_.program_bell.get(), bells, sizeof bells);
     }
     if (waits[1].revents != 0 && !answered()) {
       dead_ = true;
-      return false;
+      return Waited::kDead;
     }
   }
   // Another thread that sleeps counts on being woken.
   asleep.store(sleepers_ != 0 ? 1 : 0, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  return true;
+  return result;
+}
+
+// --- Calls that were interrupted -------------------------------------------------------------------------------------
+
+// Called again, these take the answer that was on its way.
+bool Channel::goes_on_with(Op op, Handle handle) const {
+  const bool same = late_.seq != 0 && late_.op == op && late_.handle == handle && !late_.peek;
+  return same && (op == Op::kAccept || op == Op::kSend || op == Op::kSendMessage || op == Op::kReceiveMessage);
+}
+
+Result<void> Channel::ready_for(Op op, Handle handle) {
+  if (late_.seq == 0 || goes_on_with(op, handle)) return {};
+  return settle_late(may_end(op));
+}
+
+// What it opened is closed; what it received is kept; what it sent is sent.
+Result<void> Channel::settle_late(bool may_end) {
+  if (dead_) return fail(Error::kNetDown);
+  ring_service();
+  const Waited waited = wait_for(late_.seq, may_end);
+  if (waited == Waited::kInterrupted) return fail(Error::kWouldBlock);
+  const Late late = std::exchange(late_, {});
+  if (waited == Waited::kDead) return fail(Error::kNetDown);
+  const Answer& answer = end_.segment.answer();
+  if (answer.error != 0) return {};
+  switch (late.op) {
+    case Op::kConnect:
+    case Op::kOpenDatagram: post(Op::kClose, answer.handle); break;
+    case Op::kAccept: post(Op::kAbort, answer.handle); break;
+    case Op::kReceive:
+      if (!late.peek && !answer.in_flow && answer.number != 0) {
+        const auto got = end_.segment.bulk().first(std::min<size_t>(answer.number, std::min(late.bytes, kBulkBytes)));
+        auto& kept = late_bytes_[late.handle.index];
+        kept.insert(kept.end(), got.begin(), got.end());
+      }
+      break;
+    default: break;
+  }
+  return {};
+}
+
+bool Channel::late_is_answered() const {
+  return late_.seq == 0 || end_.segment.answer().seq.load(std::memory_order_acquire) == late_.seq;
+}
+
+// Whoever was told to wait, or what it waits for was not looked at, tries again.
+void Channel::tell_all(posix::Sink& sink, uint32_t mask) {
+  for (uint32_t i = 1; i < kSockets; ++i) {
+    const Known& known = known_[i];
+    if (!known.open) continue;
+    Event event;
+    event.handle = {i, known.gen};
+    event.user = known.user;
+    event.mask = mask | (known.listener ? uint32_t{kAcceptable} : 0U);
+    sink.event(event);
+  }
+}
+
+size_t Channel::take_late(Handle handle, std::span<std::byte> into, bool peek) {
+  const auto kept = late_bytes_.find(handle.index);
+  if (kept == late_bytes_.end()) return 0;
+  const size_t n = std::min(into.size(), kept->second.size());
+  std::copy_n(kept->second.begin(), n, into.begin());
+  if (peek) return n;
+  kept->second.erase(kept->second.begin(), kept->second.begin() + static_cast<ptrdiff_t>(n));
+  if (kept->second.empty()) late_bytes_.erase(kept);
+  return n;
 }
 
 bool Channel::look_alive() {
@@ -175,6 +292,11 @@ void Channel::turn(posix::Sink& sink) {
   ring_service();
   if (serve_) serve_();
   absorb();
+  if (look_again_ && late_is_answered()) {
+    look_again_ = false;
+    if (late_.seq != 0 && late_.op == Op::kReceive) (void)settle_late(true);
+    tell_all(sink, kReadable | kWritable);
+  }
   if (news_.empty()) {
     if (++quiet_turns_ % kLookAliveEvery == 0) look_alive();
     if (!dead_ || told_dead_) return;
@@ -184,16 +306,8 @@ void Channel::turn(posix::Sink& sink) {
   giving_.clear();
   if (!dead_ || told_dead_) return;
   told_dead_ = true;
-  for (uint32_t i = 1; i < kSockets; ++i) {
-    Known& known = known_[i];
-    if (!known.open) continue;
-    known.calls_in = known.calls_out = true;
-    Event event;
-    event.handle = {i, known.gen};
-    event.user = known.user;
-    event.mask = kError | kReadable | kWritable;
-    sink.event(event);
-  }
+  for (Known& known : known_) known.calls_in = known.calls_out = true;
+  tell_all(sink, kError | kReadable | kWritable);
 }
 
 bool Channel::flush() {
@@ -213,8 +327,8 @@ bool Channel::begin_sleep(std::vector<pollfd>& waits, Instant&) {
   waits.push_back({end_.program_bell.get(), POLLIN, 0});
   waits.push_back({self_bell_.get(), POLLIN, 0});
   if (!dead_ || !told_dead_) waits.push_back({end_.socket.get(), POLLIN, 0});
-  return !serve_ && news_.empty() && header.events.tail.load(std::memory_order_acquire) == next_event_ &&
-         (!dead_ || told_dead_);
+  return !serve_ && news_.empty() && !(look_again_ && late_is_answered()) &&
+         header.events.tail.load(std::memory_order_acquire) == next_event_ && (!dead_ || told_dead_);
 }
 
 void Channel::end_sleep(std::span<const pollfd> waits) {
@@ -250,6 +364,9 @@ bool Channel::after_fork(bool child) {
   child_ = true;
   sleepers_ = 0;
   news_.clear();
+  late_ = {};
+  look_again_ = false;
+  late_bytes_.clear();  // the parent's
   // The service must see the parent's end even while the child lives.
   end_.socket.reset();
   end_.service_bell.reset();

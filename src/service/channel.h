@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -69,8 +70,17 @@ class Channel final : public posix::Transport {
 
   void post(Op op, Handle handle, uint64_t number = 0, uint32_t seq = 0);
   /// Waits for the answer; kNetDown if the service is gone.
+  /// kWouldBlock, of those that may end so: a signal came, and the answer comes later.
   Result<const Answer*> ask(Op op, Handle handle, const Call* call = nullptr, uint64_t number = 0);
-  bool wait_for(uint32_t seq);
+  enum class Waited : uint8_t { kAnswered, kDead, kInterrupted };
+  Waited wait_for(uint32_t seq, bool may_end);
+  [[nodiscard]] bool goes_on_with(Op op, Handle handle) const;
+  /// Before the shared memory of calls is written: an earlier call may still be read from there.
+  Result<void> ready_for(Op op, Handle handle);
+  Result<void> settle_late(bool may_end);
+  [[nodiscard]] bool late_is_answered() const;
+  void tell_all(posix::Sink& sink, uint32_t mask);
+  size_t take_late(Handle handle, std::span<std::byte> into, bool peek);
   void ring_service();
   void absorb();
   void note(const EventCell& cell);
@@ -94,6 +104,17 @@ class Channel final : public posix::Transport {
   bool told_dead_ = false;
   runtime::Descriptor unborn_;  // in a forked child, or on the way there: where its welcome comes
   bool child_ = false;          // its own segment is not mapped yet
+  // A call that a signal ended while the service did not answer.
+  struct Late {
+    uint32_t seq = 0;  // 0: none
+    Op op = Op::kNone;
+    Handle handle{};
+    uint32_t bytes = 0;
+    bool peek = false;
+  };
+  Late late_;
+  bool look_again_ = false;                                // when its answer is there
+  std::map<uint32_t, std::vector<std::byte>> late_bytes_;  // that such calls received, by socket
   int spins_ = 0;
 };
 

@@ -17,6 +17,7 @@ Result<void> Channel::deposit(const posix::Token& token, const Parcel& parcel, W
   call.flags = way == Way::kMessage ? kFlagMayWait : 0;
   call.bytes = static_cast<uint32_t>(std::min<size_t>(parcel.rest.size(), kBulkBytes));
   if (child_ && !adopt()) return fail(Error::kNetDown);  // the bulk is to be the child's
+  if (const auto ready = ready_for(Op::kDeposit, parcel.handle); !ready) return fail(ready.error());
   if (call.bytes != 0) std::memcpy(end_.segment.bulk().data(), parcel.rest.data(), call.bytes);
   const auto answer = ask(Op::kDeposit, parcel.handle, &call, parcel.claim);
   if (!answer) return fail(answer.error());

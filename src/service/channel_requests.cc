@@ -42,6 +42,7 @@ Channel::Known* Channel::find(Handle handle) {
 Channel::Known& Channel::learn(const Answer& answer, uint64_t user) {
   Known& known = known_[answer.handle.index % kSockets];
   known = {};
+  late_bytes_.erase(answer.handle.index);
   known.gen = answer.handle.gen;
   known.open = true;
   known.user = user;
@@ -102,7 +103,8 @@ Result<Reply> Channel::send_by_call(const req::Send& r) {
   const auto data = r.data.first(std::min<size_t>(r.data.size(), kBulkBytes));
   call.bytes = static_cast<uint32_t>(data.size());
   call.flags = (r.more ? kFlagMore : 0) | (r.urgent ? kFlagUrgent : 0);
-  if (!data.empty()) std::memcpy(end_.segment.bulk().data(), data.data(), data.size());
+  if (const auto ready = ready_for(Op::kSend, r.handle); !ready) return fail(ready.error());
+  if (!data.empty() && late_.seq == 0) std::memcpy(end_.segment.bulk().data(), data.data(), data.size());
   const auto answer = ask(Op::kSend, r.handle, &call);
   if (!answer) return fail(answer.error());
   Reply reply;
@@ -134,6 +136,13 @@ Result<Reply> Channel::receive(const req::Receive& r) {
   const auto& by_call = end_.segment.flow(r.handle.index, Direction::kToProgram).by_call;
   constexpr int kRounds = 3;
   Reply reply;
+  if (late_.seq != 0 && late_.op == Op::kReceive && late_.handle == r.handle) {
+    if (const auto settled = settle_late(true); !settled) return fail(settled.error());
+  }
+  if (!late_bytes_.empty()) {
+    reply.bytes = take_late(r.handle, r.into, r.peek);
+    if (reply.bytes != 0) return reply;
+  }
   for (int round = 0; round < kRounds; ++round) {
     reply.bytes = known->stream ? take_from_flow(r.handle, *known, r.into, r.peek) : 0;
     if (reply.bytes != 0) return reply;
@@ -164,10 +173,13 @@ Result<void> Channel::glance(Handle handle, SocketStatus& status) {
   }
   const Flow& in = end_.segment.flow(handle.index, Direction::kToProgram);
   Flow& out = end_.segment.flow(handle.index, Direction::kToService);
-  if (!known->stream || known->calls_in || known->calls_out || in.by_call.load(std::memory_order_acquire) != 0) {
+  if (!known->stream || known->calls_in || known->calls_out || in.by_call.load(std::memory_order_acquire) != 0 ||
+      late_bytes_.contains(handle.index)) {
     const auto answer = ask(Op::kLook, handle);
-    if (!answer) return fail(answer.error());
-    status = (*answer)->status;
+    if (!answer && answer.error() != Error::kWouldBlock) return fail(answer.error());
+    status.alive = true;  // as far as is known
+    if (answer) status = (*answer)->status;
+    status.readable = status.readable || late_bytes_.contains(handle.index);
     return {};
   }
   status.alive = true;
@@ -199,7 +211,8 @@ Result<Reply> Channel::send_message(const req::SendBatch& r) {
     call.segment = m.segment;
     call.hop_limit = m.hop_limit;
     call.traffic_class = m.traffic_class;
-    if (!m.data.empty()) std::memcpy(end_.segment.bulk().data(), m.data.data(), m.data.size());
+    if (const auto ready = ready_for(Op::kSendMessage, r.handle); !ready) return fail(ready.error());
+    if (!m.data.empty() && late_.seq == 0) std::memcpy(end_.segment.bulk().data(), m.data.data(), m.data.size());
     const auto answer = ask(Op::kSendMessage, r.handle, &call);
     if (!answer) return reply.bytes != 0 ? Result<Reply>(reply) : fail(answer.error());
     ++reply.bytes;
@@ -258,6 +271,7 @@ struct Channel::Asker {
     Known* known = channel.find(handle);
     if (known == nullptr) return fail(Error::kBadHandle);
     channel.post(op, handle);
+    channel.late_bytes_.erase(handle.index);
     known->open = false;
     return Reply{};
   }

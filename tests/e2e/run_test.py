@@ -216,6 +216,35 @@ time.sleep(0.2)  # until the other has sent what is not read
 print("ready", flush=True)
 time.sleep(100)
 """
+STOPPED = """
+import os, signal, socket, subprocess, sys
+service = int(sys.argv[1])
+WAITER = "import socket; d = socket.socket(type=2); d.bind(('198.18.0.2', 0)); print(1, flush=True); input(); d.recv(1)"
+pipe = subprocess.PIPE
+waiter = subprocess.Popen([sys.executable, "-c", WAITER], stdin=pipe, stdout=pipe)
+waiter.stdout.readline()
+class Interrupted(Exception):
+    pass
+def handler(*_):
+    raise Interrupted
+signal.signal(signal.SIGALRM, handler)
+d = socket.socket(type=socket.SOCK_DGRAM)
+d.bind(("198.18.0.2", 0))
+os.kill(service, signal.SIGSTOP)
+waiter.stdin.write(b"go\\n")
+waiter.stdin.flush()
+for call in (lambda: d.recv(100), lambda: socket.create_connection(("198.18.0.1", 9)), lambda: d.recv(100)):
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        call()
+    except Interrupted:
+        print("interrupted", flush=True)
+waiter.terminate()
+print(waiter.wait(5), flush=True)
+os.kill(service, signal.SIGCONT)
+d.sendto(b"goes on", d.getsockname())
+print(d.recv(100).decode())
+"""
 ORPHAN = """
 import socket
 s = socket.create_connection(("198.18.0.1", 7002))
@@ -262,6 +291,10 @@ def gives_many_programs_one_stack(w):
     except ConnectionResetError:
         pass
     w.wait(lambda: not listens(w, 7001), 5, service)
+    done = w.run(*ATTACH, sys.executable, "-c", STOPPED, str(service.process.pid), timeout=20, check=False)
+    service.process.send_signal(signal.SIGCONT)
+    expect(done.stdout.split("\n")[:5] == ["interrupted"] * 3 + ["-15", "goes on"],
+           f"while the service is stopped: {done.stdout}{done.stderr}")
     listener = socket.create_server((world.KERNEL4, 7002))
     orphan = w.server(*ATTACH, sys.executable, "-c", ORPHAN, ready=lambda: True)
     w.wait(lambda: "ready" in orphan.output(), 5, orphan)

@@ -65,6 +65,7 @@ class House final : public Door, private posix::Sink {
   }
   void forget_child() { unborn_.reset(); }
   void turn() {
+    if (stopped) return;
     now_ = now_ + microseconds(10);
     sim.set_now(now_);
     deposits->look_at_clock(now_);
@@ -81,6 +82,7 @@ class House final : public Door, private posix::Sink {
     for (int i = 0; i < n; ++i) turn();
   }
 
+  bool stopped = false;  ///< the service's process is
   posix::SimTransport sim;
   posix::Ports ports{1};
   SharedSockets sockets;
