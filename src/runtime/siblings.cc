@@ -275,6 +275,7 @@ size_t Siblings::take_in(uint32_t self, Instant now) {
     began_ = true;
     head().places[self].running.store(1, std::memory_order_release);
   }
+  now_ = now;
   if (look_at_ <= now) look(now);
   size_t count = 0;
   for (uint32_t from = 0; from < plan_.count; ++from) {
@@ -304,6 +305,12 @@ size_t Siblings::hand_out(uint32_t self) {
     if (to == self) continue;
     bool any = false;
     while (const size_t n = worker_->hand_over(to, frames)) {
+      if ((living_ >> to & 1) == 0) {
+        // It was sorted out for one that was seen to be gone since.
+        Burst again(*worker_, false, now_);
+        for (const stack::Handed& handed : std::span(frames).first(n)) again(handed.frame, handed.interface);
+        continue;
+      }
       give(to, {frames.data(), n});
       any = true;
     }

@@ -91,6 +91,7 @@ class Siblings final : public Carrier {
   bool began_ = false;
   uint64_t living_ = 0;
   Instant look_at_{};
+  Instant now_{};
 };
 
 }  // namespace millrace::runtime

@@ -175,6 +175,10 @@ struct One {
     (void)siblings->hand_out(self);
   }
   void receive_syn(uint16_t port) {
+    take_syn(port);
+    (void)siblings->hand_out(self);
+  }
+  void take_syn(uint16_t port) {
     constexpr size_t kBytes = wire::kEthernetSize + wire::kIpv4MinSize + wire::kTcpMinSize;
     pkt::Packet* p = worker->impl().packets.frame();
     const wire::MutableBytes frame(p->append(kBytes), kBytes);
@@ -193,7 +197,6 @@ struct One {
     tcp.emit(frame.subspan(34));
     p->flags = pkt::kRxIpChecksumGood | pkt::kRxL4ChecksumGood;
     worker->input(kInterface, {&p, 1}, now);
-    (void)siblings->hand_out(self);
   }
   /// SYN-ACKs.
   size_t sent() {
@@ -324,6 +327,16 @@ TEST_F(SiblingProcesses, OneThatLeavesIsStoodInFor) {
   EXPECT_EQ(zero->siblings->living(), 1u);
   EXPECT_EQ(zero->sent(), 1u) << "what was on its way to it";
   zero->receive_syn(zero->port_of(1));
+  EXPECT_EQ(zero->sent(), 1u);
+}
+
+TEST_F(SiblingProcesses, AFrameSortedOutForOneThatIsThenSeenToBeGoneIsSortedAgain) {
+  const auto zero = start(0);
+  auto one = start(1);
+  zero->turn();
+  zero->take_syn(zero->port_of(1));
+  one.reset();
+  zero->turn();
   EXPECT_EQ(zero->sent(), 1u);
 }
 
