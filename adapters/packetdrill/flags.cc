@@ -94,7 +94,7 @@ void apply_tcp(Flags& flags, std::string_view key, std::string_view value) {
     flags.fast_open_old_key =
         colon != std::string_view::npos ? fast_open_key(value.substr(colon + 1)) : flags.fast_open_key;
   }
-  if (key == "tcp_ecn") s.ecn = std::clamp<int64_t>(number(value).value_or(s.ecn), 0, 2);
+  if (key == "tcp_ecn") s.ecn = std::clamp<int64_t>(number(value).value_or(s.ecn), 0, 5);
   if (key == "tcp_slow_start_after_idle") apply_switch(s.slow_start_after_idle, value);
   if (key == "tcp_syncookies") s.syncookies = std::clamp<int64_t>(number(value).value_or(1), 0, 2);
   if (key == "tcp_wmem") s.send_buffer = word(value, 1).value_or(s.send_buffer);

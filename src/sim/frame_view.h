@@ -39,7 +39,7 @@ struct TcpView {
   uint32_t seq = 0;
   uint32_t ack = 0;
   uint8_t flags = 0;
-  uint8_t reserved = 0;
+  uint8_t reserved = 0;  ///< four bits, the lowest of which is AE (RFC 9768)
   uint16_t window = 0;
   size_t l3 = 14;
   size_t l4 = 0;

@@ -70,6 +70,7 @@ bool Nic::try_merge(Bytes& head, const Bytes& next, uint32_t& seg_size) const {
   const auto b = parse_tcp(next);
   if (!a || !b || a->payload_len == 0 || b->payload_len == 0) return false;
   if ((a->flags & ~kPsh) != kAck || (b->flags & ~kPsh) != kAck || a->has(kPsh)) return false;
+  if (a->reserved != b->reserved || head[14] != next[14] || head[15] != next[15]) return false;  // AE, traffic class
   if (a->v6 != b->v6 || a->source != b->source || a->destination != b->destination) return false;
   if (a->source_port != b->source_port || a->destination_port != b->destination_port) return false;
   if (a->seq + a->payload_len != b->seq || a->ack != b->ack || a->window != b->window) return false;

@@ -83,7 +83,9 @@ void Observer::sent(int host, const Bytes& frame, Instant now) {
   }
   if (own.rst_sent) return fail(*view, "segment after a reset");
   const int64_t at = offset(view->seq, own.isn);
+  const int64_t ack_before = own.ack_sent;
   if (!check_ack(flow, side.own, *view) || !check_timestamp(flow, side.own, *view)) return;
+  if (own.ack_sent > ack_before) own.unacked_since = now;  // RFC 8257 3.2 leaves out what came in since a mark
   if (at > own.snd_max && rules_.loses_inside[static_cast<size_t>(host)]) {
     flow.loose = true;  // part of the stream was never seen
     return;

@@ -15,7 +15,12 @@ bool newer(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) > 0; }
 
 bool Observer::check_form(const TcpView& view) {
   const char* what = nullptr;
-  if (view.reserved != 0 || view.has(kUrg)) what = "reserved bits or URG set";
+  if (view.reserved > 1 || view.has(kUrg)) what = "reserved bits or URG set";
+  if (view.has(kSyn)) {  // RFC 9768 3.1.3: these combinations may be sent, and no other
+    const uint8_t ace = static_cast<uint8_t>(view.reserved << 2 | view.flags >> 6);
+    const bool fine = view.has(kAck) ? ace != 5 && ace != 7 : ace == 0 || ace == 3 || ace == 7;
+    if (!fine) what = "a SYN with flags of ECN that mean nothing";
+  }
   if (view.has(kSyn) && (view.has(kFin) || view.has(kRst))) what = "SYN together with FIN or RST";
   if (view.has(kFin) && !view.has(kAck)) what = "FIN without ACK";
   if (view.payload_len > 0 && (!view.has(kAck) || view.has(kRst) || view.has(kSyn))) {

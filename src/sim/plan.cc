@@ -9,7 +9,7 @@ namespace {
 
 class Maker {
  public:
-  explicit Maker(uint64_t seed) : rng_(seed ^ 0x6d696c6c72616365ULL) {
+  explicit Maker(uint64_t seed) : rng_(seed ^ 0x6d696c6c72616365ULL), manners_rng_(seed ^ 0x6d616e6e657273ULL) {
     plan_.seed = seed;
     likely_ = static_cast<uint32_t>(rng_.between(10, 50));  // swarm weight of this seed, percent
   }
@@ -23,6 +23,7 @@ class Maker {
       plan_.link[h].queue_bytes = std::max(plan_.link[h].queue_bytes, 3u * plan_.host[h].nic.limits.mtu);
     }
     for (int h = 0; h < 2; ++h) host(h);
+    manners();
     connections();
     plan_.heal_after_bytes = plan_.total_bytes() * 19 / 20;
     plan_.check_every = static_cast<uint32_t>(rng_.between(4, 32));
@@ -167,6 +168,29 @@ class Maker {
     }
   }
 
+  // How the hosts behave to the network. By chances of its own, so that a seed is otherwise what it was without.
+  void manners() {
+    const auto so = [this](const char* name, uint32_t percent) {
+      if (!manners_rng_.chance(percent, 100)) return false;
+      plan_.features.emplace_back(name);
+      return true;
+    };
+    const auto one_of = [this](auto of) { return of[manners_rng_.below(of.size())]; };
+    const bool marks = so("marks", 25);
+    for (int h = 0; h < 2; ++h) {
+      tcp::Settings& tcp = plan_.host[h].tcp;
+      if (marks) {
+        plan_.link[h].mark_bytes = one_of(std::array{3'000u, 12'000u, 60'000u});
+        tcp.ecn = one_of(std::array{0, 1, 2, 3, 3, 4, 5, 5});
+      }
+      if (so("controller", 30)) {
+        tcp.congestion_control = tcp::cc::find_controller(one_of(std::array{"newreno", "bbr", "dctcp"}));
+      }
+      if (so("pacing", 10)) tcp.pacing = 1;
+      if (so("MTU probing", 10)) tcp.mtu_probing = 2;
+    }
+  }
+
   SidePlan side(uint32_t send_total) {
     SidePlan s;
     s.send_total = send_total;
@@ -278,6 +302,7 @@ class Maker {
 
  private:
   base::Rng rng_;
+  base::Rng manners_rng_;
   uint32_t likely_;
   bool jumbo_ = false;
   Plan plan_;

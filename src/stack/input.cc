@@ -17,7 +17,6 @@ namespace millrace::stack {
 namespace {
 
 constexpr size_t kEthernet = 14;
-constexpr uint8_t kCe = 3;  // RFC 3168 5: congestion experienced
 
 }  // namespace
 
@@ -88,7 +87,7 @@ bool Impl::claim(IfIndex interface, const link::NetifConfig& netif, pkt::Packet*
   s.packet = p;
   s.interface = interface;
   if (checksum_ok(*p, s.remote, s.local) && tcp.parse(s)) {
-    s.set_marked((ecn & kCe) == kCe);
+    s.set_ecn(ecn & tcp::kEcnBits);
     return true;
   }
   p->push(skip);
@@ -280,7 +279,7 @@ void Impl::input_general(IfIndex interface, pkt::Packet* p, Instant now) {
     packets.free(s.packet);
     return;
   }
-  s.set_marked((datagram->traffic_class & kCe) == kCe);
+  s.set_ecn(datagram->traffic_class & tcp::kEcnBits);
   s.hash = tcp.hash(s);
   tcp.input(s, now);
 }

@@ -5,7 +5,7 @@ namespace {
 
 // A segment of data that may have others before it or behind it.
 bool is_plain_data(const tcp::Segment& s) {
-  return s.plain && s.length > 0 && s.packet->next == nullptr && (s.packet->flags & pkt::kRxMerged) == 0;
+  return s.plain && s.length > 0 && !s.ae() && s.packet->next == nullptr && (s.packet->flags & pkt::kRxMerged) == 0;
 }
 
 }  // namespace
@@ -22,7 +22,8 @@ bool Run::is_of(const tcp::Segment& s) const {
 }
 
 // RFC 7323 4.3: of timestamps the first one's is kept, as if the others had come alone; RFC 3168 5: a segment with a
-// mark is not plain.
+// mark is not plain; RFC 9768 3.3.2: nor are those one whose counts of marks differ, and a count without AE has other
+// flags.
 bool Run::join(tcp::Segment& next) {
   if (closed_ || next.seq != expected_ || (next.flags & ~tcp::kPsh) != tcp::kAck || !is_plain_data(next)) return false;
   tcp::Segment& head = *head_;

@@ -79,7 +79,7 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, AckNews& news) {
     if (l != nullptr) l->measured = true;
   }
   if (c.recovery != Recovery::kFast && acked > control && (c.rated == 0 || !owns_window(index))) {
-    grow_window(index, acked - control, flight_before, news.echo, sent_again ? -1 : rtt_ns, now);
+    grow_window(index, acked - control, flight_before, news.marked, sent_again ? -1 : rtt_ns, now);
   }
   if (c.snd_una == c.snd_nxt) {
     if (!sack) c.sacked_bytes = 0;  // duplicates stood for segments that are all acknowledged now
@@ -94,8 +94,9 @@ void Tcp::ack_advance(uint32_t index, Seq32 ack, AckNews& news) {
 }
 
 // RFC 5681 3.1, for a sender that the window really held back (RFC 7661 3), unless the controller wants to know all.
-// `flying` was in flight before the ACK, which measured `rtt_ns` (-1: nothing) and, with `echo`, told of congestion.
-void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, bool echo, int64_t rtt_ns, Instant now) {
+// `flying` was in flight before the ACK, which measured `rtt_ns` (-1: nothing) and told of congestion that `marked`
+// met.
+void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, uint32_t marked, int64_t rtt_ns, Instant now) {
   Conn& c = conns_[index];
   const bool limited = (c.tx_flags & kTxCwndLimited) != 0 || flying >= c.cwnd ||
                        (c.cwnd < c.ssthresh && flying * 2 >= c.cwnd);
@@ -103,13 +104,13 @@ void Tcp::grow_window(uint32_t index, uint32_t acked, uint32_t flying, bool echo
     if ((c.rx_flags & kRxEcn) == 0 || (controller(index).wants & cc::kWantsEveryAck) == 0) return;
   }
   // RFC 3168 6.1.2: not for an echo, whose share a controller that counts them works out by itself.
-  if (echo && (controller(index).wants & cc::kWantsExactEcho) == 0) return;
+  if (marked != 0 && (controller(index).wants & cc::kWantsExactEcho) == 0) return;
   const uint32_t rtt_us = rtt_ns < 0 ? 0 : static_cast<uint32_t>(std::clamp<int64_t>(rtt_ns / 1'000, 1, UINT32_MAX));
   // Whoever has a model owns the window and does not come here.
   controller(index).ack({c.cwnd, c.ssthresh, c.ack_bytes, cold(index).cc_state, c.mss, nullptr},
                         {.now = now,
                          .acked = acked,
-                         .marked = echo ? acked : 0,
+                         .marked = std::min(acked, marked),
                          .flight = flying,
                          .rtt_us = rtt_us,
                          .srtt_us = c.srtt_us,

@@ -13,6 +13,7 @@ struct Tcp::Bare {
   Seq32 seq;
   Seq32 ack;
   uint8_t flags = 0;
+  uint8_t ace = 0;  ///< AE, CWR and ECE
   uint16_t window = 0;
   bool syn = false;          ///< emit the options in a SYN's order, with an MSS from the route
   uint8_t traffic_class = 0;

@@ -12,6 +12,7 @@
 #include "ip/ip.h"
 #include "millrace/request.h"
 #include "pkt/block.h"
+#include "tcp/accurate_ecn.h"
 #include "tcp/cc/controller.h"
 #include "tcp/types.h"
 #include "wire/tcp_options.h"
@@ -241,6 +242,20 @@ struct EcnState {
   bool cwr_due = false;  ///< the next new data carries CWR
   bool held = false;     ///< with one segment for a window: nothing new before the timer says so
   uint8_t holds = 0;     ///< such windows in a row
+
+  // Accurate feedback (RFC 9768); `echo` and `cwr_due` are the classic one's.
+  bool accurate = false;      ///< agreed on; in SYN-SENT: asked for
+  bool fallen = false;        ///< our SYN or SYN-ACK is sent without
+  bool muted = false;         ///< what we send is not ECN-capable
+  bool deaf = false;          ///< the peer's count means nothing
+  bool tells = false;         ///< our next bare ACK says how the peer's SYN-ACK arrived
+  bool hears = false;         ///< the peer's first ACK may say how ours did
+  bool after_mark = false;    ///< the last segment that came in was marked
+  uint8_t heard = 0;          ///< the ECN field with which the peer's SYN or SYN-ACK arrived
+  uint8_t in = kFirstCount;   ///< marked packets that came in, modulo 8 on the wire
+  uint8_t out = kFirstCount;  ///< of those that we sent, as the peer counted
+  uint8_t unsaid = 0;         ///< that came in since our last ACK
+  uint8_t usual = 0;          ///< eighths of packets that an ACK of the peer acknowledges, smoothed
 };
 
 /// One transmission that is not yet acknowledged: [start, end) was last sent at `sent`.

@@ -1,20 +1,17 @@
 // Explicit congestion notification: RFC 3168 6.1 as sender and receiver, RFC 8311; the exact echo of DCTCP (RFC 8257
-// 3.2). The handshake's part is in input_open.cc and output.cc (send_syn).
+// 3.2). The handshake's part is in input_open.cc and output.cc (send_syn),
+// accurate feedback in accurate_ecn.cc.
 #include <algorithm>
 
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
-namespace {
-
-constexpr uint8_t kEct0 = 2;  // RFC 3168 5, RFC 8311 4.1
-
-}  // namespace
 
 // What a segment of a connection with ECN adds to its header flags, and its ECN bits. Only new data is ECT: no
 // retransmission (RFC 3168 6.1.5), acknowledgment (6.1.4) or window probe (6.1.6).
-uint8_t Tcp::ecn_flags(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, uint8_t& traffic_class) {
+uint16_t Tcp::ecn_flags(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, uint8_t& traffic_class) {
   Conn& c = conns_[index];
+  if (ecn(index).accurate) return accurate_flags(index, seq, length, flags, traffic_class);
   if ((flags & kSyn) != 0) return static_cast<uint8_t>((flags & kAck) != 0 ? 0 : kEce | kCwr);  // RFC 3168 6.1.1
   uint8_t more = ecn(index).echo ? kEce : 0;
   if (length == 0 || seq != c.snd_nxt) return more;
@@ -34,17 +31,22 @@ void Tcp::take_marks(uint32_t index, const Segment& s, Instant now) {
   Conn& c = conns_[index];
   if (s.marked) counters_.add(Counter::kMarksIn);
   EcnState& e = ecn(index);
+  if (e.accurate) return count_marks(index, s);
+  if (s.length == 0) return;
   if ((controller(index).wants & cc::kWantsExactEcho) != 0) {
     if (s.marked == e.echo) return;
-    if (c.ack_pending != 0) {
-      pkt::Packet* p = build(index, c.snd_nxt, kAck, now);
-      if (p != nullptr && ip_.frame(c.hop, p, now)) ip_.transmit(ip_.hop_interface(c.hop), p, ip::Lane::kFirst);
-    }
+    if (c.ack_pending != 0) ack_at_once(index, c.snd_nxt, now);
     e.echo = s.marked;
     return;
   }
   if (s.has(kCwr)) e.echo = false;
   if (s.marked) e.echo = true;
+}
+
+// The sender: bytes that the acknowledgment says were marked; where it says only that something was, all of them.
+uint32_t Tcp::marked_bytes(uint32_t index, const Segment& s, const AckNews& news) {
+  if (ecn(index).accurate) return count_echoes(index, s, news);
+  return s.has(kEce) ? UINT32_MAX : 0;
 }
 
 // The sender: at most one reduction for a window of data, and none besides that for a loss (RFC 3168 6.1.2).
@@ -56,7 +58,8 @@ void Tcp::take_echo(uint32_t index, Instant now) {
   e.held = c.cwnd <= c.mss && !owns_window(index) && (controller(index).wants & cc::kWantsExactEcho) == 0;
   e.holds = e.held ? static_cast<uint8_t>(std::min(e.holds + 1, 16)) : 0;
   controller(index).congested(control(index), {now, flight(c)});
-  e.cwr_due = e.reduced = true;
+  e.reduced = true;
+  e.cwr_due = !e.accurate;  // RFC 9768 3.1.5: MUST NOT
   e.end = c.snd_nxt;
   counters_.add(Counter::kEcnReductions);
 }

@@ -168,7 +168,8 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint32_t seg
   }
   uint8_t traffic_class = 0;
   uint8_t hop_limit = 0;
-  if (__builtin_expect((c.rx_flags & kRxEcn) != 0, 0)) flags |= ecn_flags(index, seq, length, flags, traffic_class);
+  uint16_t more_flags = 0;
+  if (__builtin_expect((c.rx_flags & kRxEcn) != 0, 0)) more_flags = ecn_flags(index, seq, length, flags, traffic_class);
   if (c.marked != 0) [[unlikely]] {
     const RareOptions own = rare(index);
     traffic_class |= own.traffic_class;
@@ -201,12 +202,12 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint32_t seg
   wire::store_be16(tcp + 2, c.remote_port);
   wire::store_be32(tcp + 4, seq.raw());
   wire::store_be32(tcp + 8, (flags & kAck) != 0 ? c.rcv_nxt.raw() : 0);
-  wire::store_be16(tcp + 12, static_cast<uint16_t>(header / 4 << 12 | flags));
+  wire::store_be16(tcp + 12, static_cast<uint16_t>(header / 4 << 12 | flags | more_flags));
   wire::store_be16(tcp + 14, static_cast<uint16_t>(window));
   wire::store_be32(tcp + 16, 0);
   if (__builtin_expect((c.options & kOptUrgent) != 0 && (flags & kSyn) == 0, 0)) {
     if (const uint16_t pointer = urgent_pointer(c, seq); pointer != 0) {
-      wire::store_be16(tcp + 12, static_cast<uint16_t>(header / 4 << 12 | flags | kUrg));
+      wire::store_be16(tcp + 12, static_cast<uint16_t>(header / 4 << 12 | flags | more_flags | kUrg));
       wire::store_be16(tcp + 18, pointer);
     }
   }
@@ -217,6 +218,13 @@ pkt::Packet* Tcp::build(uint32_t index, Seq32 seq, uint32_t length, uint32_t seg
     count_out(index, length, segment, now);
   }
   return p;
+}
+
+// An acknowledgment that does not wait for the next output. The route is valid.
+void Tcp::ack_at_once(uint32_t index, Seq32 seq, Instant now) {
+  const Conn& c = conns_[index];
+  pkt::Packet* p = build(index, seq, kAck, now);
+  if (p != nullptr && ip_.frame(c.hop, p, now)) ip_.transmit(ip_.hop_interface(c.hop), p, ip::Lane::kFirst);
 }
 
 // Checksum and segmentation, then the IP header.
@@ -285,7 +293,8 @@ void Tcp::send_bare(Bare& b, Instant now) {
   h.seq = b.seq;
   h.ack = (b.flags & kAck) != 0 ? b.ack : Seq32();
   h.header_length = static_cast<uint8_t>(header);
-  h.flags = wire::TcpFlags(b.flags);
+  h.flags = wire::TcpFlags(static_cast<uint8_t>(b.flags | ace_flags(b.ace & kClassicSyn)));
+  h.ae = (b.ace & 4) != 0;
   h.window = b.window;
   h.emit({tcp, header});
   finish(p, b.tuple.local, b.tuple.remote, header, 0, 1, b.traffic_class, b.hop_limit, ip_.limits(route->interface));

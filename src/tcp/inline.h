@@ -5,8 +5,26 @@
 
 namespace millrace::tcp {
 
-inline bool Tcp::asks_for_ecn(const SocketOptions& o) const {
-  return settings_.ecn == 1 || (cc::controller(controller_row(o)).wants & cc::kWantsEcn) != 0;
+inline uint32_t Tcp::initial_window(const Conn& c) const {
+  return static_cast<uint32_t>(settings_.initial_window) * c.mss;
+}
+
+inline bool Tcp::restart_due(const Conn& c, Instant now) const {
+  return age_ns(c.record_tail, now) > int64_t{c.rto_us} * 1'000 && c.cwnd > initial_window(c);
+}
+
+inline const cc::Operations& Tcp::controller(uint32_t index) const {
+  return cc::controller(cold(index).controller);
+}
+
+inline uint32_t Tcp::milliseconds_of(Instant now) {
+  return static_cast<uint32_t>(static_cast<uint64_t>(now.ns()) / 1'000'000);
+}
+
+inline EcnMode Tcp::asks_for_ecn(const SocketOptions& o) const {
+  if (settings_.ecn == 3) return EcnMode::kAccurate;
+  const bool wanted = (cc::controller(controller_row(o)).wants & cc::kWantsEcn) != 0;
+  return wanted || settings_.ecn == 1 || settings_.ecn == 4 ? EcnMode::kClassic : EcnMode::kNone;
 }
 
 inline bool Tcp::opened_early(uint32_t index) const {
@@ -28,6 +46,10 @@ inline cc::Control Tcp::control(uint32_t index) {
 
 inline bool Tcp::reduced_already(uint32_t index) {
   return (conns_[index].rx_flags & kRxEcn) != 0 && ecn(index).reduced && conns_[index].snd_una < ecn(index).end;
+}
+
+inline bool Tcp::has_accurate_ecn(uint32_t index) {
+  return (conns_[index].rx_flags & kRxEcn) != 0 && ecn(index).accurate;
 }
 
 inline uint32_t Tcp::send_limit(uint32_t index) const {
@@ -70,8 +92,14 @@ inline Duration Tcp::fin_wait_2_life(uint32_t index) const {
   return own != 0 ? milliseconds(own) : microseconds(settings_.fin_wait_2_us);
 }
 
-inline bool Tcp::grants_ecn(const Segment& syn, const SocketOptions& o) const {
-  return (syn.flags & (kEce | kCwr)) == (kEce | kCwr) && (settings_.ecn != 0 || asks_for_ecn(o));
+// RFC 9768 3.1.2 and 3.1.3: other values than those that are known ask for accurate feedback too. RFC 3168 6.1.1 for
+// whoever does not know of that.
+inline EcnMode Tcp::grants_ecn(const Segment& syn, const SocketOptions& o) const {
+  if ((syn.flags & (kEce | kCwr)) == 0 && settings_.ecn < 3) return EcnMode::kNone;
+  const uint8_t ace = syn.ace();
+  if (ace != 0 && ace != kClassicSyn && settings_.ecn >= 3) return EcnMode::kAccurate;
+  const bool asked = (ace & kClassicSyn) == kClassicSyn;
+  return asked && (settings_.ecn != 0 || asks_for_ecn(o) != EcnMode::kNone) ? EcnMode::kClassic : EcnMode::kNone;
 }
 
 }  // namespace millrace::tcp

@@ -149,7 +149,7 @@ void Tcp::input_conn(uint32_t index, Segment& s, Instant now) {
   }
   c.last_rx_ms = milliseconds_of(now);
   if ((c.options & kOptKeepalive) != 0) cold(index).keepalive_sent = 0;  // the peer lives
-  if ((c.rx_flags & kRxEcn) != 0 && s.length > 0) take_marks(index, s, now);
+  if ((c.rx_flags & kRxEcn) != 0) take_marks(index, s, now);
   if (s.has(kUrg) || (c.options & kOptUrgent) != 0) process_urgent(index, s);
   // Seventh and eighth: text and FIN.
   process_text(index, s, now);
@@ -300,7 +300,7 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
   const Seq32 old_una = c.snd_una;
   AckNews news{.now = now, .ts_ecr = s.ts_ecr, .has_ecr = s.has_ts && (c.options & kOptTimestamps) != 0};
   news.advanced = s.ack > c.snd_una ? static_cast<uint32_t>(s.ack - c.snd_una) : 0;
-  news.echo = s.has(kEce) && (c.rx_flags & kRxEcn) != 0;
+  if ((c.rx_flags & kRxEcn) != 0) news.marked = marked_bytes(index, s, news);
   update_send_window(index, s);
   const uint32_t old_sacked = c.sacked_bytes;
   if (news.advanced > 0) {
@@ -318,7 +318,7 @@ bool Tcp::check_ack(uint32_t index, Segment& s, Instant now) {
   if (c.recovery == Recovery::kDisorder) judge_probe(index, loss(index), news);
   if (news.dsack) adapt_reordering(c, loss(index));
   if (c.recovery >= Recovery::kFast || news.dsack) judge_recovery(index, loss(index), news);
-  if (news.echo) take_echo(index, now);
+  if (news.marked != 0) take_echo(index, now);
   if (c.recovery >= Recovery::kFast && news.advanced > 0) on_ack_in_recovery(index, news.advanced, now);
   const uint32_t old_lost = c.lost_bytes;
   const bool reducing = c.recovery == Recovery::kFast;

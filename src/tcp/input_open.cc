@@ -17,13 +17,6 @@ TimeWait& Tcp::wait(Ref ref) {
   return wait6_[ref.index()];
 }
 
-bool Tcp::waits_for(Segment& s) {
-  if (find(s).place() != Place::kNone) return true;
-  uint32_t slot = 0;
-  return s.has(kSyn) && !s.has(kAck) &&
-         find_listener(s.local, s.local_port, slot, {s.remote, s.remote_port}) != nullptr;
-}
-
 // RFC 9293 3.10.7.1 and 3.10.7.2.
 void Tcp::input_none(Segment& s, Instant now) {
   // The worker's fast way in looks at no address; what Ip refuses for others is refused here (RFC 1122 3.2.1.3). No
@@ -136,7 +129,10 @@ HalfOpen Tcp::read_syn(uint32_t slot, const Segment& s, const wire::TcpOptions& 
     h.own_wscale = shift_for(listener.options) & 0xf;
   }
   h.own_window = syn_window(listener);
-  if (grants_ecn(s, listener.options)) h.flags |= kMiniEcn;
+  const EcnMode ecn = grants_ecn(s, listener.options);
+  if (ecn == EcnMode::kClassic) h.flags |= kMiniEcn;
+  h.accurate_ecn = ecn == EcnMode::kAccurate;
+  h.ecn = s.ecn & kEcnBits;
   return h;
 }
 
@@ -159,7 +155,9 @@ Tcp::Bare Tcp::syn_ack(const HalfOpen& h, const Tuple& t, uint32_t ts_val) const
   b.tuple = t;
   b.seq = h.iss;
   b.ack = h.irs + 1;
-  b.flags = static_cast<uint8_t>(kSyn | kAck | ((h.flags & kMiniEcn) != 0 ? kEce : 0));  // RFC 3168 6.1.1
+  b.flags = kSyn | kAck;
+  if ((h.flags & kMiniEcn) != 0) b.ace = kClassicGrant;                  // RFC 3168 6.1.1
+  if (h.accurate_ecn && h.retries < 2) b.ace = ace_of_codepoint(h.ecn);  // RFC 9768 3.1.1, 3.2.3.2.2
   b.options.has_mss = true;
   b.syn = true;
   b.user_mss = listeners_[h.listener].options.mss;
@@ -228,6 +226,7 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     b.seq = h.iss + 1;
     b.ack = next;
     b.flags = kAck;
+    if (h.accurate_ecn) b.ace = kFirstCount;
     b.window = static_cast<uint16_t>((h.own_window + (1u << h.own_wscale) - 1) >> h.own_wscale);
     b.mark(listeners_[h.listener].options);
     if ((h.flags & kMiniTimestamps) != 0) {
@@ -263,7 +262,7 @@ void Tcp::input_half_open(Ref ref, Segment& s, Instant now) {
     // The peer's timer sent it again, unless the network made a copy: that has the same timestamp.
     const bool copy = (h.flags & kMiniTimestamps) != 0 && s.has_ts && s.ts_val == h.ts_recent;
     if (again && !copy) h.flags |= kMiniSynAgain;
-    if (again && !s.has(kEce)) h.flags &= static_cast<uint8_t>(~kMiniEcn);  // RFC 3168 6.1.1.1: tried without
+    if (again && !syn_again(ref, s, now)) return;
     const bool in_window = s.seq >= next && s.seq < edge;
     drop(s, again ? Counter::kDropDuplicate : Counter::kDropSyn);
     if (again) {
@@ -353,6 +352,7 @@ uint32_t Tcp::new_passive_conn(const HalfOpen& h, const Tuple& t, Ref old, Segme
   if ((h.flags & kMiniTimestamps) != 0) c.options |= kOptTimestamps;
   if ((h.flags & kMiniSack) != 0) c.options |= kOptSack;
   if ((h.flags & kMiniEcn) != 0) c.rx_flags |= kRxEcn;
+  if (h.accurate_ecn) begin_accurate(index, h);
   if ((h.flags & kMiniWindowScale) != 0) {
     c.options |= kOptWindowScale;
     c.snd_wscale = h.wscale;
@@ -435,7 +435,7 @@ void Tcp::input_syn_sent(uint32_t index, Segment& s, Instant now) {
   // What both sides offered holds; the rest of what we offered is withdrawn.
   if (!options.has_timestamps) c.options &= static_cast<uint8_t>(~kOptTimestamps);
   if (!options.sack_permitted) c.options &= static_cast<uint8_t>(~kOptSack);
-  if (!ack_ok || (s.flags & (kEce | kCwr)) != kEce) c.rx_flags &= static_cast<uint8_t>(~kRxEcn);  // RFC 3168 6.1.1
+  if ((c.rx_flags & kRxEcn) != 0 && !agree_on_ecn(index, s, ack_ok)) c.rx_flags &= static_cast<uint8_t>(~kRxEcn);
   if (!options.has_wscale) {
     c.options &= static_cast<uint8_t>(~kOptWindowScale);
     c.rcv_wscale = 0;
@@ -457,7 +457,7 @@ void Tcp::input_syn_sent(uint32_t index, Segment& s, Instant now) {
     ack_advance(index, s.ack, news);
     answered_early(index, options, again, now);
     notify(c, kConnected | kWritable);
-    c.rx_flags |= kRxAckNow;
+    if (!route || !tell_at_once(index, now)) c.rx_flags |= kRxAckNow;
     mark_dirty(index);
     if ((c.options & kOptKeepalive) != 0) arm(index, keepalive_deadline(index, now));
     s.seq += 1;  // the SYN is consumed; text and FIN may follow it

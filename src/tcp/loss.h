@@ -97,6 +97,7 @@ struct AckNews {
   Instant now;
   uint32_t advanced = 0;     ///< bytes that snd_una moved by
   uint32_t ts_ecr = 0;
+  uint32_t marked = 0;  ///< bytes that met congestion, by ECN; UINT32_MAX: some
   bool has_ecr = false;
   bool duplicate = false;    ///< RFC 5681 2
   bool bare = false;         ///< the segment carried no data
@@ -104,7 +105,6 @@ struct AckNews {
   bool sacked = false;       ///< something was newly selectively acknowledged
   bool sent_again = false;   ///< something was cumulatively acknowledged that this recovery had sent again
   bool original = false;     ///< something was delivered that had been sent once, before recovery began
-  bool echo = false;         ///< the peer heard of congestion (ECE)
   bool dsack = false;        ///< the peer reports a duplicate (RFC 2883), [dsack_block.left, dsack_block.right)
   SackBlock dsack_block;
   int64_t sack_rtt_ns = -1;  ///< of what was newly selectively acknowledged and sent once, the longest; -1 = none

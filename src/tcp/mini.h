@@ -43,6 +43,9 @@ struct HalfOpen {
   bool contested : 1 = false;  ///< another SYN came for the same addresses and ports
   uint8_t interface = 0;
   uint16_t own_window = 0;  ///< of our SYN-ACK, unscaled
+  uint8_t ecn : 2 = 0;      ///< the IP header's ECN field of the newest SYN
+  bool accurate_ecn : 1 = false;  ///< granted (RFC 9768), and not kMiniEcn
+  bool not_ect : 1 = false;       ///< the peer sent its SYN without as well
 };
 static_assert(sizeof(HalfOpen) <= 56);
 

@@ -151,7 +151,7 @@ bool Tcp::retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n
       pace_wait(index, now);
       break;
     }
-    const uint32_t frame = std::min({tso_bytes(c, limits), pace.frame, allowed});
+    const uint32_t frame = std::min({tso_bytes(index, limits), pace.frame, allowed});
     const uint32_t most = std::max<uint32_t>(c.mss, c.send_credit > 0 ? c.mss : std::min(room, frame));
     if (length > most / c.mss * c.mss && split_record(index, at, r.start + most / c.mss * c.mss) == 0) {
       counters_.add(Counter::kNoBuffers);
@@ -214,8 +214,11 @@ bool Tcp::retransmit(uint32_t index, uint32_t at, bool joined, std::span<pkt::Pa
 }
 
 // Payload bytes that the device cuts from one frame; 0 where it cannot.
-uint32_t Tcp::tso_bytes(const Conn& c, const link::DeviceLimits& limits) {
+uint32_t Tcp::tso_bytes(uint32_t index, const link::DeviceLimits& limits) {
+  const Conn& c = conns_[index];
   const bool v4 = (c.options & kOptV4) != 0;
+  // The count of marks has a bit that devices take for CWR and leave to the first segment only (RFC 9768 3.3.2).
+  if (__builtin_expect((c.rx_flags & kRxEcn) != 0, 0) && ecn(index).accurate) return c.mss;
   // The device would give every segment the same urgent pointer.
   if (limits.max_tso_bytes == 0 || (c.options & kOptUrgent) != 0 || !(v4 ? limits.tso_v4 : limits.tso_v6)) return c.mss;
   constexpr uint32_t kHeaders = 14 + 40 + 60;
@@ -272,7 +275,7 @@ bool Tcp::send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   uint32_t allowed = pace.bytes;
   // RFC 3168 6.1.2: CWR stands on one segment; a device would copy it to all that it cuts.
   const bool single = (c.rx_flags & kRxEcn) != 0 && ecn(index).cwr_due;
-  const uint32_t largest = single ? c.mss : std::clamp<uint32_t>(pace.frame, c.mss, tso_bytes(c, limits));
+  const uint32_t largest = single ? c.mss : std::clamp<uint32_t>(pace.frame, c.mss, tso_bytes(index, limits));
   // RFC 8985 7.3: a tail loss probe is new data if there is any, whatever the congestion window and Nagle say.
   bool probe = c.recovery == Recovery::kDisorder && loss(index).probe == Probe::kDue;
   uint32_t piece = 0;  // bytes sent of it
@@ -428,7 +431,14 @@ bool Tcp::send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Insta
   const bool early = opened_early(index);
   const uint8_t flags = c.state == State::kSynReceived ? kSyn | kAck : kSyn;
   // RFC 3168 6.1.1.1: the second try is without.
-  if (early ? c.retries > 0 : c.record_head != 0) c.rx_flags &= static_cast<uint8_t>(~kRxEcn);
+  if (early ? c.retries > 0 : c.record_head != 0) {
+    if (!has_accurate_ecn(index)) {
+      c.rx_flags &= static_cast<uint8_t>(~kRxEcn);
+    } else if (c.retries > 1) {  // RFC 9768 3.1.4.1, 3.2.3.2.2: the third is
+      ecn(index).fallen = true;
+      ecn(index).muted = flags != kSyn;  // 3.1.5: a server cannot know what its peer made of that
+    }
+  }
   const uint32_t bytes = c.state == State::kSynSent ? early_bytes(index) : 0;
   constexpr uint32_t kWhole = 65'535;  // never to be cut by the device
   pkt::Packet* p = build(index, cold(index).iss, bytes, kWhole, flags, c.queue_head, c.head_offset, now);

@@ -27,17 +27,23 @@ struct Segment {
   uint8_t flags = 0;
   uint8_t option_bytes = 0;
   bool has_ts = false;
-  bool marked = false;  ///< a router on its way met congestion (CE, RFC 3168 5)
+  uint8_t ecn = 0;      ///< ECN field of its IP header (RFC 3168 5)
+  bool marked = false;  ///< a router on its way met congestion (CE)
   bool plain = false;   ///< no options but (perhaps) timestamps
   IfIndex interface = IfIndex::kNone;
   uint64_t hash = 0;
   Ref hint;  ///< where look_up() expects it to belong; not yet verified
 
   /// After parse(). A marked segment is not for the fast path.
-  void set_marked(bool ce) {
-    marked = ce;
-    if (__builtin_expect(ce, 0)) plain = false;
+  void set_ecn(uint8_t codepoint) {
+    ecn = codepoint;
+    marked = codepoint == kCeCodepoint;
+    if (__builtin_expect(marked, 0)) plain = false;
   }
+  /// AE, the header's flag beside CWR. Read when it is needed, as few ever do.
+  [[nodiscard]] bool ae() const { return (std::to_integer<uint8_t>(options[-8]) & 1) != 0; }
+  /// AE, CWR and ECE as one number (RFC 9768 3.2.2).
+  [[nodiscard]] uint8_t ace() const { return static_cast<uint8_t>((ae() ? 4 : 0) | flags >> 6); }
   [[nodiscard]] bool has(uint8_t f) const { return (flags & f) != 0; }
   /// Sequence space it occupies (RFC 9293 3.4).
   [[nodiscard]] uint32_t span() const { return length + (has(kSyn) ? 1 : 0) + (has(kFin) ? 1 : 0); }

@@ -38,8 +38,10 @@ bool Tcp::answer_usual_syn(const Listener& listener, Segment& s, Instant now) {
   const uint16_t offered = wire::load_be16(s.options + 2);
   const auto made =
       cookies_.make({s.local, s.remote, s.local_port, s.remote_port}, s.seq, std::max(offered, kMinMss), now);
-  SynOffer offer{std::min(wire::load_u8(s.options + 19), wire::kMaxWindowScale), true, grants_ecn(s, listener.options)};
-  const uint32_t flags = kSyn | kAck | (offer.ecn ? kEce : 0);
+  const EcnMode ecn = grants_ecn(s, listener.options);
+  SynOffer offer{std::min(wire::load_u8(s.options + 19), wire::kMaxWindowScale), true, ecn != EcnMode::kNone};
+  uint32_t flags = kSyn | kAck;
+  if (ecn != EcnMode::kNone) flags |= ace_flags(ecn == EcnMode::kClassic ? kClassicGrant : ace_of_codepoint(s.ecn));
   constexpr uint32_t kHeader = wire::kTcpMinSize + 20;
   std::byte* tcp = p->append(kHeader);
   wire::store_be16(tcp, s.local_port);
@@ -68,7 +70,10 @@ void Tcp::answer_with_cookie(uint32_t slot, Segment& s, Instant now) {
   const auto options = wire::TcpOptions::parse({s.options, s.option_bytes});
   HalfOpen h = read_syn(slot, s, options);
   const bool ts = (h.flags & kMiniTimestamps) != 0;
-  if (!ts) h.flags = 0;  // nowhere to keep what the SYN offers
+  if (!ts) {  // nowhere to keep what the SYN offers
+    h.flags = 0;
+    h.accurate_ecn = false;
+  }
   const Tuple t{s.local, s.remote, s.local_port, s.remote_port};
   const SynCookies::Made made = cookies_.make(t, s.seq, h.mss, now);
   h.iss = made.iss;
@@ -77,7 +82,7 @@ void Tcp::answer_with_cookie(uint32_t slot, Segment& s, Instant now) {
   if (ts) {
     SynOffer offer;
     offer.sack = (h.flags & kMiniSack) != 0;
-    offer.ecn = (h.flags & kMiniEcn) != 0;
+    offer.ecn = (h.flags & kMiniEcn) != 0 || h.accurate_ecn;
     if ((h.flags & kMiniWindowScale) != 0) offer.wscale = h.wscale;
     b.options.ts_val = offer.put_into(b.options.ts_val);
   }
@@ -109,7 +114,9 @@ bool Tcp::input_cookie(Listener& listener, uint32_t slot, Ref old, Segment& s, I
     h.flags |= kMiniTimestamps;
     h.ts_recent = s.ts_val;
     if (offer.sack) h.flags |= kMiniSack;
-    if (offer.ecn) h.flags |= kMiniEcn;
+    // RFC 9768 5.1: neither 0 nor 1 comes from a peer that was granted accurate feedback.
+    h.accurate_ecn = offer.ecn && settings_.ecn >= 3 && s.ace() > 1;
+    if (offer.ecn && !h.accurate_ecn) h.flags |= kMiniEcn;
     if (offer.wscale != SynOffer::kNoScale) {
       h.flags |= kMiniWindowScale;
       h.wscale = offer.wscale & 0xf;

@@ -288,7 +288,9 @@ std::string Tcp::check_conn(uint32_t index) const {
   if (c.rcv_nxt > c.rcv_adv) return "rcv_nxt is beyond the advertised window";
   const uint32_t out = flight(c);
   if (uint64_t{c.sacked_bytes} + c.lost_bytes > out) return "more bytes sacked and lost than in flight";
-  if (c.recovery == Recovery::kFast && c.ssthresh == UINT32_MAX) return "a loss left ssthresh as it was";
+  const bool has_threshold = (controller(index).wants & cc::kWantsModel) == 0;
+  if (has_threshold && c.recovery == Recovery::kFast && c.ssthresh == UINT32_MAX)
+    return "a loss left ssthresh as it was";
   Seq32 at = c.snd_una;
   uint32_t sacked = 0;
   uint32_t lost = 0;
@@ -353,6 +355,13 @@ std::string Tcp::check_conn(uint32_t index) const {
   }
   if (c.mss == 0 || c.cwnd < c.mss) return "cwnd is below one segment";
   return {};
+}
+
+bool Tcp::waits_for(Segment& s) {
+  if (find(s).place() != Place::kNone) return true;
+  uint32_t slot = 0;
+  return s.has(kSyn) && !s.has(kAck) &&
+         find_listener(s.local, s.local_port, slot, {s.remote, s.remote_port}) != nullptr;
 }
 
 }  // namespace millrace::tcp

@@ -233,7 +233,8 @@ class Tcp {
   void ack_advance(uint32_t index, Seq32 ack, AckNews& news);
   static bool measures(const Conn& c, const TxRecord& r);
   void release_from(const Conn& c, LossState& l, uint32_t record, Seq32 ack, AckNews& news);
-  MR_INLINE void grow_window(uint32_t index, uint32_t acked, uint32_t flying, bool echo, int64_t rtt_ns, Instant now);
+  MR_INLINE void grow_window(uint32_t index, uint32_t acked, uint32_t flying, uint32_t marked, int64_t rtt_ns,
+                             Instant now);
   MR_INLINE void tell_space(uint32_t index);
   void update_send_window(uint32_t index, const Segment& s);
   MR_INLINE void take_rtt_sample(Conn& c, int64_t rtt_ns);
@@ -290,16 +291,24 @@ class Tcp {
   [[nodiscard]] uint16_t urgent_pointer(const Conn& c, Seq32 seq) const;
   // Congestion control (cc/controller.h).
   [[nodiscard]] cc::Control control(uint32_t index);
-  [[nodiscard]] const cc::Operations& controller(uint32_t index) const {
-    return cc::controller(cold(index).controller);
-  }
+  [[nodiscard]] const cc::Operations& controller(uint32_t index) const;
   // ecn.cc
-  [[nodiscard]] bool asks_for_ecn(const SocketOptions& o) const;
-  [[nodiscard]] bool grants_ecn(const Segment& syn, const SocketOptions& o) const;
-  uint8_t ecn_flags(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, uint8_t& traffic_class);
+  [[nodiscard]] EcnMode asks_for_ecn(const SocketOptions& o) const;
+  [[nodiscard]] EcnMode grants_ecn(const Segment& syn, const SocketOptions& o) const;
+  uint16_t ecn_flags(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, uint8_t& traffic_class);
   void take_marks(uint32_t index, const Segment& s, Instant now);
+  uint32_t marked_bytes(uint32_t index, const Segment& s, const AckNews& news);
   void take_echo(uint32_t index, Instant now);
   bool held_by_marks(uint32_t index, Instant now);
+  // accurate_ecn.cc
+  [[nodiscard]] bool has_accurate_ecn(uint32_t index);
+  uint16_t accurate_flags(uint32_t index, Seq32 seq, uint32_t length, uint8_t flags, uint8_t& traffic_class);
+  void count_marks(uint32_t index, const Segment& s);
+  uint32_t count_echoes(uint32_t index, const Segment& s, const AckNews& news);
+  void begin_accurate(uint32_t index, const HalfOpen& h);
+  bool agree_on_ecn(uint32_t index, const Segment& s, bool syn_ack);
+  bool syn_again(Ref ref, Segment& s, Instant now);
+  bool tell_at_once(uint32_t index, Instant now);
   [[nodiscard]] EcnState& ecn(uint32_t index) { return ecn_.of(index); }
   [[nodiscard]] bool reduced_already(uint32_t index);
   // rate.cc, of connections that are `rated`
@@ -397,13 +406,9 @@ class Tcp {
   bool send_ack(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
   bool retransmit_lost(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
   bool retransmit(uint32_t index, uint32_t record, bool joined, std::span<pkt::Packet*> out, size_t& n, Instant now);
-  [[nodiscard]] uint32_t initial_window(const Conn& c) const {
-    return static_cast<uint32_t>(settings_.initial_window) * c.mss;
-  }
+  [[nodiscard]] uint32_t initial_window(const Conn& c) const;
   /// With nothing in flight: whether the window is one that idle time has made stale.
-  [[nodiscard]] bool restart_due(const Conn& c, Instant now) const {
-    return age_ns(c.record_tail, now) > int64_t{c.rto_us} * 1'000 && c.cwnd > initial_window(c);
-  }
+  [[nodiscard]] bool restart_due(const Conn& c, Instant now) const;
   void restart_after_idle(uint32_t index, Instant now);
   bool send_new(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now, bool& any);
   bool send_syn(uint32_t index, std::span<pkt::Packet*> out, size_t& n, Instant now);
@@ -418,7 +423,7 @@ class Tcp {
   MR_INLINE pkt::Packet* attach_payload(pkt::Packet* head, pkt::Block* block, uint32_t offset, uint32_t length);
   MR_INLINE static uint32_t reachable(const pkt::Block* block, uint32_t offset, uint32_t length, uint32_t mss,
                             const link::DeviceLimits& limits);
-  MR_INLINE static uint32_t tso_bytes(const Conn& c, const link::DeviceLimits& limits);
+  MR_INLINE uint32_t tso_bytes(uint32_t index, const link::DeviceLimits& limits);
   MR_INLINE static void advance_cursor(Conn& c, uint32_t bytes);
   [[nodiscard]] MR_INLINE uint32_t advertise_window(Conn& c);
   MR_INLINE static void note_ack_sent(Conn& c);
@@ -503,6 +508,7 @@ class Tcp {
   bool answer_allowed(uint32_t index, Instant now);
   void answer_stray(uint32_t index, const Segment& s, Instant now);
   void send_bare(Bare& b, Instant now);
+  void ack_at_once(uint32_t index, Seq32 seq, Instant now);
   [[nodiscard]] uint16_t own_mss(uint32_t mtu, bool v4, uint16_t user_mss) const;
 
   [[nodiscard]] MR_INLINE Ref find(const Segment& s) const;
@@ -515,9 +521,7 @@ class Tcp {
   [[nodiscard]] Listener* one_of_group(const Tuple& t, const IpAddr& address, uint32_t& slot);
   [[nodiscard]] Seq32 initial_sequence(const Tuple& t, Instant now) const;
   [[nodiscard]] uint32_t timestamp_offset(const Tuple& t) const;
-  [[nodiscard]] static uint32_t milliseconds_of(Instant now) {
-    return static_cast<uint32_t>(static_cast<uint64_t>(now.ns()) / 1'000'000);
-  }
+  [[nodiscard]] static uint32_t milliseconds_of(Instant now);
   [[nodiscard]] static uint32_t flight(const Conn& c) { return static_cast<uint32_t>(c.snd_nxt - c.snd_una); }
   /// RFC 6675's pipe: bytes thought to be in the network.
   [[nodiscard]] static uint32_t pipe(const Conn& c);

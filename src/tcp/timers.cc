@@ -263,8 +263,7 @@ void Tcp::persist_timeout(uint32_t index, Instant now) {
 void Tcp::send_probe(uint32_t index, Instant now) {
   const Conn& c = conns_[index];
   if (c.route_epoch != ip_.epoch() && !refresh_route(index, now)) return;
-  pkt::Packet* p = build(index, c.snd_una - 1, kAck, now);
-  if (p != nullptr && ip_.frame(c.hop, p, now)) ip_.transmit(ip_.hop_interface(c.hop), p, ip::Lane::kFirst);
+  ack_at_once(index, c.snd_una - 1, now);
 }
 
 // last_rx_ms is a 32-bit clock: only differences mean anything.

@@ -31,6 +31,8 @@ inline constexpr int kStateCount = 11;
 
 /// TTL and hop limit of every segment (RFC 9293 3.9.2 MUST-49).
 inline constexpr uint8_t kEcnBits = 3;    // of the traffic class (RFC 3168 5)
+inline constexpr uint8_t kEct0 = 2;       // RFC 3168 5, RFC 8311 4.1
+inline constexpr uint8_t kCeCodepoint = 3;
 inline constexpr uint8_t kHopLimit = 64;  // over IPv4; over IPv6 the interface has one
 /// Up to here a payload is copied behind its header; beyond, the frame refers to the block. One full segment of an
 /// Ethernet without segmentation offload is cheaper copied than described (bench/micro/core_bulk).

@@ -281,7 +281,10 @@ Result<uint32_t> Tcp::connect(uint32_t sock, const req::Connect& args, Instant n
   apply_rare_options(index, args.options);
   if (settings_.timestamps != 0) c.options |= kOptTimestamps;
   if (settings_.sack != 0) c.options |= kOptSack;
-  if (asks_for_ecn(args.options)) c.rx_flags |= kRxEcn;
+  if (const EcnMode mode = asks_for_ecn(args.options); mode != EcnMode::kNone) {
+    c.rx_flags |= kRxEcn;
+    ecn(index).accurate = mode == EcnMode::kAccurate;
+  }
   if (settings_.window_scaling != 0) {
     c.options |= kOptWindowScale;
     c.rcv_wscale = shift_for(args.options);

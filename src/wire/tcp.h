@@ -71,6 +71,8 @@ class TcpView {
   /// In bytes, 20..60.
   [[nodiscard]] uint8_t header_length() const { return static_cast<uint8_t>((load_u8(p_ + 12) >> 4) * 4); }
   [[nodiscard]] TcpFlags flags() const { return TcpFlags(load_u8(p_ + 13)); }
+  /// The flag beside CWR (RFC 9768 3.1).
+  [[nodiscard]] bool ae() const { return (load_u8(p_ + 12) & 1) != 0; }
   /// Not scaled.
   [[nodiscard]] uint16_t window() const { return load_be16(p_ + 14); }
   [[nodiscard]] uint16_t checksum() const { return load_be16(p_ + kTcpChecksumAt); }
@@ -104,10 +106,11 @@ struct TcpHeader {
   uint16_t window = 0;
   uint16_t checksum = 0;
   uint16_t urgent = 0;
+  bool ae = false;  ///< accurate ECN (RFC 9768 3.1)
 
   static TcpHeader parse(const TcpView& v) {
-    return {v.source_port(), v.destination_port(), v.seq(),      v.ack(),   v.header_length(),
-            v.flags(),       v.window(),           v.checksum(), v.urgent()};
+    return {v.source_port(), v.destination_port(), v.seq(),      v.ack(),    v.header_length(),
+            v.flags(),       v.window(),           v.checksum(), v.urgent(), v.ae()};
   }
   /// Writes kTcpMinSize bytes.
   void emit(MutableBytes out) const {
@@ -117,7 +120,7 @@ struct TcpHeader {
     store_be16(p + 2, destination_port);
     store_be32(p + 4, seq.raw());
     store_be32(p + 8, ack.raw());
-    store_be16(p + 12, static_cast<uint16_t>(header_length / 4 << 12 | flags.raw()));
+    store_be16(p + 12, static_cast<uint16_t>(header_length / 4 << 12 | (ae ? 0x100 : 0) | flags.raw()));
     store_be16(p + 14, window);
     store_be16(p + 16, checksum);
     store_be16(p + 18, urgent);

@@ -56,6 +56,7 @@ class Fuzz {
     config.max_neighbours = 32;
     config.block_bytes = size_t{8} << 20;
     config.tcp.time_wait_us = 1'000'000;
+    config.tcp.ecn = 5;  // each kind that a SYN asks for
     config.tcp.send_buffer = 65'536;
     config.tcp.receive_buffer = 65'536;
     worker_ = std::make_unique<stack::Worker>(config);

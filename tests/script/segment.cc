@@ -17,6 +17,7 @@ std::string flags_of(const Segment& s) {
   if ((s.flags & URG) != 0) out += "U";
   if ((s.flags & ECE) != 0) out += "E";
   if ((s.flags & CWR) != 0) out += "W";
+  if (s.ae) out += "A";
   if ((s.flags & ACK) != 0) out += ".";
   return out.empty() ? "-" : out;
 }
@@ -60,7 +61,7 @@ std::string Segment::to_string() const {
 std::string Segment::difference(const Segment& real) const {
   constexpr uint8_t kCompared = static_cast<uint8_t>(~PSH);
   std::string out;
-  if ((flags & kCompared) != (real.flags & kCompared)) out += "flags differ; ";
+  if ((flags & kCompared) != (real.flags & kCompared) || ae != real.ae) out += "flags differ; ";
   if (port != real.port) out += "it is for port " + number(real.port) + "; ";
   const std::optional<bool> pushed = (real.flags & PSH) != 0;
   compare(out, "PSH", psh, pushed);

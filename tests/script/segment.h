@@ -43,6 +43,7 @@ struct Segment {
   std::optional<FastOpen> fast_open;
   std::optional<bool> psh;
   std::optional<uint8_t> ecn;           ///< the two bits of the IP header
+  bool ae = false;                      ///< the flag beside CWR (RFC 9768)
   std::optional<uint8_t> dscp;          ///< the other six, as they stand in the byte
   std::optional<uint8_t> ttl;           ///< or hop limit
   uint16_t urgent = 0;                  ///< the urgent pointer, with URG
@@ -88,6 +89,10 @@ inline Token urg(uint16_t pointer = 1) {
 /// The ECN bits of the IP header: 0 = not capable, 2 = ECT(0), 3 = congestion experienced.
 inline Token ecn(uint8_t v) {
   return [=](Segment& s) { s.ecn = v; };
+}
+/// AE, CWR and ECE as one number (RFC 9768 3.2.2).
+inline Token ace(uint8_t v) {
+  return [=](Segment& s) { s.flags |= static_cast<uint8_t>((v & 3) << 6), s.ae = (v & 4) != 0; };
 }
 /// DSCP in the upper six bits, and TTL or hop limit.
 inline Token marked(uint8_t dscp, uint8_t ttl) {

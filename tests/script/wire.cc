@@ -80,6 +80,7 @@ void Script::send(const At& at, Segment s) {
   h.ack = s.ack ? base::Seq32(f.our_iss + *s.ack) : base::Seq32();
   h.header_length = static_cast<uint8_t>(wire::kTcpMinSize + option_bytes);
   h.flags = wire::TcpFlags(s.flags);
+  h.ae = s.ae;
   h.window = static_cast<uint16_t>(*s.win);
   h.urgent = s.urgent;
   h.emit(tcp);
@@ -244,6 +245,7 @@ void Script::record(std::span<const std::byte> segment) {
   if (options.malformed) fail({}, "malformed options");
   Segment s;
   s.flags = view->flags().raw();
+  s.ae = view->ae();
   s.port = view->destination_port();
   s.urgent = view->urgent();
   const auto second = static_cast<uint8_t>(last_ip_[1]);
