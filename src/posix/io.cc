@@ -62,6 +62,7 @@ long Stack::send_some(Stream& stream, std::span<const iovec> data, int flags, si
         stream.writable = false;
         error = -EAGAIN;
       } else {
+        look_around();  // an end of data that came before decides what the error is
         if (sent == 0) stream.error_waits = false;
         error = -stream.errno_for(reply.error());
       }
@@ -168,6 +169,7 @@ long Stack::receive_some(Stream& stream, std::span<const iovec> into, bool peek,
         stream.readable = false;
         error = -EAGAIN;
       } else {
+        look_around();
         if (got == 0) stream.error_waits = false;
         error = -stream.errno_for(reply.error());
       }

@@ -159,6 +159,20 @@ CASE(urgent_without_any) {
   show("recv", recv(p.b, &c, 1, MSG_OOB));
 }
 
+CASE(write_to_one_that_has_closed) {
+  Pair p;
+  close(p.b);
+  p.b = -1;
+  pause_ms(20);
+  show("send", send(p.a, "x", 1, MSG_NOSIGNAL));
+  pause_ms(50);
+  show("send again", send(p.a, "y", 1, MSG_NOSIGNAL));
+  show("and again", send(p.a, "y", 1, MSG_NOSIGNAL));
+  char c = 0;
+  show("recv", recv(p.a, &c, 1, 0));
+  note("error", option(p.a, SOL_SOCKET, SO_ERROR));
+}
+
 CASE(urgent_byte) {
   const Pair p;
   char buffer[16] = {};
