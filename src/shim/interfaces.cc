@@ -4,6 +4,7 @@
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netpacket/packet.h>
 #include <stdlib.h>
@@ -159,6 +160,26 @@ MILLRACE_EXPORT(struct if_nameindex*, if_nameindex, ()) {
     }
   }
   return list;
+}
+
+// libc writes the kernel's name of the scope's number behind the address.
+MILLRACE_EXPORT(int, getnameinfo,
+                (const sockaddr* address, socklen_t length, char* host, socklen_t host_room, char* service,
+                 socklen_t service_room, int flags)) {
+  static auto* const libc =
+      libcs<int(const sockaddr*, socklen_t, char*, socklen_t, char*, socklen_t, int)>("getnameinfo");
+  const int result = libc(address, length, host, host_room, service, service_room, flags);
+  if (result != 0 || host == nullptr || host_room == 0 || length < sizeof(sockaddr_in6)) return result;
+  sockaddr_in6 in{};
+  std::memcpy(&in, address, sizeof in);
+  char* mark = std::strchr(host, '%');
+  char name[IF_NAMESIZE] = {};
+  if (in.sin6_family != AF_INET6 || in.sin6_scope_id == 0 || mark == nullptr) return result;
+  if (shim_if_indextoname(in.sin6_scope_id, name) == nullptr) return result;
+  const auto left = static_cast<size_t>(host + host_room - (mark + 1));
+  if (std::strlen(name) >= left) return EAI_OVERFLOW;
+  std::memcpy(mark + 1, name, std::strlen(name) + 1);
+  return 0;
 }
 
 }  // namespace millrace::shim
