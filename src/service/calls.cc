@@ -1,6 +1,7 @@
 // What programs ask, one request at a time. A descriptor and the arguments of a call are copies in our own memory.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "service/codec.h"
 #include "service/guest.h"
@@ -45,9 +46,7 @@ bool Guest::post_of(const Descriptor& d) {
     case Op::kAbort:
       if (slot != nullptr) close(d.index, op == Op::kAbort);
       return true;
-    case Op::kUnlisten:
-      if (claimed != claims_.end()) ground_.ports->unlisten(d.number);
-      return true;
+    case Op::kUnlisten: return true;  // the listener's end says so, and others may hold it
     case Op::kHold:
       if (claimed == claims_.end() || claimed->second.count == kMostHolds) return true;
       ++claimed->second.count;
@@ -229,11 +228,14 @@ Result<void> Guest::open(const Call& c, Op op, Handle listener, Answer& a) {
   } else if (op == Op::kOpenDatagram) {
     reply = door.request(req::OpenDatagram{local, DatagramKind::kUdp, socket.key, options_of(c.datagram)});
   }
+  const uint64_t claim = op == Op::kListen ? std::exchange(listen_claim_, 0) : 0;
   if (!reply) {
+    if (claim != 0) ground_.ports->unlisten(claim);
     forget(index);
     return fail(reply.error());
   }
   if (op == Op::kListen || op == Op::kConnect) limit_input(socket, c);
+  socket.listens_for = claim;
   socket.handle = reply->handle;
   a.handle = {index, slot.gen};
   name(socket, a);
@@ -250,7 +252,9 @@ void Guest::list_interfaces(Answer& a) {
 Result<void> Guest::claim(const Descriptor& d, const Call& c, Answer& a) {
   if (static_cast<Op>(d.op) == Op::kReserveListen) {
     if (claims_.find(d.number) == claims_.end()) return fail(Error::kInvalid);
-    return ground_.ports->listen(d.number);
+    const auto listens = ground_.ports->listen(d.number);
+    if (listens) listen_claim_ = d.number;
+    return listens;
   }
   posix::Transport::Claim wanted;
   wanted.local = endpoint_of(c.local);

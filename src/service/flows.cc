@@ -173,6 +173,7 @@ void Guest::close(uint32_t index, bool abort) {
 void Guest::finish(uint32_t index, bool abort) {
   const Handle handle = slots_[index].socket->handle;
   const bool last = slots_[index].socket->sole();
+  if (const uint64_t claim = slots_[index].socket->listens_for; last && claim != 0) ground_.ports->unlisten(claim);
   forget(index);
   if (!last) return;
   if (abort) {

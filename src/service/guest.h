@@ -140,6 +140,7 @@ class Guest {
     Endpoint local{};
   };
   std::unordered_map<uint64_t, Claimed> claims_;
+  uint64_t listen_claim_ = 0;  // that the next listener is for
   uint32_t next_request_ = 0;
   uint32_t next_event_ = 0;
   uint32_t held_ = 0;

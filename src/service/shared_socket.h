@@ -45,6 +45,7 @@ struct SharedSocket {
   std::vector<std::byte> back;
   std::optional<Error> held;  ///< told by the worker, not yet by us
   std::unique_ptr<Parcel> parcel;
+  uint64_t listens_for = 0;  ///< of a listener: the claim, which counts as a listener's until the last holder is gone
 
   [[nodiscard]] bool sole() const { return holders.size() == 1; }
 };

@@ -175,6 +175,35 @@ TEST(Handover, AListenerAcceptsInTheOtherProgramAndKeepsItsPort) {
   EXPECT_EQ(t.first.bind(t.first.socket(), 7'000), 0);
 }
 
+// A socket of `tenant` that may share the port, bound to it: 0 or a negative errno number.
+long bind_shared(Tenant& tenant, int fd, uint16_t port) {
+  const int on = 1;
+  EXPECT_EQ(tenant.stack().setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+  return tenant.bind(fd, port);
+}
+
+TEST(Handover, APortIsAListenersUntilItsLastHolderIsGone) {
+  House house;
+  Tenant client(house);
+  Tenant first(house);
+  Tenant second(house);
+  const int l = first.socket();
+  ASSERT_EQ(bind_shared(first, l, 7'003), 0);
+  ASSERT_EQ(first.stack().listen(l, 8), 0);
+  Guest& killed = *house.guests.back();
+  const int c = client.connected(7'003);
+  const int s = first.accept(l);
+  const int copy = hand_over(first, l);
+  ASSERT_TRUE(second.stack().collect(copy));
+  EXPECT_EQ(second.close(copy), 0);
+  EXPECT_EQ(bind_shared(second, second.socket(), 7'003), -EADDRINUSE) << "the first listens still";
+  ::close(hand_over(first, s));
+  killed.leave();  // its connection is on its way to another, its listener is not
+  house.turns(4);
+  EXPECT_EQ(bind_shared(second, second.socket(), 7'003), 0);
+  EXPECT_EQ(client.close(c), 0);
+}
+
 TEST(Handover, ASocketThatIsNotOpenedYetGoesWithItsOptions) {
   House house;
   Trio t(house);
