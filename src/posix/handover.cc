@@ -229,12 +229,27 @@ void Stack::set_token(Socket& socket, const Token& token) {
   if (token.valid()) tokens_[token] = &socket;
 }
 
+// Its parent may have been killed while another of its threads held the lock.
+bool Stack::may_lock_in_vfork() {
+  constexpr int kTries = 200;
+  constexpr timespec kPause{0, 1'000'000};
+  if (!in_vfork() || inside != 0) return false;
+  for (int i = 0; i < kTries; ++i) {
+    if (mutex_.try_lock()) {
+      mutex_.unlock();
+      return true;
+    }
+    kernel::call(SYS_nanosleep, kernel::arg(&kPause));
+  }
+  return false;
+}
+
 std::vector<Token> Stack::before_exec(std::span<const int> also) {
+  if (kernel::pid() != owner_ && !may_lock_in_vfork()) return {};
   const Lock lock(*this);
   std::vector<Token> given;
   if (lock.busy() || numbers_ != nullptr || transport_ == nullptr || ended_) return given;
   const int pid = kernel::pid();
-  if (pid != owner_ && !in_vfork()) return given;
   std::vector<std::pair<int, Socket*>> leaving;
   const auto note = [&](int fd, File* file) {
     if (file == nullptr || !file->is_socket() || file->fenced) return;
@@ -270,12 +285,12 @@ void Stack::withdraw(std::span<const Token> given) {
 // The tables are the parent's, and what the child does to its numbers is not in them: a copy can only be for a program
 // that it is about to become.
 void Stack::duplicated_in_vfork(int fd) {
+  if (!may_lock_in_vfork()) return;
   const Lock lock(*this);
   Socket* socket = socket_of(fd);
   const int pid = kernel::pid();
   if (lock.busy() || socket == nullptr || socket->fenced || transport_ == nullptr || socket->leaves_with == pid) return;
-  if (in_vfork() && transport_->reachable() && deposit(fd, *socket, Transport::Way::kExec) == 0)
-    socket->leaves_with = pid;
+  if (transport_->reachable() && deposit(fd, *socket, Transport::Way::kExec) == 0) socket->leaves_with = pid;
 }
 
 long Stack::before_pass(const msghdr& message, std::vector<Token>& given) {

@@ -65,11 +65,12 @@ void Stack::linger_before_close(Stream& stream) {
 }
 
 long Stack::close(int fd) {
+  // In a child of vfork these tables are the parent's, and the lock may be held for ever by a thread that was killed.
+  if (numbers_ == nullptr && kernel::pid() != owner_) return kernel::close(fd);
   const Lock lock(*this);
   File* file = descriptors_.find(fd);
-  // In a child of vfork these tables are the parent's.
   if (file == nullptr && numbers_ != nullptr) return -EBADF;
-  if (file == nullptr || (numbers_ == nullptr && kernel::pid() != owner_)) return kernel::close(fd);
+  if (file == nullptr) return kernel::close(fd);
   if (lock.busy()) {  // the call that this one interrupted does it at its end
     if (thread_state.closes == thread_state.to_close.size()) return -EINTR;
     thread_state.to_close[thread_state.closes++] = fd;
@@ -85,9 +86,10 @@ long Stack::close(int fd) {
 }
 
 void Stack::forget(int fd) {
+  if (kernel::pid() != owner_) return;
   const Lock lock(*this);
   File* file = descriptors_.find(fd);
-  if (lock.busy() || file == nullptr || kernel::pid() != owner_) return;
+  if (lock.busy() || file == nullptr) return;
   unname(fd, *file);
 }
 
@@ -101,8 +103,9 @@ void Stack::duplicated(int fd, int fresh) {
 }
 
 void Stack::close_range(unsigned first, unsigned last) {
+  if (kernel::pid() != owner_) return;
   const Lock lock(*this);
-  if (lock.busy() || kernel::pid() != owner_) return;
+  if (lock.busy()) return;
   std::vector<std::pair<int, File*>> found;
   descriptors_.each(first, last, [&](int fd, File* file) { found.emplace_back(fd, file); });
   for (const auto& [fd, file] : found) unname(fd, *file);

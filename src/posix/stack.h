@@ -295,6 +295,7 @@ class Stack final : private Sink {
   long deposit(int fd, Socket& socket, Transport::Way way);
   void set_token(Socket& socket, const Token& token);
   void duplicated_in_vfork(int fd);
+  [[nodiscard]] bool may_lock_in_vfork();
   /// What the shadow was not told yet, of a listener's options.
   void settle_options(int fd, Stream& stream);
 
