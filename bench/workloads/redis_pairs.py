@@ -11,8 +11,8 @@ import signal
 
 import pairs
 import world
+from tap_pairs import FAR4, cable
 
-FAR4 = "198.19.0.2"
 CASES = (("GET, 50 connections", 1, 1), ("GET, 50 connections, -P 16", 16, 8))
 
 
@@ -35,19 +35,20 @@ class Side:
         return {"rate": float(values["rps"]), "p99": 1000 * float(values["p99_latency_ms"])}
 
 
-def start(w, service):
-    far = w.namespace("far")
-    w.veth("near0", None, "far0", far)
-    w.address(None, "near0", "198.19.0.1/24")
-    w.address(far, "far0", f"{FAR4}/24")
-    redis = ("redis-server", "--protected-mode", "no", "--save", "", "--dir", w.dir, "--bind")
+def placement(w, service):
+    """What stands before the command of a server on the stack; begins the service if that is asked for."""
     place = ("--inline", "--tap", "mr0")
     if service:
         place = ("--service",)
         w.server("taskset", "-c", "0", w.program("millraced"), "--tap", "mr0",
                  ready=lambda: os.path.exists("/run/millrace/service"))
-    ours = w.server("taskset", "-c", "0", w.program("millrace"), "run", *place, "--", *redis, world.STACK4,
-                    ready=lambda: w.connects(world.STACK4, 6379))
+    return "taskset", "-c", "0", w.program("millrace"), "run", *place, "--"
+
+
+def start(w, service):
+    far = cable(w)
+    redis = ("redis-server", "--protected-mode", "no", "--save", "", "--dir", w.dir, "--bind")
+    ours = w.server(*placement(w, service), *redis, world.STACK4, ready=lambda: w.connects(world.STACK4, 6379))
     theirs = w.server("taskset", "-c", "0", *redis, FAR4, ns=far, ready=lambda: w.connects(FAR4, 6379))
     return Side(ours, world.STACK4), Side(theirs, FAR4)
 

@@ -61,9 +61,9 @@ class Side:
             self.signal(signal.SIGSTOP)
 
 
-def compare(w, sides, peers, options):
+def compare(w, sides, peers, options, cases):
     """All cases against all peers, a row each."""
-    for name, path, connections, key, unit in CASES:
+    for name, path, connections, key, unit in cases:
         if options.only not in name:
             continue
         for peer, suffix in peers:
@@ -84,12 +84,18 @@ def options_of(parser):
     return parser.parse_args()
 
 
-def start(w):
-    """Our server on TAP mr0; the peer twice in a namespace behind a cable."""
+def cable(w):
+    """A namespace behind a cable, for the peer at FAR4."""
     far = w.namespace("far")
     w.veth("near0", None, "far0", far)
     w.address(None, "near0", "198.19.0.1/24")
     w.address(far, "far0", f"{FAR4}/24")
+    return far
+
+
+def start(w):
+    """Our server on TAP mr0; the peer twice in a namespace behind a cable."""
+    far = cable(w)
     ours = w.server("millrace-httpd", "--tap", "mr0", "--cpu", "0", "--port", str(PORT))
     sides = {"millrace": Side(ours, f"http://{world.STACK4}:{PORT}")}
     peer = os.path.join(world.BIN, "epoll_httpd")
@@ -114,7 +120,7 @@ def main():
                f"{options.seconds:g}`; {pairs.machine()}\n")
     pairs.emit("| case | millrace-httpd, TAP | epoll_httpd, veth | ratio |\n|---|---|---|---|")
     with world.World() as w:
-        compare(w, start(w), (("epoll", ""), ("epoll, busy", ", peer busy-polling")), options)
+        compare(w, start(w), (("epoll", ""), ("epoll, busy", ", peer busy-polling")), options, CASES)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def main():
     if options.same_cable:
         peers.append(("same", ", peer on the same cable"))
     with world.World() as w:
-        tap_pairs.compare(w, start(w, options), peers, options)
+        tap_pairs.compare(w, start(w, options), peers, options, tap_pairs.CASES)
 
 
 if __name__ == "__main__":
