@@ -330,6 +330,7 @@ class Fuzz final : public Door {
     honest_.guest->leave();
     honest_.guest.reset();
     deposits_.reset();
+    (void)reset_those_waiting(ground_);
     if (sockets_.size() != 0) broken("sockets of the service are left");
     if (ports_.size() != 0) broken("claims are left");
     for (int i = 0; i < 40; ++i) {
