@@ -58,6 +58,7 @@ void Tcp::take_echo(uint32_t index, Instant now) {
   e.held = c.cwnd <= c.mss && !owns_window(index) && (controller(index).wants & cc::kWantsExactEcho) == 0;
   e.holds = e.held ? static_cast<uint8_t>(std::min(e.holds + 1, 16)) : 0;
   controller(index).congested(control(index), {now, flight(c)});
+  if (loss_.find(index) != nullptr) loss(index).undo_open = false;  // what was before it is not to come back
   e.reduced = true;
   e.cwr_due = !e.accurate;  // RFC 9768 3.1.5: MUST NOT
   e.end = c.snd_nxt;

@@ -145,6 +145,30 @@ TEST_P(Ecn, EchoesAtOneSegmentLeaveOneSegmentATimeout) {
   EXPECT_EQ(s.read(c), 30u);
 }
 
+// A report of duplicates that comes late takes nothing back of what a mark has asked for since.
+TEST_P(Ecn, AMarkEndsTheTimeInWhichARecoveryMayBeUndone) {
+  Script s(GetParam());
+  const Handle c = server(s);
+  const auto edge = [&](uint32_t n) { return (2 + n) * s.full() + 1; };
+  s.write(c, 2 * s.full());
+  s.skip();
+  s.advance(64);
+  s.in(ACK);
+  s.write(c, 10 * s.full());
+  s.skip();
+  s.advance(64);
+  s.in(ACK, ack(edge(0)), sack({{edge(1), edge(4)}}));
+  ASSERT_EQ(s.skip(), 1u);
+  s.advance(10);
+  s.in(ACK, ack(edge(10)), ecr(s.last_ts_val()));
+  s.in(ACK | ECE, ack(edge(10)));
+  ASSERT_EQ(s.counter("tcp.ecn_reductions"), 1u);
+  const uint32_t reduced = s.info().tcp.ssthresh;
+  s.in(ACK, ack(edge(10)), sack({{edge(0), edge(1)}}));
+  EXPECT_EQ(s.counter("tcp.recoveries_undone"), 0u);
+  EXPECT_EQ(s.info().tcp.ssthresh, reduced);
+}
+
 TEST_P(Ecn, AnEchoHalvesTheWindowOnceAndSaysSo) {  // RFC 3168 6.1.2
   Script s(GetParam());
   const Handle c = server(s);
